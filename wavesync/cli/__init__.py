@@ -1,0 +1,1 @@
+"""The ``wavesync`` command, one module a subcommand."""

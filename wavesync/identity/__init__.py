@@ -1,0 +1,1 @@
+"""Who is who: ids, certificates, proofs and credential files (docs/identity)."""

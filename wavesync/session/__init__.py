@@ -1,0 +1,1 @@
+"""Opening a named service over a verified path (docs/session)."""

@@ -1,0 +1,1 @@
+"""STUN (RFC 8489): codec, transactions, stream framing, Binding client and server."""
