@@ -1,0 +1,22 @@
+"""The small vocabulary that every layer shares."""
+
+from typing import NamedTuple, TypeAlias
+
+__all__ = ["Address", "Burst"]
+
+Address: TypeAlias = tuple[str, int]
+"""A numeric host (``"192.0.2.1"``, ``"2001:db8::1"``, no scope, no brackets) and a port 0..65535."""
+
+
+class Burst(NamedTuple):
+    """Several datagrams for one destination, back to back in one buffer.
+
+    All are *segment_size* bytes long except the last, which may be shorter: the shape that
+    ``UDP_SEGMENT`` takes and ``UDP_GRO`` gives, and that a portable carrier cuts into datagrams.
+
+    :ivar data: the datagrams' bytes, 1 .. 65507 in all.
+    :ivar segment_size: bytes a datagram, 1 .. 65507.
+    """
+
+    data: bytes
+    segment_size: int
