@@ -1,0 +1,1 @@
+"""What agents, clients and mediators say to each other: STUN messages of our own, typed."""

@@ -1,0 +1,130 @@
+"""Lists of addresses: their binary form, and which of them may be used at all.
+
+One entry is a family byte (1 = IPv4, 2 = IPv6), the port in network order and 4 or 16 bytes of
+address.  A list is entries back to back, at most :data:`~.numbers.MAX_ADDRESSES`.
+"""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from struct import Struct
+
+from wavesync.interfaces import Address
+from wavesync.signalling.errors import SignallingError
+from wavesync.signalling.numbers import MAX_ADDRESSES
+
+__all__ = [
+    "canonical",
+    "decode_addresses",
+    "encode_addresses",
+    "is_public",
+    "punchable",
+    "usable",
+]
+
+_ENTRY_HEAD = Struct("!BH")
+_SIZES = {1: 4, 2: 16}
+_BROADCAST = IPv4Address("255.255.255.255")
+
+
+def canonical(address: Address) -> Address:
+    """Return *address* with its host in canonical text, IPv4-mapped IPv6 turned into IPv4.
+
+    :raises ValueError: the host is not a numeric address without scope, or the port out of range.
+    """
+    host, port = address
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port {port} is not within 0..65535")
+    return str(_parsed(host)), port
+
+
+def _parsed(host: str) -> IPv4Address | IPv6Address:
+    ip = ip_address(host.partition("%")[0])
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        return ip.ipv4_mapped
+    return ip
+
+
+def encode_addresses(addresses: Iterable[Address], *, limit: int = MAX_ADDRESSES) -> bytes:
+    """Return the binary form of *addresses*.
+
+    :raises ValueError: more than *limit* of them, or one that is not numeric.
+    """
+    entries = []
+    for address in addresses:
+        host, port = canonical(address)
+        packed = ip_address(host).packed
+        entries.append(_ENTRY_HEAD.pack(1 if len(packed) == 4 else 2, port) + packed)
+    if len(entries) > limit:
+        raise ValueError(f"{len(entries)} addresses are more than the {limit} a list may hold")
+    return b"".join(entries)
+
+
+def decode_addresses(
+    data: bytes, *, limit: int = MAX_ADDRESSES, allow_loopback: bool = False
+) -> tuple[Address, ...]:
+    """Return the addresses of a list, in its order, without repeats and without unusable ones.
+
+    :param allow_loopback: keep loopback addresses (only for everything on one host: demo, tests).
+    :raises SignallingError: an unknown family, a cut entry, or more than *limit* entries.
+    """
+    found: dict[Address, None] = {}
+    at = count = 0
+    while at < len(data):
+        count += 1
+        if count > limit:
+            raise SignallingError(f"more than {limit} addresses in a list")
+        size = _SIZES.get(data[at])
+        end = at + _ENTRY_HEAD.size + (size or 0)
+        if size is None or end > len(data):
+            raise SignallingError("a list of addresses is malformed")
+        port: int = _ENTRY_HEAD.unpack_from(data, at)[1]
+        host = str(ip_address(data[at + _ENTRY_HEAD.size : end]))
+        address = canonical((host, port))
+        if usable(address, allow_loopback=allow_loopback):
+            found[address] = None
+        at = end
+    return tuple(found)
+
+
+def usable(address: Address, *, allow_loopback: bool = False) -> bool:
+    """Tell whether packets may be sent to *address* on a peer's word.
+
+    Never to port 0, nor to loopback, link-local, multicast, broadcast and unspecified addresses:
+    nobody may aim us at our own host or at everybody on the link.
+    """
+    host, port = address
+    ip = _parsed(host)
+    if port == 0 or ip.is_multicast or ip.is_unspecified or ip.is_link_local or ip == _BROADCAST:
+        return False
+    if ip.is_loopback:
+        return allow_loopback
+    # 0.0.0.0/8 reaches the local host on some systems.
+    return not (isinstance(ip, IPv4Address) and ip.packed[0] == 0)
+
+
+def is_public(host: str) -> bool:
+    """Tell whether *host* may be reached across the Internet (RFC 6890: not private or shared)."""
+    return _parsed(host).is_global
+
+
+def punchable(
+    listed: Iterable[Address], observed: Iterable[Address], *, allow_loopback: bool = False
+) -> tuple[Address, ...]:
+    """Return where a peer may be punched at: observed addresses first, then permitted listed ones.
+
+    A listed public address counts only on a host where the mediator has observed the peer, so that
+    nobody can have packets sent to a third party by merely naming it.
+    """
+    candidates: dict[Address, None] = {}
+    hosts = set()
+    for address in observed:
+        if usable(address, allow_loopback=allow_loopback):
+            candidates[canonical(address)] = None
+            hosts.add(canonical(address)[0])
+    for address in listed:
+        if not usable(address, allow_loopback=allow_loopback):
+            continue
+        host, port = canonical(address)
+        if host in hosts or not is_public(host):
+            candidates[host, port] = None
+    return tuple(candidates)

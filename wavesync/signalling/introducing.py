@@ -1,0 +1,319 @@
+"""What brings a client and a server together: ``connect`` and all that follows it."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from wavesync.identity.ids import Target
+from wavesync.interfaces import Address
+from wavesync.signalling.fields import (
+    Attributes,
+    Fields,
+    connection_id_field,
+    endpoints_field,
+    milliseconds_field,
+    observed_field,
+    target_field,
+    u32_field,
+    u64_field,
+)
+from wavesync.signalling.numbers import CONNECT_SIZE, Attribute, ConnectType, Method, Purpose
+from wavesync.signalling.proved import ProvesMessages, encode_proved
+from wavesync.stun.attributes import encode_xor_address
+from wavesync.stun.message import Message, MessageClass, encode
+
+__all__ = [
+    "Connect",
+    "ConnectAnswer",
+    "ConnectionAck",
+    "ConnectionAcked",
+    "ConnectionRequested",
+    "ConnectionResult",
+    "ConnectionUpdate",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Request, client to mediator: introduce me to that server, or to any of that system.
+
+    Sent over UDP; the very same bytes again over TCP when no answer came.
+
+    :ivar connection_id: 32 random hex digits, new for each attempt.
+    :ivar target: a server, or a whole system.
+    :ivar udp: the client's own addresses of the UDP port that it sends from and punches from.
+    """
+
+    METHOD: ClassVar[int] = Method.CONNECT
+    PURPOSE: ClassVar[str] = Purpose.CONNECT
+
+    connection_id: str
+    target: Target
+    udp: tuple[Address, ...] = ()
+
+    def encode(self, transaction_id: bytes, prover: ProvesMessages) -> bytes:
+        """Return the request's bytes, exactly :data:`~.numbers.CONNECT_SIZE` of them.
+
+        :raises ValueError: too many addresses.
+        """
+        attributes = [
+            connection_id_field(self.connection_id),
+            target_field(self.target),
+            endpoints_field(Attribute.UDP_ENDPOINT_LIST, self.udp),
+        ]
+        return encode_proved(
+            self.METHOD, transaction_id, attributes, prover, self.PURPOSE, size=CONNECT_SIZE
+        )
+
+    @classmethod
+    def decode(cls, message: Message, *, allow_loopback: bool = False) -> "Connect":
+        """Read the request, leaving out addresses that must not be used.
+
+        :raises SignallingError: it is another message, or malformed.
+        """
+        fields = Fields(message, cls.METHOD, MessageClass.REQUEST, allow_loopback=allow_loopback)
+        return cls(
+            fields.connection_id(), fields.target(), fields.endpoints(Attribute.UDP_ENDPOINT_LIST)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectAnswer:
+    """Success answer to ``connect``: everything known about the server, at once.
+
+    :ivar connection_id: of the request.
+    :ivar server: the whole name of the server that was chosen.
+    :ivar signed_addresses: the server's last :class:`~.server_leg.Bind`, its whole bytes; empty
+        when it has sent none.  Check its proof before using anything in it.
+    :ivar observed: the server's UDP port as the mediator sees it, at most one address a family.
+    :ivar token: 32 bits, never 0: the rendezvous cookie of both ends.
+    :ivar start_delay: seconds to wait before the first punch.
+    :ivar mapped: the source of the request as the mediator saw it, over whatever it came.
+    """
+
+    connection_id: str
+    server: Target
+    signed_addresses: bytes
+    observed: tuple[Address, ...]
+    token: int
+    start_delay: float
+    mapped: Address
+
+    def encode(self, transaction_id: bytes) -> bytes:
+        """Return the answer to the request with that *transaction_id*."""
+        attributes: Attributes = [
+            (Attribute.XOR_MAPPED_ADDRESS, encode_xor_address(self.mapped, transaction_id)),
+            connection_id_field(self.connection_id),
+            target_field(self.server),
+            milliseconds_field(Attribute.START_DELAY, self.start_delay),
+            u32_field(Attribute.TOKEN, self.token),
+            observed_field(self.observed),
+        ]
+        if self.signed_addresses:
+            attributes.append((Attribute.SIGNED_ADDRESSES, self.signed_addresses))
+        message = Message(Method.CONNECT, MessageClass.SUCCESS, transaction_id, tuple(attributes))
+        return encode(message)
+
+    @classmethod
+    def decode(cls, message: Message, *, allow_loopback: bool = False) -> "ConnectAnswer":
+        """Read the answer, leaving out addresses that must not be used.
+
+        :raises SignallingError: it is another message, or malformed.
+        """
+        fields = Fields(
+            message, Method.CONNECT, MessageClass.SUCCESS, allow_loopback=allow_loopback
+        )
+        return cls(
+            fields.connection_id(),
+            fields.target(server=True),
+            fields.optional(Attribute.SIGNED_ADDRESSES) or b"",
+            fields.observed(),
+            fields.u32(Attribute.TOKEN),
+            fields.seconds(Attribute.START_DELAY, 0.0),
+            fields.mapped(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRequested:
+    """Indication, mediator to server over its leg: a client asks for you.
+
+    :ivar connection_id: of the client's request.
+    :ivar request: the client's whole :class:`Connect`; check its proof again (its NONCE, if it has
+        one, is the mediator's to judge).
+    :ivar observed: the client's UDP port as the mediator saw it; empty when it came over TCP only.
+    :ivar token: 32 bits, never 0: the rendezvous cookie of both ends.
+    :ivar start_delay: seconds to wait before the first punch.
+    """
+
+    connection_id: str
+    request: bytes
+    observed: tuple[Address, ...]
+    token: int
+    start_delay: float
+
+    def encode(self, transaction_id: bytes) -> bytes:
+        """Return the indication's bytes."""
+        attributes = (
+            connection_id_field(self.connection_id),
+            milliseconds_field(Attribute.START_DELAY, self.start_delay),
+            u32_field(Attribute.TOKEN, self.token),
+            (Attribute.FORWARDED_REQUEST, self.request),
+            observed_field(self.observed),
+        )
+        return encode(
+            Message(
+                Method.CONNECTION_REQUESTED, MessageClass.INDICATION, transaction_id, attributes
+            )
+        )
+
+    @classmethod
+    def decode(cls, message: Message, *, allow_loopback: bool = False) -> "ConnectionRequested":
+        """Read the indication, leaving out addresses that must not be used.
+
+        :raises SignallingError: it is another message, or malformed.
+        """
+        fields = Fields(
+            message,
+            Method.CONNECTION_REQUESTED,
+            MessageClass.INDICATION,
+            allow_loopback=allow_loopback,
+        )
+        return cls(
+            fields.connection_id(),
+            fields.raw(Attribute.FORWARDED_REQUEST),
+            fields.observed(),
+            fields.u32(Attribute.TOKEN),
+            fields.seconds(Attribute.START_DELAY, 0.0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionAck:
+    """Request, server to mediator over UDP from the port that punches: I have begun.
+
+    :ivar connection_id: of :class:`ConnectionRequested`.
+    :ivar registration_id: from :class:`~.server_leg.Registered`.
+    """
+
+    connection_id: str
+    registration_id: int
+
+    def encode(self, transaction_id: bytes, key: bytes) -> bytes:
+        """Return the request's bytes, with integrity by the registration's *key*."""
+        attributes = (
+            connection_id_field(self.connection_id),
+            u64_field(Attribute.REGISTRATION_ID, self.registration_id),
+        )
+        message = Message(Method.CONNECTION_ACK, MessageClass.REQUEST, transaction_id, attributes)
+        return encode(message, integrity_key=key)
+
+    @classmethod
+    def decode(cls, message: Message) -> "ConnectionAck":
+        """Read the request; its integrity is for the caller to check, with the id's key.
+
+        :raises SignallingError: it is another message, or malformed.
+        """
+        fields = Fields(message, Method.CONNECTION_ACK, MessageClass.REQUEST)
+        return cls(fields.connection_id(), fields.u64(Attribute.REGISTRATION_ID))
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionAcked:
+    """Success answer to ``connectionAck``, with integrity by the registration's key."""
+
+    def encode(self, transaction_id: bytes, key: bytes) -> bytes:
+        """Return the answer to the request with that *transaction_id*."""
+        message = Message(Method.CONNECTION_ACK, MessageClass.SUCCESS, transaction_id)
+        return encode(message, integrity_key=key)
+
+    @classmethod
+    def decode(cls, message: Message) -> "ConnectionAcked":
+        """Read the answer; its integrity is for the caller to check.
+
+        :raises SignallingError: it is another message.
+        """
+        Fields(message, Method.CONNECTION_ACK, MessageClass.SUCCESS)
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionUpdate:
+    """Indication, mediator to client or server: the other side is seen at new addresses too.
+
+    Whoever gets one sends the same back (:meth:`encode` of the same value), every time.
+
+    :ivar connection_id: which introduction.
+    :ivar sequence: rises with each change, from 1, for each side by itself.
+    :ivar observed: all addresses of the other side's UDP port now seen, one a family.
+    """
+
+    connection_id: str
+    sequence: int
+    observed: tuple[Address, ...]
+
+    def encode(self, transaction_id: bytes) -> bytes:
+        """Return the indication's bytes."""
+        attributes = (
+            connection_id_field(self.connection_id),
+            observed_field(self.observed),
+            u32_field(Attribute.SEQUENCE, self.sequence),
+        )
+        return encode(
+            Message(Method.CONNECTION_UPDATE, MessageClass.INDICATION, transaction_id, attributes)
+        )
+
+    @classmethod
+    def decode(cls, message: Message, *, allow_loopback: bool = False) -> "ConnectionUpdate":
+        """Read the indication, leaving out addresses that must not be used.
+
+        :raises SignallingError: it is another message, or malformed.
+        """
+        fields = Fields(
+            message,
+            Method.CONNECTION_UPDATE,
+            MessageClass.INDICATION,
+            allow_loopback=allow_loopback,
+        )
+        return cls(fields.connection_id(), fields.u32(Attribute.SEQUENCE), fields.observed())
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionResult:
+    """Indication, client to mediator over UDP: how the attempt ended.
+
+    :ivar connection_id: which introduction.
+    :ivar result: a :class:`~.numbers.ResultCode`, or another number from a newer peer.
+    :ivar connect_type: the kind of path that won, ``NONE`` when none did.
+    :ivar duration: seconds from asking to the authenticated path, or to giving up.
+    """
+
+    connection_id: str
+    result: int
+    connect_type: ConnectType
+    duration: float
+
+    def encode(self, transaction_id: bytes) -> bytes:
+        """Return the indication's bytes."""
+        attributes = (
+            connection_id_field(self.connection_id),
+            u32_field(Attribute.RESULT_CODE, self.result),
+            u32_field(Attribute.CONNECT_TYPE, self.connect_type),
+            milliseconds_field(Attribute.DURATION, self.duration),
+        )
+        return encode(
+            Message(Method.CONNECTION_RESULT, MessageClass.INDICATION, transaction_id, attributes)
+        )
+
+    @classmethod
+    def decode(cls, message: Message) -> "ConnectionResult":
+        """Read the indication.
+
+        :raises SignallingError: it is another message, or malformed.
+        """
+        fields = Fields(message, Method.CONNECTION_RESULT, MessageClass.INDICATION)
+        return cls(
+            fields.connection_id(),
+            fields.u32(Attribute.RESULT_CODE),
+            ConnectType(fields.u32(Attribute.CONNECT_TYPE) & 0x1F),
+            fields.seconds(Attribute.DURATION, 0.0),
+        )
