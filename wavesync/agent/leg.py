@@ -1,0 +1,125 @@
+"""The agent's connection to a mediator: STUN messages over one byte stream, kept alive both ways."""
+
+import os
+from collections.abc import Callable
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from wavesync.interfaces import Address
+from wavesync.signalling.asking import Asker
+from wavesync.signalling.messages import keep_alive_request
+from wavesync.signalling.numbers import MAX_STREAM_MESSAGE, SILENCE_FACTOR
+from wavesync.stun.framing import StreamDecoder
+from wavesync.stun.message import Message, MessageClass, StunError
+from wavesync.stun.transactions import Answer, Transactions
+
+__all__ = ["ANSWER_TIMEOUT", "Leg"]
+
+ANSWER_TIMEOUT = 10.0
+"""Seconds a mediator has to answer a request on the leg."""
+
+_THERE: Address = ("mediator", 0)
+"""What stands for the other end in the transactions of one stream."""
+
+
+class Leg(Protocol):
+    """One connection to a mediator.
+
+    :param clock: gives the time and timers.
+    :param on_connected: called once when it stands.
+    :param on_indication: called with each indication but keep-alives.
+    :param on_lost: called once with a sentence when it is over, unless it was
+        :meth:`abandon`-ed before.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        on_connected: Callable[["Leg"], None],
+        on_indication: Callable[[Message], None],
+        on_lost: Callable[["Leg", str], None],
+    ) -> None:
+        self._clock = clock
+        self._on_connected = on_connected
+        self._on_indication = on_indication
+        self._on_lost: Callable[[Leg, str], None] | None = on_lost
+        self._decoder = StreamDecoder(MAX_STREAM_MESSAGE)
+        self._asker = Asker(clock, self._send, Transactions(ti=ANSWER_TIMEOUT))
+        self._keep_alive = 0.0
+        self._heard = 0.0
+        self._timer: IDelayedCall | None = None
+
+    def ask(self, request: bytes) -> Deferred[Answer]:
+        """Send a request; fires with its answer, fails when none came in :data:`ANSWER_TIMEOUT`."""
+        return self._asker.ask(request, _THERE, stream=True)
+
+    def keep_alive(self, interval: float) -> None:
+        """From now on, send a keep-alive every *interval* seconds and expect as much in return."""
+        self._keep_alive = interval
+        self._heard = self._clock.seconds()
+        if self._timer is None:
+            self._tick()
+
+    def abandon(self) -> None:
+        """Close it without a call to ``on_lost``."""
+        self._on_lost = None
+        self._stop("the connection was given up")
+        self._abort()
+
+    def connectionMade(self) -> None:
+        """Tell the owner."""
+        self._on_connected(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Sort answers from indications; garbage ends the connection."""
+        self._heard = self._clock.seconds()
+        try:
+            messages = self._decoder.feed(data)
+        except StunError:
+            self._lose("the mediator sent something that is not STUN")
+            return
+        for message in messages:
+            if self._asker.receive(message, _THERE):
+                continue
+            if message.message_class is MessageClass.INDICATION and self._on_lost is not None:
+                self._on_indication(message)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell the owner why."""
+        self._lose(f"the connection to the mediator ended: {reason.getErrorMessage()}")
+
+    def _send(self, data: bytes, _: Address) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def _tick(self) -> None:
+        silence = self._clock.seconds() - self._heard
+        if silence >= SILENCE_FACTOR * self._keep_alive:
+            self._timer = None
+            self._lose(f"the mediator has been silent for {silence:.0f} s")
+            return
+        # Any answer is a life sign, so nobody waits for this one.
+        self._send(keep_alive_request(os.urandom(12)), _THERE)
+        left = SILENCE_FACTOR * self._keep_alive - silence
+        self._timer = self._clock.callLater(min(self._keep_alive, left), self._tick)
+
+    def _stop(self, why: str) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        self._asker.stop(why)
+
+    def _lose(self, why: str) -> None:
+        self._stop(why)
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost is not None:
+            self._abort()
+            on_lost(self, why)
+
+    def _abort(self) -> None:
+        if self.transport is not None:
+            cast(ITCPTransport, self.transport).abortConnection()
