@@ -5,9 +5,8 @@ the header's length field set as if the message ended there.
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from wavesync.identity.credentials import Credentials
 from wavesync.identity.proofs import sign_proof
 from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.fields import Attributes
@@ -22,6 +21,9 @@ from wavesync.stun.message import (
     encode,
     pad_message,
 )
+
+if TYPE_CHECKING:
+    from wavesync.identity.credentials import Credentials
 
 __all__ = ["Prover", "ProvesMessages", "covered", "encode_padded", "encode_proved"]
 
@@ -45,7 +47,7 @@ class Prover:
     :ivar nonce: the NONCE of a 401 or 438 answer, empty without one.
     """
 
-    credentials: Credentials
+    credentials: "Credentials"
     audience: str
     now: float
     nonce: bytes = b""
