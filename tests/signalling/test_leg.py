@@ -1,4 +1,4 @@
-"""Tests for :mod:`wavesync.agent.leg`."""
+"""Tests for :mod:`wavesync.signalling.leg`."""
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -6,8 +6,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.agent.leg import ANSWER_TIMEOUT, Leg
 from wavesync.signalling.asking import NoAnswer
+from wavesync.signalling.leg import ANSWER_TIMEOUT, Leg
 from wavesync.signalling.messages import keep_alive_indication
 from wavesync.signalling.refusals import RegistrationEnded
 from wavesync.stun.framing import StreamDecoder

@@ -1,4 +1,4 @@
-"""The agent's connection to a mediator: STUN messages over one byte stream, kept alive both ways."""
+"""A connection to a mediator: STUN messages over one byte stream, kept alive both ways."""
 
 import os
 from collections.abc import Callable

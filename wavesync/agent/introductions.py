@@ -1,0 +1,244 @@
+"""What the agent does when a mediator introduces a client: check the proof again, then punch.
+
+A mediator is not believed.  It can make an agent send a bounded number of small packets, only for a
+request that a client of this system has signed, only towards addresses that the client named or
+that the mediator says it saw the client at, and only once for each request.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wavesync.agent.link import Link
+from wavesync.identity.credentials import Credentials
+from wavesync.identity.proofs import ProofChecker
+from wavesync.identity.verify import Peer, Role, VerificationError
+from wavesync.interfaces import Address
+from wavesync.signalling.addresses import punchable
+from wavesync.signalling.messages import (
+    Connect,
+    ConnectionRequested,
+    ConnectionUpdate,
+    SignallingError,
+    covered,
+)
+from wavesync.stun.message import Message, StunError, decode
+
+__all__ = [
+    "MAX_CLIENT_RENDEZVOUS",
+    "MAX_REMEMBERED",
+    "MAX_RENDEZVOUS",
+    "Introductions",
+    "Rendezvous",
+    "RendezvousPort",
+]
+
+MAX_RENDEZVOUS = 64
+"""Rendezvous under way at one time; further introductions are dropped."""
+
+MAX_CLIENT_RENDEZVOUS = 16
+"""The same for one client."""
+
+MAX_REMEMBERED = 4096
+"""Connection ids remembered, so that none is punched for twice."""
+
+MAX_START_DELAY = 2.0
+"""Seconds a mediator may ask to wait before the first punch."""
+
+RENDEZVOUS_TIMEOUT = 15.0
+"""Seconds after which punching towards a client is given up."""
+
+
+class Rendezvous(Protocol):
+    """Punching that goes on."""
+
+    connected: Deferred[IProtocol]
+
+    def add_candidate(self, address: Address) -> None:
+        """Punch towards this address too."""
+
+    def cancel(self) -> None:
+        """Give up."""
+
+
+class RendezvousPort(Protocol):
+    """The UDP port that punches (:class:`wavesync.udt.port.Port`)."""
+
+    def rendezvous(
+        self,
+        candidates: Sequence[Address],
+        factory: IProtocolFactory,
+        *,
+        token: int | None,
+        timeout: float = RENDEZVOUS_TIMEOUT,
+    ) -> Rendezvous:
+        """Begin to punch towards all candidates at once."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """One introduction that is being punched for."""
+
+    link: Link
+    peer: Peer
+    listed: tuple[Address, ...]
+    rendezvous: Rendezvous | None = None
+    timer: IDelayedCall | None = None
+    observed: tuple[Address, ...] = ()
+
+
+class Introductions:
+    """Takes the introductions of all mediators.
+
+    :param factory: builds the server side of a session for a path that was punched.
+    :param allow_loopback: punch towards loopback addresses too (everything on one host).
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        credentials: Credentials,
+        port: RendezvousPort,
+        factory: IProtocolFactory,
+        *,
+        wall_clock: Callable[[], float],
+        allow_loopback: bool = False,
+    ) -> None:
+        self._clock = clock
+        self._credentials = credentials
+        self._port = port
+        self._factory = factory
+        self._wall_clock = wall_clock
+        self._allow_loopback = allow_loopback
+        self._checker = ProofChecker(MAX_RENDEZVOUS)
+        self._running: dict[str, _Running] = {}
+        self._remembered: OrderedDict[str, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many rendezvous are under way."""
+        return len(self._running)
+
+    def requested(self, link: Link, message: Message) -> None:
+        """A ``connectionRequested`` indication came from a mediator."""
+        try:
+            requested = ConnectionRequested.decode(message, allow_loopback=self._allow_loopback)
+            if requested.connection_id in self._remembered:
+                return
+            peer, connect = self._check(link, requested)
+        except (SignallingError, StunError, VerificationError) as error:
+            self.log.warn(
+                "dropped an introduction by {mediator}: {why}", mediator=link.mediator, why=error
+            )
+            return
+        if not self._room(peer):
+            self.log.warn("dropped an introduction of {client}: too many", client=peer.text)
+            return
+        self._remember(requested.connection_id)
+        running = _Running(link, peer, connect.udp, observed=requested.observed)
+        self._running[requested.connection_id] = running
+        link.warm.acknowledge(requested.connection_id)
+        delay = min(requested.start_delay, MAX_START_DELAY)
+        if delay > 0:
+            running.timer = self._clock.callLater(
+                delay, self._punch, requested.connection_id, requested.token
+            )
+        else:
+            self._punch(requested.connection_id, requested.token)
+
+    def updated(self, link: Link, message: Message) -> None:
+        """A ``connectionUpdate`` indication came: the client is seen elsewhere too."""
+        try:
+            update = ConnectionUpdate.decode(message, allow_loopback=self._allow_loopback)
+        except SignallingError:
+            return
+        link.echo(message.raw)
+        running = self._running.get(update.connection_id)
+        if running is None or running.link is not link:
+            return
+        running.observed = update.observed
+        if running.rendezvous is not None:
+            for address in self._candidates(running):
+                running.rendezvous.add_candidate(address)
+
+    def stop(self) -> None:
+        """Give up all punching."""
+        running, self._running = self._running, {}
+        for each in running.values():
+            if each.timer is not None and each.timer.active():
+                each.timer.cancel()
+            if each.rendezvous is not None:
+                each.rendezvous.cancel()
+
+    def _check(self, link: Link, requested: ConnectionRequested) -> tuple[Peer, Connect]:
+        """Judge the client's own request, which the mediator has only passed on."""
+        request = decode(requested.request)
+        connect = Connect.decode(request, allow_loopback=self._allow_loopback)
+        if connect.connection_id != requested.connection_id:
+            raise SignallingError("the request is of another connection")
+        own = self._credentials.target
+        if connect.target.system != own.system or connect.target.server not in (None, own.server):
+            raise SignallingError("the request is for another server")
+        proof = covered(request)
+        if proof is None:
+            raise SignallingError("the request has no proof")
+        blob, signed = proof
+        checked = self._checker.check(
+            blob,
+            purpose=Connect.PURPOSE,
+            audience=link.mediator.audience,
+            message=signed,
+            role=Role.CLIENT,
+            now=self._wall_clock() + link.time_offset,
+            # Only the mediator can tell its nonces.  What is left of a replay: one round of
+            # punches towards addresses that this client has signed.
+            nonce_ok=lambda nonce: True,
+        )
+        if checked.peer.system != own.system:
+            raise SignallingError("the client is of another system")
+        return checked.peer, connect
+
+    def _room(self, peer: Peer) -> bool:
+        if len(self._running) >= MAX_RENDEZVOUS:
+            return False
+        same = sum(each.peer.fingerprint == peer.fingerprint for each in self._running.values())
+        return same < MAX_CLIENT_RENDEZVOUS
+
+    def _remember(self, connection_id: str) -> None:
+        self._remembered[connection_id] = None
+        if len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+
+    def _candidates(self, running: _Running) -> tuple[Address, ...]:
+        return punchable(running.listed, running.observed, allow_loopback=self._allow_loopback)
+
+    def _punch(self, connection_id: str, token: int) -> None:
+        running = self._running[connection_id]
+        running.rendezvous = self._port.rendezvous(
+            self._candidates(running), self._factory, token=token, timeout=RENDEZVOUS_TIMEOUT
+        )
+        running.rendezvous.connected.addCallbacks(
+            self._punched,
+            self._gave_up,
+            callbackArgs=(connection_id,),
+            errbackArgs=(connection_id,),
+        )
+
+    def _punched(self, protocol: IProtocol, connection_id: str) -> None:
+        self._running.pop(connection_id, None)
+
+    def _gave_up(self, failure: Failure, connection_id: str) -> None:
+        running = self._running.pop(connection_id, None)
+        if running is not None:
+            self.log.debug(
+                "no hole towards {client}: {why}",
+                client=running.peer.text,
+                why=failure.getErrorMessage(),
+            )

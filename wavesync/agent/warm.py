@@ -1,0 +1,101 @@
+"""The UDP mapping between the agent's punching port and a mediator: kept open, and looked at."""
+
+import os
+from collections.abc import Callable
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wavesync.interfaces import Address
+from wavesync.signalling.asking import Asker, NoAnswer
+from wavesync.signalling.messages import ConnectionAck, SignallingError, WarmedUp, WarmUp
+from wavesync.stun.message import Message, check_integrity
+from wavesync.stun.transactions import Answer
+
+__all__ = ["WARM_INTERVAL", "WarmMapping"]
+
+WARM_INTERVAL = 15.0
+"""Seconds between packets through the mapping.  RFC 4787 asks routers for two minutes; many give
+thirty seconds, some twenty."""
+
+
+class WarmMapping:
+    """Speaks with one mediator over UDP for the registration that stands.
+
+    :param clock: gives the time and timers.
+    :param send: sends a datagram from the port that punches.
+    :ivar mapped: this server's UDP port as the mediator last saw it.
+    """
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, send: Callable[[bytes, Address], None]) -> None:
+        self.mapped: Address | None = None
+        self._clock = clock
+        self._asker = Asker(clock, send)
+        self._timer: IDelayedCall | None = None
+        self._mediator: Address | None = None
+        self._registration_id = 0
+        self._key = b""
+        self._sequence = 0
+
+    def begin(self, mediator: Address, registration_id: int, key: bytes) -> None:
+        """Keep the mapping to *mediator* open for that registration, starting now.
+
+        :param key: the registration's HMAC key.
+        """
+        self.end()
+        self._mediator, self._registration_id, self._key = mediator, registration_id, key
+        self._sequence = 0
+        self._warm()
+
+    def end(self) -> None:
+        """Stop; what was asked is forgotten."""
+        self._mediator = None
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._asker.stop("the registration is over")
+
+    def acknowledge(self, connection_id: str) -> None:
+        """Tell the mediator, from the punching port, that punching has begun."""
+        if self._mediator is not None:
+            ack = ConnectionAck(connection_id, self._registration_id)
+            self._ask(ack.encode(os.urandom(12), self._key)).addErrback(_unanswered)
+
+    def received(self, message: Message, source: Address) -> bool:
+        """Take an answer that came to the punching port; tells whether it was for this mapping."""
+        return self._asker.receive(message, source)
+
+    def _warm(self) -> None:
+        self._timer = self._clock.callLater(WARM_INTERVAL, self._warm)
+        self._sequence += 1
+        warm_up = WarmUp(self._registration_id, self._sequence)
+        asked = self._ask(warm_up.encode(os.urandom(12), self._key))
+        asked.addCallbacks(self._warmed, _unanswered)
+
+    def _warmed(self, answer: Answer) -> None:
+        try:
+            mapped = WarmedUp.decode(answer.message).mapped
+        except SignallingError:
+            return
+        if mapped != self.mapped:
+            self.mapped = mapped
+            self.log.info(
+                "the mediator sees this server's UDP port as {host} port {port}",
+                host=mapped[0],
+                port=mapped[1],
+            )
+
+    def _ask(self, request: bytes) -> Deferred[Answer]:
+        assert self._mediator is not None
+        key = self._key
+        return self._asker.ask(
+            request, self._mediator, accept=lambda message: check_integrity(message, key)
+        )
+
+
+def _unanswered(failure: Failure) -> None:
+    # The next one comes by itself; a blocked UDP port is no reason to give up the registration.
+    failure.trap(NoAnswer, CancelledError)
