@@ -2,7 +2,19 @@
 
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["Address", "Burst"]
+from twisted.internet.interfaces import (
+    IReactorFDSet,
+    IReactorPluggableNameResolver,
+    IReactorTCP,
+    IReactorTime,
+)
+
+__all__ = ["Address", "Burst", "IReactor"]
+
+
+class IReactor(IReactorTime, IReactorTCP, IReactorFDSet, IReactorPluggableNameResolver):
+    """The parts of Twisted's reactor that agents and clients use; it has no such name itself."""
+
 
 Address: TypeAlias = tuple[str, int]
 """A numeric host (``"192.0.2.1"``, ``"2001:db8::1"``, no scope, no brackets) and a port 0..65535."""

@@ -1,0 +1,266 @@
+"""Introductions for a client: all its mediators, updates, and the report afterwards."""
+
+import os
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from wavesync.client.asking import Asking
+from wavesync.client.introduction import Introduction
+from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
+from wavesync.identity.credentials import Credentials
+from wavesync.identity.ids import Target
+from wavesync.interfaces import Address, IReactor
+from wavesync.signalling.asking import Asker
+from wavesync.signalling.messages import ConnectionResult, ConnectionUpdate, SignallingError
+from wavesync.signalling.numbers import ConnectType, Method, ResultCode
+from wavesync.signalling.resolving import resolve
+from wavesync.signalling.urls import Mediator
+from wavesync.stun.message import Message
+from wavesync.stun.transactions import Transactions
+
+__all__ = ["INTRODUCTION_TIMEOUT", "NEXT_MEDIATOR_DELAY", "Introducer", "Introducing"]
+
+INTRODUCTION_TIMEOUT = 10.0
+"""Seconds for an introduction by whichever mediator."""
+
+NEXT_MEDIATOR_DELAY = 1.0
+"""Seconds without an answer after which the next mediator is asked as well."""
+
+_RTO = 0.3
+"""Seconds to the first retransmission (RFC 8489 section 6.2.1 leaves values below 500 ms to those
+who know their path; the TCP copy follows in the same moment)."""
+
+
+class Introducing:
+    """One introduction being made, and what comes after it.
+
+    :ivar result: fires with the :class:`Introduction`.
+    """
+
+    def __init__(self, owner: "Introducer", target: Target) -> None:
+        self.connection_id = os.urandom(16).hex()
+        self.result: Deferred[Introduction] = Deferred(lambda _: self.close())
+        self.on_update: Callable[[tuple[Address, ...]], None] | None = None
+        """Called with the server's observed addresses when they change."""
+        self._owner = owner
+        self._target = target
+        self._left = list(owner.mediators)
+        self._asking: dict[Mediator, Asking | None] = {}
+        self._errors: list[WavesyncError] = []
+        self._answered_by: Mediator | None = None
+        self._over = False
+        self._timers: list[IDelayedCall] = []
+
+    def start(self) -> None:
+        """Ask the first mediator, the next ones after a while."""
+        clock = self._owner.reactor
+        self._timers.append(clock.callLater(INTRODUCTION_TIMEOUT, self._timed_out))
+        self._next()
+
+    def close(self) -> None:
+        """Forget the introduction; nothing of it stays."""
+        self._over = True
+        for timer in self._timers:
+            if timer.active():
+                timer.cancel()
+        self._timers.clear()
+        for asking in list(self._asking.values()):
+            if asking is not None:
+                asking.close()
+        self._owner.forget(self)
+
+    def indication(self, message: Message, echo: Callable[[bytes], None]) -> None:
+        """Take a ``connectionUpdate``: send it back, and tell what it says."""
+        try:
+            update = ConnectionUpdate.decode(message, allow_loopback=self._owner.allow_loopback)
+        except SignallingError:
+            return
+        if update.connection_id != self.connection_id:
+            return
+        echo(message.raw)
+        if self.on_update is not None:
+            self.on_update(update.observed)
+
+    def _next(self) -> None:
+        if self._over or self._answered_by is not None or not self._left:
+            return
+        mediator = self._left.pop(0)
+        self._asking[mediator] = None
+        if self._left:
+            clock = self._owner.reactor
+            self._timers.append(clock.callLater(NEXT_MEDIATOR_DELAY, self._next))
+        resolve(self._owner.reactor, mediator.host).addCallbacks(
+            self._resolved, self._unresolved, callbackArgs=(mediator,), errbackArgs=(mediator,)
+        )
+
+    def _unresolved(self, failure: Failure, mediator: Mediator) -> None:
+        self._failed(Failure(ConnectFailed(_unknown(mediator))), mediator)
+
+    def _resolved(self, hosts: Sequence[str], mediator: Mediator) -> None:
+        if self._over or self._answered_by is not None:
+            return
+        if not hosts:
+            self._failed(Failure(ConnectFailed(_unknown(mediator))), mediator)
+            return
+        owner = self._owner
+        asker = owner.asker_for(hosts[0])
+        endpoint = None
+        if mediator.tcp_port is not None:
+            endpoint = HostnameEndpoint(
+                owner.reactor, mediator.host, mediator.tcp_port, timeout=INTRODUCTION_TIMEOUT
+            )
+        asking = Asking(
+            owner.reactor,
+            owner.credentials,
+            self._target,
+            mediator,
+            hosts[0],
+            connection_id=self.connection_id,
+            tcp=endpoint,
+            asker=asker,
+            own=owner.own_addresses() if asker is not None else (),
+            wall_clock=owner.wall_clock,
+            on_indication=lambda message: self.indication(message, asking.echo),
+            allow_loopback=owner.allow_loopback,
+        )
+        self._asking[mediator] = asking
+        asking.result.addCallbacks(
+            self._answered, self._failed, callbackArgs=(mediator,), errbackArgs=(mediator,)
+        )
+        asking.start()
+
+    def _answered(self, introduction: Introduction, mediator: Mediator) -> None:
+        if self._over or self._answered_by is not None:
+            return
+        self._answered_by = mediator
+        for timer in self._timers:
+            if timer.active():
+                timer.cancel()
+        for other, asking in list(self._asking.items()):
+            if other is not mediator and asking is not None:
+                asking.close()
+        self.result.callback(introduction)
+
+    def _failed(self, failure: Failure, mediator: Mediator) -> None:
+        if failure.check(CancelledError) or self._over or self._answered_by is not None:
+            return
+        failure.trap(WavesyncError)
+        assert isinstance(failure.value, WavesyncError)
+        self._errors.append(failure.value)
+        del self._asking[mediator]
+        if self._left:
+            self._next()
+        elif not self._asking:
+            self._give_up()
+
+    def _timed_out(self) -> None:
+        for mediator in self._asking:
+            self._errors.append(ConnectFailed(f"the mediator {mediator} does not answer"))
+        self._give_up()
+
+    def _give_up(self) -> None:
+        self.close()
+        refused = [error for error in self._errors if isinstance(error, NotAllowed)]
+        # What a person can act on comes first; the same sentence is told once.
+        told = dict.fromkeys(str(error) for error in refused or self._errors)
+        kind = NotAllowed if refused else ConnectFailed
+        self.result.errback(kind("; ".join(told)))
+
+
+class Introducer:
+    """Asks mediators, from the port that will punch.
+
+    :param reactor: Twisted's reactor.
+    :param credentials: the client's.
+    :param mediators: in order of preference.
+    :param send_udp: sends a datagram from the punching port; ``None`` for TCP only.
+    :param families: tells the families of that port: ``False`` for IPv4, ``True`` for IPv6.
+    :param own_addresses: gives this client's own addresses of the punching port.
+    :param wall_clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactor,
+        credentials: Credentials,
+        mediators: Sequence[Mediator],
+        *,
+        send_udp: Callable[[bytes, Address], None] | None,
+        families: Callable[[], set[bool]] = lambda: {False},
+        own_addresses: Callable[[], Sequence[Address]],
+        wall_clock: Callable[[], float],
+        allow_loopback: bool = False,
+    ) -> None:
+        self.reactor = reactor
+        self.credentials = credentials
+        self.mediators = tuple(mediators)
+        self.own_addresses = own_addresses
+        self.wall_clock = wall_clock
+        self.allow_loopback = allow_loopback
+        self._send_udp = send_udp
+        self._families = families
+        self._asker: Asker | None = None
+        if send_udp is not None:
+            self._asker = Asker(self.reactor, send_udp, Transactions(rto=_RTO))
+        self._running: dict[str, Introducing] = {}
+
+    def introduce(self, target: Target) -> Introducing:
+        """Ask for an introduction to *target*; close what comes back when it is not needed."""
+        introducing = Introducing(self, target)
+        self._running[introducing.connection_id] = introducing
+        introducing.start()
+        return introducing
+
+    def asker_for(self, host: str) -> Asker | None:
+        """What asks over UDP there; ``None`` when the punching port has not that family."""
+        return self._asker if (":" in host) in self._families() else None
+
+    def received_udp(self, message: Message, source: Address) -> None:
+        """Take a STUN message that came to the punching port."""
+        if self._asker is not None and self._asker.receive(message, source):
+            return
+        if message.method == Method.CONNECTION_UPDATE and self._send_udp is not None:
+            send = self._send_udp
+            for introducing in list(self._running.values()):
+                introducing.indication(message, lambda data: send(data, source))
+
+    def report(
+        self, introduction: Introduction, result: ResultCode, kind: str | None, seconds: float
+    ) -> None:
+        """Tell the mediator over UDP how it ended; nobody waits for an answer."""
+        mediator = introduction.mediator
+        if self._send_udp is None or mediator.udp_port is None:
+            return
+        connect_type = {"tcp": ConnectType.TCP, "udp": ConnectType.UDP}.get(
+            kind or "", ConnectType.NONE
+        )
+        data = ConnectionResult(introduction.connection_id, result, connect_type, seconds).encode(
+            os.urandom(12)
+        )
+        send, port = self._send_udp, mediator.udp_port
+
+        def resolved(hosts: Sequence[str]) -> None:
+            if hosts:
+                send(data, (hosts[0], port))
+
+        resolve(self.reactor, mediator.host).addCallbacks(resolved, lambda _: None)
+
+    def forget(self, introducing: Introducing) -> None:
+        """An introduction is over."""
+        self._running.pop(introducing.connection_id, None)
+
+    def close(self) -> None:
+        """Give up all that is under way."""
+        for introducing in list(self._running.values()):
+            introducing.result.cancel()
+            introducing.close()
+        if self._asker is not None:
+            self._asker.stop("the client is closing")
+
+
+def _unknown(mediator: Mediator) -> str:
+    return f"the mediator's name {mediator.host!r} cannot be resolved"
