@@ -22,10 +22,12 @@ __all__ = [
     "MAX_FILE",
     "MAX_LABEL",
     "MAX_MEDIATORS",
+    "MAX_URL",
     "Contents",
     "check_label",
     "check_mediators",
     "default_directory",
+    "parse",
     "read_certificate",
     "read_file",
     "render",
@@ -41,12 +43,17 @@ MAX_LABEL = 64
 MAX_MEDIATORS = 16
 """Most mediators in one file."""
 
-_MAX_URL = 255
+MAX_URL = 255
+"""Longest URL of a mediator, in characters."""
+
 _BEGIN = "-----BEGIN "
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\n[A-Za-z0-9+/=\n]+-----END \1-----\n?")
 _URL = re.compile(
-    r"(?:(?:udp|tcp|http|https)://)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?/?"
+    r"(?:(?:udp|tcp|http|https)://)?"
+    r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?)"
+    r"(?::([0-9]{1,5}))?/?"
 )
+_BARE_IPV6 = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +114,11 @@ def check_mediators(urls: Sequence[str]) -> tuple[str, ...]:
     if len(urls) > MAX_MEDIATORS:
         raise SettingsError(f"at most {MAX_MEDIATORS} mediators can be named.")
     for url in urls:
-        if len(url) > _MAX_URL or _URL.fullmatch(url) is None:
+        found = _URL.fullmatch(url) or _BARE_IPV6.fullmatch(url)
+        port = found[1] if found is not None and found.lastindex else None
+        if len(url) > MAX_URL or found is None or not 1 <= int(port or 1) <= 65535:
             raise SettingsError(
-                f"{url[:_MAX_URL]!r} is not a mediator: write a host name, or udp://HOST:PORT,"
+                f"{url[:MAX_URL]!r} is not a mediator: write a host name, or udp://HOST:PORT,"
                 " tcp://HOST:PORT, http://HOST/ or https://HOST/."
             )
     return tuple(urls)

@@ -134,7 +134,7 @@ class Leaf:
             )
         if at < self.not_before:
             raise VerificationError(
-                Reason.NOT_YET_VALID, "the certificate is not valid yet: is the clock right?"
+                Reason.NOT_YET_VALID, "the certificate is not valid yet; a clock may be wrong."
             )
         if at > self.not_after:
             raise VerificationError(Reason.EXPIRED, "the certificate has expired.")
