@@ -1,0 +1,67 @@
+"""How often each source may ask: a token bucket for every source, a bounded number of them."""
+
+import socket
+from collections import OrderedDict
+
+__all__ = ["MAX_SOURCES", "SourceBuckets", "source_key"]
+
+MAX_SOURCES = 16384
+"""Most sources remembered unless said otherwise; the one heard longest ago is forgotten first."""
+
+_IPV4_IN_IPV6 = bytes(10) + b"\xff\xff"
+
+
+def source_key(host: str) -> bytes:
+    """What of *host* counts as one source: an IPv4 address, the /64 of an IPv6 address.
+
+    An IPv4 address in IPv6 form counts as IPv4.  A host that is not numeric counts as it is
+    written.
+    """
+    try:
+        if ":" not in host:
+            return socket.inet_pton(socket.AF_INET, host)
+        packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    except (OSError, ValueError):
+        return b"name:" + host.encode("utf-8", "surrogateescape")
+    return packed[12:] if packed.startswith(_IPV4_IN_IPV6) else packed[:8]
+
+
+class SourceBuckets:
+    """One token bucket for each source that was heard lately.
+
+    A source that was forgotten starts again with a full bucket, so *max_sources* bounds memory
+    and not fairness.
+
+    :param rate: tokens a second that flow into a bucket.
+    :param burst: tokens that a bucket holds at most; a new one is full.
+    :param max_sources: most buckets.
+    """
+
+    def __init__(self, rate: float, burst: float, max_sources: int = MAX_SOURCES) -> None:
+        if rate < 0 or burst <= 0 or max_sources < 1:
+            raise ValueError("A bucket needs a rate of 0 or more, a burst and room for a source.")
+        self._rate = rate
+        self._burst = burst
+        self._max_sources = max_sources
+        self._buckets: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many sources are remembered."""
+        return len(self._buckets)
+
+    def allow(self, source_host: str, now: float, cost: float = 1.0) -> bool:
+        """Take *cost* tokens from the bucket of *source_host*.
+
+        :param now: seconds; a time before the last one counts as the last one.
+        :returns: false where fewer are left; then none is taken.
+        """
+        key = source_key(source_host)
+        tokens, since = self._buckets.get(key, (self._burst, now))
+        now = max(now, since)
+        tokens = min(self._burst, tokens + (now - since) * self._rate)
+        allowed = tokens >= cost
+        self._buckets[key] = (tokens - cost if allowed else tokens, now)
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > self._max_sources:
+            self._buckets.popitem(last=False)
+        return allowed
