@@ -166,13 +166,24 @@ def write_file(path: Path, text: str, *, force: bool) -> None:
             if force:
                 os.replace(temporary, path)
             else:
-                os.link(temporary, path)
+                _link(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-    except FileExistsError:
-        raise SettingsError(f"{path} is there already; --force replaces it.") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a complete file its name unless something else has it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise SettingsError(f"{path} is there already; --force replaces it.") from None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting, should it be a named pipe, for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def read_file(path: Path) -> Contents:
@@ -182,9 +193,7 @@ def read_file(path: Path) -> Contents:
         sentence names the file.
     """
     try:
-        # A named pipe must not keep us waiting for its writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise SettingsError(f"{path} is not a regular file.")
