@@ -1,0 +1,181 @@
+"""When to acknowledge, and the round trip that the answers (ACK2) measure.
+
+* every 10 ms while data comes (sooner on paths with a short round trip), by a real timer;
+* at once for a short packet, which ends a burst, but not for each of many;
+* a light ACK at least every 64 packets, which needs no answer;
+* again after RTT + 4 deviations until an ACK2 says that it was heard.
+
+ACKs are full (with rates) at most every 10 ms and short in between, as libudt expects.
+"""
+
+import math
+
+from wavesync.udt.estimators import ArrivalRate, Capacity, RoundTrip
+from wavesync.udt.packet import (
+    Acknowledgement,
+    ControlType,
+    encode_acknowledgement,
+    encode_control,
+)
+from wavesync.udt.sequence import SEQUENCE_MASK, to_wire
+
+__all__ = ["Acknowledger"]
+
+ACK_INTERVAL = 0.01
+"""Seconds between numbered ACKs while data comes; libudt's SYN time."""
+
+MIN_ACK_INTERVAL = 0.002
+"""Seconds; a quarter of a short round trip is used, but no less than this."""
+
+FULL_INTERVAL = 0.01
+"""Seconds between full ACKs at least."""
+
+LIGHT_PACKETS = 64
+"""Packets after which a light ACK leaves at the latest."""
+
+MAX_HISTORY = 1024
+"""ACK numbers remembered to recognise their ACK2."""
+
+MIN_REPEAT = 0.02
+"""Seconds before an ACK is repeated, at least."""
+
+MAX_REPEATS = 12
+"""Repeats of an unanswered ACK, ever less often, until something new comes."""
+
+MIN_WINDOW_WORD = 2
+"""Free packets told at least: libudt would never ask again at 0."""
+
+_MAX_MICROSECONDS = 0xFFFF_FFFF
+
+
+class Acknowledger:
+    """See the module.
+
+    :param peer_id: destination id of the ACKs.
+    :param isn: extended sequence number of the first packet.
+    :ivar round_trip: from an ACK to its ACK2.
+    :ivar arrival: the arrival rate.
+    :ivar capacity: the capacity by packet pairs.
+    """
+
+    __slots__ = (
+        "_confirmed",
+        "_due",
+        "_full_at",
+        "_history",
+        "_number",
+        "_numbered_at",
+        "_peer_id",
+        "_point",
+        "_repeats",
+        "_since_light",
+        "_told",
+        "arrival",
+        "capacity",
+        "round_trip",
+    )
+
+    def __init__(self, peer_id: int, isn: int) -> None:
+        """Begin with nothing to acknowledge."""
+        self._peer_id = peer_id
+        self._point = isn
+        self._told = isn  # by any ACK
+        self._confirmed = isn  # by an ACK2
+        self._number = 0
+        self._numbered_at = -math.inf
+        self._full_at = -math.inf
+        self._due = math.inf
+        self._repeats = 0
+        self._since_light = 0
+        self._history: dict[int, tuple[float, int]] = {}
+        self.round_trip = RoundTrip()
+        self.arrival = ArrivalRate()
+        self.capacity = Capacity()
+
+    def on_data(self, point: int, packets: int, short: bool, now: float) -> None:
+        """Note that data came.
+
+        :param point: the ACK point after it.
+        :param packets: packets that came; 0 when all were duplicates.
+        :param short: whether one of them ended a burst.
+        """
+        self._since_light += packets
+        if point > self._point:
+            self._point = point
+            self._repeats = 0
+            interval = min(ACK_INTERVAL, max(MIN_ACK_INTERVAL, self.round_trip.rtt / 4))
+            if short and now >= self._numbered_at + MIN_ACK_INTERVAL:
+                self._due = now
+            else:
+                self._due = min(self._due, max(now, self._numbered_at + interval))
+        elif not packets and point > self._confirmed:
+            # The peer repeats what we have: our ACK may be lost.
+            self._repeats = 0
+            self._due = min(self._due, max(now, self._numbered_at + ACK_INTERVAL))
+
+    def window_opened(self, now: float) -> None:
+        """Tell the peer at once, and until it has heard, that there is room again."""
+        self._confirmed = min(self._confirmed, self._point - 1)
+        self._repeats = 0
+        self._due = now
+
+    def on_ack2(self, number: int, now: float) -> bool:
+        """Take an ACK2; returns whether we had sent that ACK number and not had its answer."""
+        entry = self._history.pop(number, None)
+        if entry is None:
+            return False
+        sent_at, point = entry
+        self.round_trip.add(now - sent_at)
+        self._confirmed = max(self._confirmed, point)
+        if self._confirmed >= self._point:
+            self._due = math.inf
+        return True
+
+    def due(self, now: float, free: int) -> bytes | None:
+        """Give the ACK packet to send now, if any.
+
+        :param free: packets that there is room for.
+        """
+        if now >= self._due:
+            return self._numbered(now, free)
+        if self._since_light >= LIGHT_PACKETS:
+            self._since_light = 0
+            if self._point > self._told:
+                self._told = self._point
+                body = encode_acknowledgement(Acknowledgement(to_wire(self._point)))
+                return encode_control(ControlType.ACK, self._peer_id, 0, body)
+        return None
+
+    def _numbered(self, now: float, free: int) -> bytes:
+        self._number = (self._number + 1) & SEQUENCE_MASK
+        self._history[self._number] = (now, self._point)
+        if len(self._history) > MAX_HISTORY:
+            del self._history[next(iter(self._history))]
+        full = now >= self._full_at + FULL_INTERVAL
+        rate = self.arrival.rate if full else 0
+        trip = self.round_trip
+        ack = Acknowledgement(
+            to_wire(self._point),
+            min(round(trip.rtt * 1e6), _MAX_MICROSECONDS),
+            min(round(trip.variance * 1e6), _MAX_MICROSECONDS),
+            max(MIN_WINDOW_WORD, free),
+            min(rate, _MAX_MICROSECONDS) if full else None,
+            min(self.capacity.rate(rate), _MAX_MICROSECONDS) if full else None,
+        )
+        if full:
+            self._full_at = now
+        self._numbered_at = now
+        self._told = self._point
+        self._since_light = 0
+        self._repeats += 1
+        self._due = math.inf
+        if self._repeats <= MAX_REPEATS:
+            wait = max(MIN_REPEAT, trip.repeat_interval) * 1.5 ** (self._repeats - 1)
+            self._due = now + wait
+        return encode_control(
+            ControlType.ACK, self._peer_id, self._number, encode_acknowledgement(ack)
+        )
+
+    def deadline(self) -> float:
+        """Tell when :meth:`due` will have an ACK; infinity for never."""
+        return self._due

@@ -1,0 +1,171 @@
+"""The bytes on their way in: bursts parsed at once, held while a gap is open, given out in order.
+
+:func:`parse_burst` finds with a few C calls that a burst holds consecutive data packets for us;
+anything else goes packet by packet.  The buffer keeps *runs* (consecutive packets as one
+``bytes``), never single packets where they came together.
+"""
+
+import sys
+from array import array
+from functools import lru_cache
+from struct import Struct
+
+from wavesync.udt.packet import HEADER_SIZE
+from wavesync.udt.ranges import RangeSet
+from wavesync.udt.sequence import MODULUS
+
+__all__ = ["ReceiveBuffer", "parse_burst"]
+
+_TWO = Struct("!I8xI")
+_SWAP = sys.byteorder == "little"
+
+
+@lru_cache(maxsize=256)
+def _stripper(payload: int, count: int) -> Struct:
+    """Give the struct that takes *count* payloads out from between their headers."""
+    return Struct(f"{HEADER_SIZE}x{payload}s" * count)
+
+
+def parse_burst(
+    data: bytes | memoryview, segment_size: int, local_id: int
+) -> tuple[int, int, bytes] | None:
+    """Parse a burst of consecutive data packets for *local_id*, all but the last full.
+
+    :returns: the first sequence number (wire), the number of packets, and their payloads joined;
+        None when the burst is anything else, or the numbers wrap within it.
+    """
+    size = len(data)
+    count, rest = divmod(size, segment_size)
+    if not count or segment_size < HEADER_SIZE or 0 < rest < HEADER_SIZE:
+        return None
+    first, destination = _TWO.unpack_from(data)
+    total = count + (rest > 0)
+    if destination != local_id or first + total > MODULUS:
+        return None
+    view = memoryview(data)
+    if count > 1:
+        if segment_size % 4:
+            return None
+        words = view[: count * segment_size].cast("I")
+        step = segment_size // 4
+        if not _all_equal(words[3::step], local_id):
+            return None
+        numbers = array("I", words[::step])
+        if _SWAP:
+            numbers.byteswap()
+        if numbers != array("I", range(first, first + count)):
+            return None
+    payload = segment_size - HEADER_SIZE
+    if not rest:
+        if count == 1:
+            return first, 1, bytes(view[HEADER_SIZE:])
+        return first, count, b"".join(_stripper(payload, count).unpack(view))
+    if _TWO.unpack_from(view, count * segment_size) != (first + count, local_id):
+        return None
+    pieces = _stripper(payload, count).unpack_from(view)
+    return first, total, b"".join((*pieces, view[count * segment_size + HEADER_SIZE :]))
+
+
+def _all_equal(words: memoryview, expected: int) -> bool:
+    """Tell whether all of the big-endian *words* are *expected*."""
+    native = int.from_bytes(expected.to_bytes(4, "big"), sys.byteorder)
+    return words.tolist().count(native) == len(words)
+
+
+class ReceiveBuffer:
+    """Puts runs of packets in order, within a window.
+
+    :param isn: extended sequence number of the first packet.
+    :param window: packets that may be held, in order and unread or waiting for a gap to close.
+    :ivar expected: first packet not received; everything before has been (the ACK point).
+    :ivar highest: one more than the highest packet received.
+    :ivar missing: the packets between the two that have not been received.
+    :ivar held: packets received in order and not taken by the reader.
+    """
+
+    __slots__ = ("_ready", "_runs", "_window", "expected", "held", "highest", "missing")
+
+    def __init__(self, isn: int, window: int) -> None:
+        """Begin empty."""
+        self._window = window
+        self._runs: dict[int, tuple[int, bytes]] = {}  # first -> count, payload; beyond a gap
+        self._ready: list[bytes] = []
+        self.expected = isn
+        self.highest = isn
+        self.missing = RangeSet()
+        self.held = 0
+
+    @property
+    def free(self) -> int:
+        """Packets, counted from :attr:`expected`, that there is room for."""
+        return max(0, self._window - self.held)
+
+    @property
+    def waiting(self) -> int:
+        """Packets held behind a gap."""
+        return self.highest - self.expected - self.missing.count
+
+    def accept(self, first: int, count: int, payload: bytes, size: int) -> int:
+        """Take a run of packets, as far as it is new and there is room for it.
+
+        :param first: sequence number (extended).
+        :param count: packets.
+        :param payload: their payloads, joined.
+        :param size: payload bytes of each but the last.
+        :returns: how many packets were new; ``missing`` and ``highest`` tell of new gaps.
+        """
+        if first == self.highest and not self.missing:
+            room = self.free
+            if count > room:
+                if room <= 0:
+                    return 0
+                count, payload = room, payload[: room * size]
+            self.highest = self.expected = first + count
+            self.held += count
+            if payload:
+                self._ready.append(payload)
+            return count
+        stop = min(first + count, self.expected + self.free)
+        if stop <= first:
+            return 0
+        parts = self.missing.overlap(first, stop)
+        beyond = max(first, self.highest)
+        if beyond < stop:
+            parts.append((beyond, stop))
+            self.missing.add(self.highest, beyond)
+            self.highest = stop
+        new = 0
+        for low, high in parts:
+            self.missing.remove(low, high)
+            end = len(payload) if high == first + count else (high - first) * size
+            self._runs[low] = (high - low, payload[(low - first) * size : end])
+            new += high - low
+        if new:
+            self._advance()
+        return new
+
+    def _advance(self) -> None:
+        """Move what has become contiguous to the reader's side."""
+        runs = self._runs
+        while (run := runs.pop(self.expected, None)) is not None:
+            count, payload = run
+            self.expected += count
+            self.held += count
+            if payload:
+                self._ready.append(payload)
+
+    def take(self) -> bytes:
+        """Give the reader all bytes that are in order; empty when there are none."""
+        self.held = 0
+        ready = self._ready
+        if len(ready) == 1:
+            return ready.pop()
+        data = b"".join(ready)
+        ready.clear()
+        return data
+
+    def clear(self) -> None:
+        """Forget what waits behind a gap: it will never be filled."""
+        self._runs.clear()
+        self.missing = RangeSet()
+        self.highest = self.expected

@@ -1,0 +1,350 @@
+"""The sending half of a connection: what leaves when, what is lost, what is sent again."""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from wavesync.interfaces import Burst
+from wavesync.udt.congestion import AckSample, CongestionControl, LossEvent
+from wavesync.udt.estimators import RoundTrip
+from wavesync.udt.packet import HEADER_SIZE
+from wavesync.udt.ranges import RangeSet
+from wavesync.udt.send_buffer import SendBuffer, SentBurst
+from wavesync.udt.statistics import Statistics
+
+__all__ = ["PeerReport", "Sender"]
+
+PACING_INTERVAL = 0.001
+"""Seconds of sending that make one burst (1 .. 44 packets)."""
+
+PACING_CREDIT = 0.008
+"""Seconds of sending that a late timer may catch up at once."""
+
+MIN_TAIL_TIMEOUT = 0.03
+"""Seconds; the unacknowledged tail is never sent again sooner."""
+
+MAX_TAIL_TIMEOUT = 1.0
+"""Seconds between repeats of the tail, or two round trips if that is longer."""
+
+ACK_DELAY = 0.02
+"""Seconds that a peer may take to acknowledge; libudt and we do so every 10 ms."""
+
+RESEND_ALL_AFTER = 2
+"""Fruitless repeats of only the ends of the tail before all of it is sent again."""
+
+MAX_FLIGHT = 1 << 17
+"""Packets; what a peer's window word counts for at most."""
+
+PROBE_PERIOD = 16
+"""Packets 16n and 16n + 1 leave back to back: the receiver measures capacity by them."""
+
+
+@dataclass(slots=True)
+class PeerReport:
+    """What a valid ACK says besides its ACK point.
+
+    :ivar window: free packets in the peer's buffer.
+    :ivar arrival_rate: packets a second; 0 for unknown.
+    :ivar capacity: packets a second; 0 for unknown.
+    """
+
+    window: int
+    arrival_rate: int = 0
+    capacity: int = 0
+
+
+class Sender:
+    """See the module.
+
+    :param now: seconds.
+    :param buffer: where the bytes are.
+    :param window: packets that the peer's buffer has room for at the start.
+    :param congestion: the strategy.
+    :param hold_until: seconds; nothing leaves before.
+    :param statistics: counters to keep.
+    :ivar round_trip: from a packet's leaving to its acknowledgement.
+    """
+
+    __slots__ = (
+        "_app_limited",
+        "_buffer",
+        "_congestion",
+        "_delivered_at",
+        "_head_time",
+        "_hold_until",
+        "_isn",
+        "_known",
+        "_known_sent_at",
+        "_limit",
+        "_missing",
+        "_next_send",
+        "_queue",
+        "_recent",
+        "_recent_times",
+        "_recovery_end",
+        "_statistics",
+        "_timeouts",
+        "round_trip",
+    )
+
+    def __init__(
+        self,
+        now: float,
+        buffer: SendBuffer,
+        window: int,
+        congestion: CongestionControl,
+        hold_until: float,
+        statistics: Statistics,
+    ) -> None:
+        """Begin with nothing sent."""
+        self._buffer = buffer
+        self._congestion = congestion
+        self._hold_until = hold_until
+        self._statistics = statistics
+        self.round_trip = RoundTrip()
+        self._isn = buffer.next
+        self._limit = buffer.next + min(window, MAX_FLIGHT)  # first packet the peer has no room for
+        self._next_send = now
+        # Everything before _known has arrived, except what is in _missing.
+        self._known = buffer.next
+        self._known_sent_at = now
+        self._delivered_at = now
+        self._missing = RangeSet()
+        self._queue = RangeSet()  # to be sent again; within _missing or the tail
+        self._recent = RangeSet()  # sent again less than a round trip ago
+        self._recent_times: deque[tuple[float, int, int]] = deque()
+        self._head_time = math.inf  # when the oldest unacknowledged packet last made us wait
+        self._timeouts = 0
+        self._recovery_end = buffer.next  # before it, deliveries are not known well
+        self._app_limited = 0  # sequence number; samples before it tell the writer's rate
+
+    @property
+    def in_flight(self) -> int:
+        """Packets sent and neither known to have arrived nor known to be lost."""
+        flight = self._buffer.next - self._known + self._missing.count - self._queue.count
+        return max(0, flight)
+
+    @property
+    def delivered(self) -> int:
+        """Packets known to have arrived."""
+        return self._known - self._isn - self._missing.count
+
+    # What comes from the peer
+
+    def on_ack(self, point: int, report: PeerReport | None, now: float) -> None:
+        """Take an ACK whose *point* lies within what was sent.
+
+        :param point: first packet that the peer has not received (extended).
+        :param report: None for a light ACK or one older than another already seen.
+        """
+        buffer = self._buffer
+        moved = point - buffer.acknowledged
+        if report is not None and moved >= 0:
+            # One packet may always be in flight: it asks a closed window whether it has opened.
+            self._limit = point + min(max(report.window, 1), MAX_FLIGHT)
+        if moved <= 0:
+            return
+        self._missing.remove_below(point)
+        self._queue.remove_below(point)
+        self._timeouts = 0
+        self._note_delivery(max(point, self._known), moved, report, now)
+        buffer.acknowledge(point)
+        self._head_time = now if point < buffer.next else math.inf
+
+    def on_nak(self, ranges: list[tuple[int, int]], now: float) -> bool:
+        """Take a NAK.
+
+        :param ranges: (start, stop) of what the peer misses (extended, half-open).
+        :returns: False when it names a packet never sent; then nothing was done.
+        """
+        buffer = self._buffer
+        if any(stop > buffer.next for _, stop in ranges):
+            return False
+        self._forget_recent(now)
+        lost = 0
+        lowest = buffer.next
+        highest = self._known
+        for start, stop in ranges:
+            start = max(start, buffer.acknowledged)
+            if start >= stop:
+                continue
+            lowest = min(lowest, start)
+            # The packet after a gap has arrived, or the gap would not have been noticed.
+            highest = max(highest, min(stop + 1, buffer.next))
+            lost += self._missing.add(start, stop)
+            for part in self._recent.gaps(start, stop):
+                self._queue.add(*part)
+        if highest > self._known or lost:
+            self._note_delivery(highest, 0, None, now)
+        if lost:
+            self._congestion.on_loss(LossEvent(now, lost, lowest, buffer.next))
+        return True
+
+    def _note_delivery(
+        self, known: int, acknowledged: int, report: PeerReport | None, now: float
+    ) -> None:
+        """Measure by the newest packet known to have arrived, and tell the strategy."""
+        rtt: float | None = None
+        rate: float | None = None
+        limited = True
+        prior = 0
+        if known > self._known:
+            burst = self._buffer.find(known - 1)
+            self._known = known
+            prior, limited = burst.delivered, burst.app_limited
+            if burst.clean:
+                rtt = now - burst.sent_at
+                self.round_trip.add(rtt)
+                rate = self._measure(burst, now)
+                self._known_sent_at = burst.sent_at
+        if known > self._app_limited:
+            self._app_limited = 0
+        self._delivered_at = now
+        congestion = self._congestion
+        sample = AckSample(
+            now,
+            acknowledged,
+            self.delivered,
+            prior,
+            self.in_flight,
+            rtt,
+            rate,
+            limited,
+            report.arrival_rate if report else 0,
+            report.capacity if report else 0,
+        )
+        congestion.on_ack(sample)
+        self._statistics.rtt = self.round_trip.rtt
+        self._statistics.rate = congestion.rate
+
+    def _measure(self, burst: SentBurst, now: float) -> float | None:
+        """Give packets a second delivered since *burst* was sent; None when that is not known."""
+        if burst.first < self._recovery_end:
+            return None
+        took = max(now - burst.delivered_at, burst.sent_at - burst.first_sent_at)
+        gained = self.delivered - burst.delivered
+        return gained / took if took > 0 and gained > 0 else None
+
+    def _forget_recent(self, now: float) -> None:
+        """Let what was sent again a round trip ago be asked for once more."""
+        limit = now - 0.9 * self.round_trip.rtt
+        while self._recent_times and self._recent_times[0][0] <= limit:
+            _, start, stop = self._recent_times.popleft()
+            self._recent.remove(start, stop)
+
+    # What leaves
+
+    def datagrams(self, now: float, limit: int, out: list[Burst]) -> None:
+        """Append the bursts that may leave now, *limit* packets at most."""
+        if now < self._hold_until:
+            return
+        buffer = self._buffer
+        congestion = self._congestion
+        self._next_send = max(self._next_send, now - PACING_CREDIT)
+        quantum = max(1, min(buffer.max_burst, int(congestion.rate * PACING_INTERVAL)))
+        while self._next_send <= now and limit > 0:
+            room = min(quantum, limit, int(congestion.window) - self.in_flight)
+            if self._queue and self._timeouts:
+                room = max(room, 1)  # what asks for news of a silent path always leaves
+            if room <= 0:
+                return
+            if self._queue:
+                count = self._send_again(room, now, out)
+            else:
+                room = min(room, self._limit - buffer.next)
+                if room <= 0 or not buffer.unsent:
+                    # Not the network, but the writer or the reader, is the limit now.
+                    self._app_limited = buffer.next
+                    return
+                count = self._send_new(room, now, out)
+            limit -= count
+            self._next_send += count / congestion.rate
+
+    def _send_again(self, room: int, now: float, out: list[Burst]) -> int:
+        start, stop = self._queue.first()
+        burst, count = self._buffer.copy(start, min(stop, start + room))
+        out.append(burst)
+        stop = start + count
+        self._queue.remove(start, stop)
+        self._recent.add(start, stop)
+        self._recent_times.append((now, start, stop))
+        if start <= self._buffer.acknowledged:
+            self._head_time = now
+        self._statistics.packets_sent += count
+        self._statistics.retransmitted += count
+        self._statistics.bytes_sent += len(burst.data) - count * HEADER_SIZE
+        return count
+
+    def _send_new(self, room: int, now: float, out: list[Burst]) -> int:
+        buffer = self._buffer
+        if (buffer.next + room - 1) % PROBE_PERIOD == 0:
+            # Do not part a probing pair.
+            if room > 1 and room >= buffer.max_burst:
+                room -= 1
+            elif room < self._limit - buffer.next:
+                room += 1
+        if buffer.next == buffer.acknowledged:
+            self._head_time = now
+        if not self.in_flight:
+            # After a pause there is nothing to measure against.
+            self._delivered_at = self._known_sent_at = now
+        burst = buffer.cut(room, now)
+        burst.delivered = self.delivered
+        burst.delivered_at = self._delivered_at
+        burst.first_sent_at = self._known_sent_at
+        burst.app_limited = bool(self._app_limited)
+        out.append(Burst(burst.data, buffer.payload + HEADER_SIZE))
+        self._statistics.packets_sent += burst.count
+        self._statistics.bytes_sent += len(burst.data) - burst.count * HEADER_SIZE
+        return burst.count
+
+    # Time
+
+    @property
+    def _tail_timeout(self) -> float:
+        """Seconds without progress after which the tail is sent again."""
+        rtt = self.round_trip.rtt
+        base = max(2 * rtt, self.round_trip.repeat_interval) + ACK_DELAY
+        base = max(base, MIN_TAIL_TIMEOUT)
+        return min(math.ldexp(base, self._timeouts), max(base, MAX_TAIL_TIMEOUT))
+
+    def timer(self, now: float) -> None:
+        """Queue the unacknowledged tail again if nothing has been acknowledged for too long."""
+        if now < self._head_time + self._tail_timeout:
+            return
+        buffer = self._buffer
+        first, stop = buffer.acknowledged, buffer.next
+        self._head_time = now
+        self._statistics.timeouts += 1
+        self._timeouts = min(self._timeouts + 1, 16)
+        if self._timeouts <= RESEND_ALL_AFTER or self._limit - first <= 2:
+            # The oldest hole, and the newest packet: it makes the peer name every other hole.
+            holes = self._missing.overlap(first, stop)
+            end = holes[0][1] if holes and holes[0][0] == first else first + 1
+            self._queue.add(first, end)
+            self._queue.add(stop - 1, stop)
+            if self._known > first:
+                self._missing.add(first, end)
+            return
+        self._missing.add(first, stop)
+        self._queue.add(first, stop)
+        self._known = self._recovery_end = stop
+        self._congestion.on_timeout(now)
+
+    def deadline(self) -> float:
+        """Tell when :meth:`datagrams` or :meth:`timer` will have something to do."""
+        tail = self._head_time + self._tail_timeout
+        urgent = self._queue and self._timeouts
+        if int(self._congestion.window) <= self.in_flight and not urgent:
+            return tail
+        if self._queue or (self._buffer.unsent and self._buffer.next < self._limit):
+            return min(tail, max(self._next_send, self._hold_until))
+        return tail
+
+    def stop(self) -> None:
+        """Forget everything written and sent."""
+        self._buffer.clear()
+        self._known = self._buffer.next
+        self._missing = RangeSet()
+        self._queue = RangeSet()
+        self._head_time = math.inf
