@@ -113,12 +113,12 @@ class _Observer:
             return
         self._over = True
         self._cancel_timer()
-        maybeDeferred(self._close).addBoth(self._tell)
+        outcome = self._request.outcome  # closing may add one that is not worth telling
+        maybeDeferred(self._close).addBoth(lambda _: self._tell(outcome))
 
-    def _tell(self, _: object) -> None:
+    def _tell(self, outcome: Address | BindingFailed | None) -> None:
         if self._done.called:  # cancelled
             return
-        outcome = self._request.outcome
         if isinstance(outcome, BindingFailed):
             self._done.errback(outcome)
         elif outcome is not None:
@@ -151,6 +151,13 @@ class _DatagramObserver(_Observer, DatagramProtocol):
         """Something came, perhaps the answer."""
         self._request.datagram_received(datagram, addr[:2], self._reactor.seconds())
         self._turn()
+
+    def stopProtocol(self) -> None:
+        """The socket is closed, by us or because nothing listens there.
+
+        Twisted's epoll reactor closes a connected UDP socket on which an ICMP error has come.
+        """
+        self.connectionRefused()
 
     def connectionRefused(self) -> None:
         """The server's host says that nothing listens there."""
