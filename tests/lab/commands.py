@@ -18,6 +18,7 @@ COMMAND_TIMEOUT = 10.0
 TOOLS = {
     "ip": "iproute2",
     "nft": "nftables",
+    "conntrack": "conntrack",
     "g++": "g++",
     "ping": "iputils-ping",
     "tcpdump": "tcpdump",
@@ -114,7 +115,9 @@ def unavailable() -> str | None:
     if os.geteuid() != 0:
         return "The NAT laboratory makes network namespaces, which needs root."
     path = environment()["PATH"]
-    missing = sorted({package for tool, package in TOOLS.items() if not shutil.which(tool, path=path)})
+    missing = sorted(
+        {package for tool, package in TOOLS.items() if not shutil.which(tool, path=path)}
+    )
     if missing:
         return f"The NAT laboratory needs these Debian packages: {' '.join(missing)}."
     probe = f"wslab-{os.getpid()}-0-probe"

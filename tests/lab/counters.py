@@ -102,7 +102,9 @@ def read_counts(router: Namespace) -> Counts:
 
     :raises LabError: when they are not there.
     """
-    listing = json.loads(router.run(["nft", "-j", "list", "counters", "table", "inet", "count"]).stdout)
+    listing = json.loads(
+        router.run(["nft", "-j", "list", "counters", "table", "inet", "count"]).stdout
+    )
     found = {
         item["counter"]["name"]: Count(item["counter"]["packets"], item["counter"]["bytes"])
         for item in listing["nftables"]

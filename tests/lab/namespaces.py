@@ -163,7 +163,12 @@ def clean() -> list[str]:
 
     :return: the names removed.
     """
-    names = {entry.name for directory in (_RUN, _ETC) if directory.is_dir() for entry in directory.iterdir()}
+    names = {
+        entry.name
+        for directory in (_RUN, _ETC)
+        if directory.is_dir()
+        for entry in directory.iterdir()
+    }
     removed = []
     for name in sorted(names):
         match = _NAME.fullmatch(name)

@@ -14,24 +14,22 @@ as private; they exist inside these namespaces only.
 from __future__ import annotations
 
 import atexit
-import itertools
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.lab.commands import COMMAND_TIMEOUT, Completed, LabError
+from tests.lab.commands import LabError
 from tests.lab.counters import Counts, counting_rules, read_counts
+from tests.lab.hosts import Host
 from tests.lab.kinds import Kind, kind_named
 from tests.lab.links import DelayedLink, connect
 from tests.lab.namespaces import Namespace, new_prefix
-from tests.lab.processes import Process
 from tests.lab.rules import BLOCK_UDP, UNBLOCK_UDP, ruleset
 
-__all__ = ["MEDIATOR_NAME", "Host", "Lab", "Site", "SiteSettings"]
+__all__ = ["MEDIATOR_NAME", "Lab", "Site", "SiteSettings"]
 
 #: The mediator's name; every namespace resolves it to its first address.
 MEDIATOR_NAME = "mediator.test"
@@ -58,76 +56,6 @@ class SiteSettings:
     loss: float = 0.0
     hosts: int = 1
     mapping_timeout: int = 120
-
-
-class Host:
-    """
-    A machine: a namespace with an address, where processes run.
-
-    :ivar name: ``a``, ``a2``, ``b``, ``mediator``, ...
-    :ivar namespace: its namespace.
-    :ivar addresses: its own IPv4 addresses, possibly private.
-    """
-
-    def __init__(self, name: str, namespace: Namespace, addresses: Sequence[str], directory: Path) -> None:
-        self.name = name
-        self.namespace = namespace
-        self.addresses = tuple(addresses)
-        self._directory = directory
-        self._processes: list[Process] = []
-        self._numbers = itertools.count(1)
-
-    @property
-    def address(self) -> str:
-        """Its first address."""
-        return self.addresses[0]
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: str = "",
-        timeout: float = COMMAND_TIMEOUT,
-        env: Mapping[str, str] | None = None,
-        check: bool = True,
-    ) -> Completed:
-        """Run a command here to its end; see `tests.lab.commands.run`."""
-        return self.namespace.run(argv, stdin=stdin, timeout=timeout, env=env, check=check)
-
-    def start(
-        self,
-        argv: Sequence[str],
-        *,
-        name: str | None = None,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        pipe: bool = False,
-    ) -> Process:
-        """
-        Start a process here; it is killed with the laboratory at the latest.
-
-        :param argv: the program and its arguments.
-        :param name: for people and its log; the program's by default.
-        :param env: variables to add to the environment.
-        :param cwd: its working directory; ours by default.
-        :param pipe: whether its standard input is a pipe from us.
-        """
-        name = name or Path(argv[0]).name
-        log = self._directory / f"{self.name}-{next(self._numbers)}-{name}.log"
-        process = Process(self.namespace, name, argv, log, env=env, cwd=cwd, pipe=pipe)
-        self._processes.append(process)
-        return process
-
-    def directory(self, name: str) -> Path:
-        """Make a directory for files of this host, removed with the laboratory."""
-        path = self._directory / f"{self.name}-{next(self._numbers)}-{name}"
-        path.mkdir()
-        return path
-
-    def close(self) -> None:
-        """Kill its processes."""
-        while self._processes:
-            self._processes.pop().kill()
 
 
 class Site:
@@ -201,7 +129,9 @@ class Site:
 
     def _make_router(self, inside: str) -> None:
         timeout = self.settings.mapping_timeout
-        self.router.ip("link add lan type bridge", f"addr add {inside}/24 dev lan", "link set lan up")
+        self.router.ip(
+            "link add lan type bridge", f"addr add {inside}/24 dev lan", "link set lan up"
+        )
         self.router.nft(ruleset(self.kind, self.wan, mapping_timeout=timeout))
         self.router.sysctl(
             {
@@ -310,9 +240,7 @@ class Lab:
         raise LabError(f"no host {name!r} in this laboratory")
 
     def _namespace(self, role: str) -> Namespace:
-        namespace = Namespace(
-            f"{self._prefix}-{role}", hosts={MEDIATOR_NAME: _MEDIATOR[0]}
-        )
+        namespace = Namespace(f"{self._prefix}-{role}", hosts={MEDIATOR_NAME: _MEDIATOR[0]})
         self._namespaces.append(namespace)
         return namespace
 
