@@ -112,7 +112,7 @@ def handshake(server: Credentials, client: Credentials, client_trusts: x509.Cert
     for credentials, trusted in ((server, client.system_certificate), (client, client_trusts)):
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_min_proto_version(SSL.TLS1_3_VERSION)
-        context.use_privatekey(crypto.PKey.from_cryptography_key(credentials.private_key))
+        context.use_privatekey(credentials.private_key)
         context.use_certificate(credentials.certificate)
         store = context.get_cert_store()
         assert store is not None

@@ -181,6 +181,7 @@ class CredentialsTests(FileCase):
         client_credentials().save(self.path)
         self.refused(3, "expired", now=NOW + 3651 * DAY)
         self.refused(3, "not valid yet", now=NOW - 8 * DAY)
+        self.assertEqual(Credentials.load(self.path, now=None).name, "alice")
 
     def test_head_names_somebody_else(self) -> None:
         """The head cannot claim what the certificate does not say."""

@@ -97,16 +97,16 @@ class Credentials:
         """What to ask for: this server, or for a client any server of its system."""
         return Target(self.system, self.server)
 
-    def check(self, now: float) -> None:
+    def check(self, now: float | None) -> None:
         """Refuse credentials that cannot work.
 
-        :param now: seconds since the epoch.
+        :param now: seconds since the epoch; None leaves the time of validity out.
         :raises NotAllowed: when the certificate is not valid now, not of the system, or not of
             the key.
         """
         try:
             leaf = self.leaf
-            leaf.check(role=self.role, at=now)
+            leaf.check(role=self.role, at=leaf.not_before if now is None else now)
         except VerificationError as error:
             raise NotAllowed(str(error)) from error
         if raw_public_key(leaf.public_key) != raw_public_key(self.private_key):
@@ -137,10 +137,11 @@ class Credentials:
         write_file(Path(path), render(comment, head, blocks), force=force)
 
     @classmethod
-    def load(cls, path: Path | str, *, now: float) -> "Credentials":
+    def load(cls, path: Path | str, *, now: float | None) -> "Credentials":
         """Read the file and check all of it.
 
-        :param now: seconds since the epoch, at which the certificate has to be valid.
+        :param now: seconds since the epoch, at which the certificate has to be valid; None reads
+            expired credentials too, to show them.
         :raises SettingsError: when the file is missing, unreadable, too open, or malformed.
         :raises NotAllowed: when the key, the certificate and the system do not belong together,
             or the certificate is not valid now.

@@ -1,0 +1,296 @@
+"""``wavesync system``: makes a system, its servers' and clients' credentials, and shows them."""
+
+import argparse
+import getpass
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wavesync.errors import NotAllowed, SettingsError
+from wavesync.identity.certificates import DEFAULT_DAYS
+from wavesync.identity.credentials import Credentials
+from wavesync.identity.files import check_mediators, default_directory, read_file
+from wavesync.identity.keys import MAX_PASSPHRASE
+from wavesync.identity.system import SystemCredentials, SystemFile
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+__all__ = ["add_parser", "run_command"]
+
+_EXAMPLES = """\
+examples, from nothing to a server and a client that know each other:
+
+  # On a machine that stays offline, or at least is well kept:
+  wavesync system create --mediator mediator.example.org
+  wavesync system add-server --name warehouse --output server.pem
+  wavesync system add-client alice --output alice.pem
+
+  # server.pem goes to the server and alice.pem to Alice, both as
+  # ~/.config/wavesync/server.pem and client.pem.  See what one has:
+  wavesync system show server.pem
+
+  # The server's disk was lost: the same server, another key.
+  wavesync system add-server --server-id 00112233445546778899aabbccddeeff --output server.pem
+"""
+
+_CREATE = """\
+examples:
+  wavesync system create --mediator mediator.example.org
+  wavesync system create --mediator udp://192.0.2.1:3345 --ask-passphrase
+  wavesync system create --directory /media/stick --passphrase-file passphrase.txt
+"""
+
+_ADD_SERVER = """\
+examples:
+  wavesync system add-server --name warehouse --output server.pem
+  wavesync system add-server --system /media/stick/system.pem --days 365 --output server.pem
+  wavesync system add-server --server-id ID --output server.pem      (a new key for the same server)
+"""
+
+_ADD_CLIENT = """\
+examples:
+  wavesync system add-client alice --output alice.pem
+  wavesync system add-client control-room --days 30
+"""
+
+_SHOW = """\
+examples:
+  wavesync system show                    (all that is in the default directory)
+  wavesync system show server.pem
+"""
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add the parser of ``wavesync system``."""
+    system = _add(subparsers, "system", "make and show a system's keys and certificates", _EXAMPLES)
+    actions = system.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
+
+    create = _add(actions, "create", "make a new system's key file, system.pem", _CREATE)
+    _add_mediator(create, "a mediator of the system, written into all credentials made later")
+    secret = create.add_mutually_exclusive_group()
+    _add_passphrase_file(secret, "encrypt the key under the first line of FILE")
+    secret.add_argument(
+        "--ask-passphrase", action="store_true", help="encrypt the key under a passphrase you type"
+    )
+
+    server = _add(actions, "add-server", "make a server's credentials", _ADD_SERVER)
+    server.add_argument("--name", metavar="LABEL", default="", help="what people call the server")
+    server.add_argument(
+        "--server-id", metavar="ID", help="make a new key for the server that has this id"
+    )
+    _add_issuing(server, "server.pem")
+
+    client = _add(actions, "add-client", "make a client's credentials", _ADD_CLIENT)
+    client.add_argument(
+        "name", metavar="NAME", help="who or what the client is: a-z, 0-9, dot, underscore, hyphen"
+    )
+    _add_issuing(client, "client.pem")
+
+    show = _add(actions, "show", "show ids, names, validity and mediators; no secrets", _SHOW)
+    show.add_argument("file", metavar="FILE", nargs="?", type=Path, help="one file of credentials")
+
+    for parser in (create, server, client):
+        parser.add_argument("--force", action="store_true", help="replace a file that is there")
+    for parser in (create, server, client, show):
+        parser.add_argument(
+            "--directory",
+            metavar="DIR",
+            type=Path,
+            help="where the files are kept (default: ~/.config/wavesync)",
+        )
+
+
+def run_command(
+    arguments: argparse.Namespace,
+    *,
+    clock: Callable[[], float] = time.time,
+    ask: Callable[[str], str] = getpass.getpass,
+) -> int:
+    """Do what was asked.
+
+    :param clock: gives seconds since the epoch.
+    :param ask: asks a person for a secret.
+    :return: 0; errors are raised as :class:`~wavesync.errors.WavesyncError`.
+    """
+    if arguments.directory is None:
+        arguments.directory = default_directory()
+    match arguments.action:
+        case "create":
+            _create(arguments, ask)
+        case "add-server" | "add-client":
+            _add_credentials(arguments, clock(), ask)
+        case "show":
+            _show(arguments, clock())
+    return 0
+
+
+def _create(arguments: argparse.Namespace, ask: Callable[[str], str]) -> None:
+    system = SystemCredentials.create(check_mediators(arguments.mediator or ()))
+    path = arguments.directory / "system.pem"
+    passphrase = None
+    if arguments.passphrase_file is not None:
+        passphrase = _read_passphrase(arguments.passphrase_file)
+    elif arguments.ask_passphrase:
+        passphrase = _ask(ask, "Passphrase for the system's key: ")
+        if _ask(ask, "The same again: ") != passphrase:
+            raise SettingsError("the two passphrases are not the same; nothing was made.")
+    system.save(path, passphrase=passphrase, force=arguments.force)
+    print(f"Made system {system.system} in {path}")
+    print("Keep this file offline: whoever has it can add servers and clients.")
+
+
+def _add_credentials(arguments: argparse.Namespace, now: float, ask: Callable[[str], str]) -> None:
+    file = SystemFile.load(arguments.system or arguments.directory / "system.pem")
+    passphrase = None
+    if file.encrypted and arguments.passphrase_file is not None:
+        passphrase = _read_passphrase(arguments.passphrase_file)
+    elif file.encrypted:
+        passphrase = _ask(ask, f"Passphrase of {file.path}: ")
+    system = file.unlock(passphrase)
+    mediators = None if arguments.mediator is None else check_mediators(arguments.mediator)
+    if arguments.action == "add-server":
+        credentials = system.add_server(
+            now=now,
+            server_id=arguments.server_id,
+            label=arguments.name,
+            days=arguments.days,
+            mediators=mediators,
+        )
+    else:
+        credentials = system.add_client(
+            arguments.name, now=now, days=arguments.days, mediators=mediators
+        )
+    path = arguments.output or arguments.directory / f"{credentials.role.value}.pem"
+    credentials.save(path, force=arguments.force)
+    print(f"Made {credentials.role.value} {credentials.peer.text} in {path}")
+    if not credentials.mediators:
+        print("It names no mediator: give --mediator URL here, or to system create.")
+
+
+def _show(arguments: argparse.Namespace, now: float) -> None:
+    if arguments.file is not None:
+        paths = [arguments.file]
+    else:
+        names = ("system.pem", "server.pem", "client.pem")
+        paths = [arguments.directory / name for name in names]
+        paths = [path for path in paths if path.exists()]
+        if not paths:
+            raise SettingsError(
+                f"{arguments.directory} has no credentials: wavesync system create makes a system."
+            )
+    tables = [_describe(path, now) for path in paths]
+    width = max(len(key) for table in tables for key, _ in table) + 2
+    texts = ("".join(f"{key + ':':{width}}{value}\n" for key, value in table) for table in tables)
+    sys.stdout.write("\n".join(texts))
+
+
+def _describe(path: Path, now: float) -> list[tuple[str, str]]:
+    """Give what a file says, as pairs of a name and a value, with no secret among them."""
+    if read_file(path).head.get("role") == "system":
+        system = SystemFile.load(path)
+        return [
+            ("file", str(path)),
+            ("role", "system"),
+            ("system", system.system),
+            ("target", system.system),
+            ("key", "encrypted" if system.encrypted else "not encrypted"),
+            *_list_mediators(system.mediators),
+        ]
+    credentials = Credentials.load(path, now=None)
+    leaf = credentials.leaf
+    names = [
+        ("server", credentials.server),
+        ("name", credentials.name),
+        ("label", credentials.label),
+    ]
+    return [
+        ("file", str(path)),
+        ("role", credentials.role.value),
+        ("system", credentials.system),
+        *((key, value) for key, value in names if value),
+        ("target", str(credentials.target)),
+        ("valid", _validity(leaf.not_before, leaf.not_after, now)),
+        ("serial", f"{leaf.serial:x}"),
+        ("fingerprint", leaf.peer.fingerprint.hex()),
+        *_list_mediators(credentials.mediators),
+    ]
+
+
+def _list_mediators(mediators: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [("mediator", url) for url in mediators] or [("mediator", "none")]
+
+
+def _validity(not_before: float, not_after: float, now: float) -> str:
+    start, end = (time.strftime("%Y-%m-%d %H:%M", time.gmtime(t)) for t in (not_before, not_after))
+    state = " (EXPIRED)" if now > not_after else " (NOT YET VALID)" if now < not_before else ""
+    return f"{start} to {end} UTC{state}"
+
+
+def _read_passphrase(path: Path) -> bytes:
+    """Give a file's first line."""
+    try:
+        with open(path, "rb") as file:
+            line = file.readline(MAX_PASSPHRASE + 3)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
+    return line.rstrip(b"\r\n")
+
+
+def _ask(ask: Callable[[str], str], prompt: str) -> bytes:
+    try:
+        return ask(prompt).encode()
+    except (EOFError, OSError):
+        raise NotAllowed(
+            "nobody is there to type the passphrase: give it with --passphrase-file."
+        ) from None
+
+
+def _add(
+    subparsers: "Subparsers", name: str, summary: str, examples: str
+) -> argparse.ArgumentParser:
+    return subparsers.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _add_issuing(parser: argparse.ArgumentParser, output: str) -> None:
+    """Add what making a server's and a client's credentials has in common."""
+    parser.add_argument(
+        "--system",
+        metavar="FILE",
+        type=Path,
+        help="the system's key file (default: DIR/system.pem)",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", type=Path, help=f"where to put it (default: DIR/{output})"
+    )
+    parser.add_argument(
+        "--days",
+        metavar="N",
+        type=int,
+        default=DEFAULT_DAYS,
+        help=f"how long the certificate is valid (default: {DEFAULT_DAYS}, ten years)",
+    )
+    _add_mediator(parser, "name this mediator instead of the system's")
+    _add_passphrase_file(parser, "the system key's passphrase is the first line of FILE")
+
+
+def _add_mediator(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument(
+        "--mediator",
+        metavar="URL",
+        action="append",
+        help=f"{text}: a host name, udp://HOST:PORT or tcp://HOST:PORT; may be repeated",
+    )
+
+
+def _add_passphrase_file(parser: Any, text: str) -> None:
+    parser.add_argument("--passphrase-file", metavar="FILE", type=Path, help=text)
