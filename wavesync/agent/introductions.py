@@ -60,7 +60,7 @@ class Rendezvous(Protocol):
 
     connected: Deferred[IProtocol]
 
-    def add_candidate(self, address: Address) -> None:
+    def add_candidate(self, address: Address) -> bool:
         """Punch towards this address too."""
 
     def cancel(self) -> None:
@@ -221,9 +221,19 @@ class Introductions:
 
     def _punch(self, connection_id: str, token: int) -> None:
         running = self._running[connection_id]
-        running.rendezvous = self._port.rendezvous(
-            self._candidates(running), self._factory, token=token, timeout=RENDEZVOUS_TIMEOUT
-        )
+        try:
+            running.rendezvous = self._port.rendezvous(
+                self._candidates(running), self._factory, token=token, timeout=RENDEZVOUS_TIMEOUT
+            )
+        except ValueError as error:
+            # A token that is in use or impossible: the mediator is confused, or worse.
+            del self._running[connection_id]
+            self.log.warn(
+                "dropped an introduction by {mediator}: {why}",
+                mediator=running.link.mediator,
+                why=error,
+            )
+            return
         running.rendezvous.connected.addCallbacks(
             self._punched,
             self._gave_up,

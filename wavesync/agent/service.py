@@ -1,0 +1,291 @@
+"""``twist wavesync-agent``: the server agent as a Twisted service."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import HostnameEndpoint, clientFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+    ITransport,
+)
+from twisted.internet.protocol import ServerFactory
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python import usage
+
+from wavesync.agent.introductions import Introductions
+from wavesync.agent.link import Link, Listed
+from wavesync.agent.settings import AgentSettings, parse_address
+from wavesync.errors import SettingsError
+from wavesync.identity.credentials import Credentials
+from wavesync.identity.verify import Peer, Role
+from wavesync.interfaces import Address, IReactor
+from wavesync.services import or_exit
+from wavesync.session.server import NamedServices, ServerSessionFactory
+from wavesync.settings import load_settings
+from wavesync.signalling.local import local_hosts
+from wavesync.signalling.numbers import MAX_ADDRESSES
+from wavesync.signalling.urls import Mediator, parse_mediators
+from wavesync.stun.message import StunError, decode
+from wavesync.udt.dual import open_carriers
+from wavesync.udt.port import Port
+
+__all__ = ["REFRESH_INTERVAL", "AgentService", "Options", "makeService"]
+
+REFRESH_INTERVAL = 10.0
+"""Seconds between looks at this host's own addresses."""
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds for a TCP connection to a mediator to stand."""
+
+
+class AgentService(Service):
+    """Registers with mediators, accepts over TCP and UDP, serves named services.
+
+    :param credentials: a server's.
+    :param services: what clients may open, by name.
+    :param mediators: whom to register with.
+    :param wall_clock: seconds since the epoch.
+    :raises SettingsError: the credentials are no server's, or nothing can be listened on.
+    :ivar links: one for each mediator, while the service runs.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactor,
+        credentials: Credentials,
+        services: Mapping[str, IStreamClientEndpoint | IProtocolFactory],
+        mediators: tuple[Mediator, ...],
+        *,
+        settings: AgentSettings = AgentSettings(),  # noqa: B008
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        if credentials.role is not Role.SERVER:
+            raise SettingsError(
+                "these are a client's credentials; an agent needs a server's"
+                " (wavesync system add-server)"
+            )
+        self.links: list[Link] = []
+        self.port: Port | None = None
+        self._reactor = reactor
+        self._credentials = credentials
+        self._mediators = mediators
+        self._settings = settings
+        self._wall_clock = wall_clock
+        self._listening: list[IListeningPort] = []
+        self._introductions: Introductions | None = None
+        self._refresh: LoopingCall | None = None
+        self._trusted: dict[ITransport, Address] = {}
+        self._sessions = ServerSessionFactory(
+            credentials,
+            NamedServices(services),
+            reactor,
+            on_authenticated=self._authenticated,
+            on_lost=self._lost,
+            wall_clock=wall_clock,
+            max_sessions=settings.max_sessions,
+        )
+
+    def startService(self) -> None:
+        """Listen and register."""
+        settings = self._settings
+        try:
+            carriers = open_carriers(self._reactor, settings.udp_port)
+        except CannotListenError as error:
+            raise SettingsError(
+                f"UDP port {settings.udp_port} cannot be used: {error.socketError}"
+            ) from None
+        port = self.port = Port(self._reactor, carriers, stun_handler=self._stun_received)
+        try:
+            self._listening = [self._listen_tcp(settings.tcp_port)]
+        except CannotListenError as error:
+            port.close()
+            raise SettingsError(
+                f"TCP port {settings.tcp_port} cannot be used: {error.socketError}"
+            ) from None
+        port.listen(self._sessions)
+        introductions = self._introductions = Introductions(
+            self._reactor,
+            self._credentials,
+            port,
+            self._sessions,
+            wall_clock=self._wall_clock,
+            allow_loopback=settings.allow_loopback,
+        )
+        for mediator in self._mediators:
+            if mediator.tcp_port is None:
+                self.log.warn(
+                    "{mediator} is named for UDP only; registering needs TCP", mediator=mediator
+                )
+                continue
+            endpoint = HostnameEndpoint(
+                self._reactor, mediator.host, mediator.tcp_port, timeout=CONNECT_TIMEOUT
+            )
+            link = Link(
+                self._reactor,
+                mediator,
+                endpoint,
+                self._credentials,
+                port.send_stun,
+                self.addresses,
+                introductions,
+                wall_clock=self._wall_clock,
+            )
+            self.links.append(link)
+            link.start()
+        self._refresh = LoopingCall(self._look_again)
+        self._refresh.clock = self._reactor
+        self._refresh.start(REFRESH_INTERVAL, now=False)
+        super().startService()
+        self.log.info(
+            "agent {server} accepts on TCP port {tcp} and UDP port {udp}",
+            server=self._credentials.target,
+            tcp=self.tcp_port,
+            udp=port.address[1],
+        )
+
+    def stopService(self) -> Deferred[Any]:
+        """Leave the mediators, end all sessions, close the ports."""
+        super().stopService()
+        if self._refresh is not None and self._refresh.running:
+            self._refresh.stop()
+        links, self.links = self.links, []
+        for link in links:
+            link.stop()
+        if self._introductions is not None:
+            self._introductions.stop()
+        self._sessions.close_all()
+        ends: list[Deferred[Any]] = []
+        for listening in self._listening:
+            stopped = listening.stopListening()
+            if isinstance(stopped, Deferred):
+                ends.append(stopped)
+        self._listening = []
+        port, self.port = self.port, None
+        if port is not None:
+            ends.append(port.close())
+        return DeferredList(ends)
+
+    @property
+    def tcp_port(self) -> int:
+        """The TCP port that is listened on."""
+        return _port_of(self._listening[0].getHost())
+
+    def addresses(self) -> Listed:
+        """Where this server accepts now, as it tells mediators."""
+        assert self.port is not None
+        hosts = local_hosts(loopback=self._settings.allow_loopback)
+        families = {":" in address[0]: address[1] for address in self.port.addresses}
+        tcp: list[Address] = [parse_address(text) for text in self._settings.public_addresses]
+        udp: list[Address] = []
+        for host in hosts:
+            if len(tcp) + len(udp) + 2 > MAX_ADDRESSES:
+                self.log.debug("more addresses than can be told; the last are left out")
+                break
+            tcp.append((host, self.tcp_port))
+            if (":" in host) in families:
+                udp.append((host, families[":" in host]))
+        return tuple(tcp), tuple(udp)
+
+    def _listen_tcp(self, port: int) -> IListeningPort:
+        """Listen on both families where the host has both, on IPv4 elsewhere."""
+        # listenTCP wants no more than IProtocolFactory, whatever its annotation says.
+        factory = cast(ServerFactory, self._sessions)
+        try:
+            return self._reactor.listenTCP(port, factory, interface="::")
+        except CannotListenError:
+            return self._reactor.listenTCP(port, factory)
+
+    def _look_again(self) -> None:
+        for link in self.links:
+            link.refresh()
+
+    def _stun_received(self, data: bytes, source: Address) -> None:
+        try:
+            message = decode(data)
+        except StunError:
+            return
+        for link in self.links:
+            if link.warm.received(message, source):
+                return
+
+    def _authenticated(self, peer: Peer, transport: ITransport) -> None:
+        """From now on this client's port connects without a cookie round trip."""
+        address = _udp_peer(transport)
+        if address is not None and self.port is not None:
+            self._trusted[transport] = address
+            self.port.trust(address)
+
+    def _lost(self, peer: Peer, transport: ITransport) -> None:
+        address = self._trusted.pop(transport, None)
+        if address is not None and self.port is not None:
+            self.port.untrust(address)
+
+
+def _udp_peer(transport: ITransport) -> Address | None:
+    """The other end of a path over UDP; ``None`` for other paths."""
+    peer = transport.getPeer()
+    if getattr(peer, "type", "") != "UDP":
+        return None
+    return peer.host, peer.port  # type: ignore[attr-defined]
+
+
+def _port_of(address: IAddress) -> int:
+    port: int = address.port  # type: ignore[attr-defined]
+    return port
+
+
+class Options(usage.Options):
+    """The options of ``twist wavesync-agent``."""
+
+    synopsis = "--config FILE"
+    longdesc = (
+        "Run a wavesync agent beside the services of this site: it registers with mediators and "
+        "lets clients of its system open the services that its settings name, whatever NAT is in "
+        'between. The settings need a table [services], such as web = "tcp:127.0.0.1:8080"; '
+        "the credentials come from 'wavesync system add-server' (see etc/agent.toml, which shows "
+        "every setting with its default)."
+    )
+    optParameters = [["config", "c", None, "Settings file (TOML)."]]
+
+
+def makeService(options: Options) -> IService:
+    """Return the service that *options* ask for, or end the process with one sentence."""
+    from twisted.internet import reactor
+
+    path: str | None = options["config"]
+
+    def make() -> IService:
+        if path is None:
+            raise SettingsError(
+                "name the settings file: --config FILE (etc/agent.toml is a sample)"
+            )
+        settings = load_settings(path, AgentSettings)
+        credentials = Credentials.load(settings.credentials_path, now=time.time())
+        if not settings.services:
+            raise SettingsError(f"{path}: [services] names nothing that clients may open")
+        services: dict[str, IStreamClientEndpoint | IProtocolFactory] = {}
+        for name, endpoint in settings.services.items():
+            try:
+                services[name] = clientFromString(reactor, endpoint)
+            except (ValueError, TypeError, KeyError, IndexError) as error:
+                raise SettingsError(f"{path}: services.{name}: {endpoint!r}: {error}") from None
+        mediators = parse_mediators(settings.mediators or credentials.mediators)
+        return AgentService(
+            reactor,  # type: ignore[arg-type]
+            credentials,
+            services,
+            mediators,
+            settings=settings,
+        )
+
+    return or_exit("wavesync-agent", make)

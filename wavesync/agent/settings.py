@@ -1,0 +1,79 @@
+"""The agent's settings; ``etc/agent.toml`` shows them all."""
+
+import os
+import re
+from ipaddress import ip_address
+from pathlib import Path
+
+from wavesync.errors import SettingsError
+from wavesync.interfaces import Address
+from wavesync.settings import Section
+from wavesync.signalling.numbers import MAX_ADDRESSES
+from wavesync.signalling.urls import parse_mediators
+
+__all__ = ["AgentSettings", "parse_address"]
+
+_SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_MAX_PUBLIC = MAX_ADDRESSES // 2
+
+
+class AgentSettings(Section, frozen=True):
+    """All settings of ``wavesync-agent``; see ``etc/agent.toml``."""
+
+    credentials: str = ""
+    mediators: tuple[str, ...] = ()
+    services: dict[str, str] = {}
+    tcp_port: int = 0
+    udp_port: int = 0
+    public_addresses: tuple[str, ...] = ()
+    max_sessions: int = 1024
+    allow_loopback: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        for name, endpoint in self.services.items():
+            if not _SERVICE_NAME.fullmatch(name):
+                raise ValueError(
+                    f"services: {name!r} is no name: use a-z, 0-9, dot, dash, underscore"
+                )
+            if not endpoint:
+                raise ValueError(f'services: {name} needs an endpoint such as "tcp:127.0.0.1:80"')
+        for name in ("tcp_port", "udp_port"):
+            if not 0 <= getattr(self, name) <= 65535:
+                raise ValueError(f"{name} must be 0 to 65535")
+        if self.max_sessions < 1:
+            raise ValueError("max_sessions must be 1 or more")
+        if len(self.public_addresses) > _MAX_PUBLIC:
+            raise ValueError(f"public_addresses may name at most {_MAX_PUBLIC}")
+        try:
+            for address in self.public_addresses:
+                parse_address(address)
+            if self.mediators:
+                parse_mediators(self.mediators)
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
+
+    @property
+    def credentials_path(self) -> Path:
+        """Where the credentials are; ``$NAME`` in it stands for an environment variable."""
+        if self.credentials:
+            return Path(os.path.expandvars(self.credentials)).expanduser()
+        home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+        return Path(home).expanduser() / "wavesync" / "server.pem"
+
+
+def parse_address(text: str) -> Address:
+    """Read ``192.0.2.1:80`` or ``[2001:db8::1]:80``.
+
+    :raises SettingsError: it is neither.
+    """
+    host, _, port = text.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        ip = ip_address(host)
+        number = int(port) if port.isascii() and port.isdigit() else 0
+    except ValueError:
+        number = 0
+    if not 1 <= number <= 65535:
+        raise SettingsError(f"{text!r} is no address: write IP:PORT, IPv6 in brackets")
+    return str(ip), number

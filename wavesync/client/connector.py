@@ -1,0 +1,364 @@
+"""Connects to services of servers: the one object a client program needs.
+
+One connector has one UDP port.  The first connection to a server asks a mediator and races all
+paths; what worked is remembered, and further connections take it without a mediator, the first
+ones as soon as the first connection is verified.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wavesync.client.hole import Hole, KnownWay
+from wavesync.client.introducer import Introducer
+from wavesync.client.introduction import Introduction
+from wavesync.client.paths import HolePath, PunchPath, Sessions, TCPPath, UDPPort
+from wavesync.client.race import Path, Race, Winner
+from wavesync.client.report import Timeline
+from wavesync.errors import ConnectFailed, NotAllowed, SettingsError, WavesyncError
+from wavesync.identity.credentials import Credentials
+from wavesync.identity.ids import Target
+from wavesync.identity.verify import Role
+from wavesync.interfaces import Address, IReactor
+from wavesync.session.client import ClientSession, connect_session
+from wavesync.session.tls import ClientTLS, client_context
+from wavesync.signalling.numbers import ResultCode
+from wavesync.signalling.urls import Mediator
+from wavesync.stun.message import StunError, decode
+
+_T = TypeVar("_T")
+
+__all__ = ["MAX_KNOWN", "MAX_TIMELINES", "PATHS", "ClientPort", "Connector"]
+
+PATHS = ("tcp", "udp")
+"""The kinds of path this version can take."""
+
+MAX_KNOWN = 1024
+"""Servers whose working way is remembered."""
+
+MAX_TIMELINES = 64
+"""Timelines kept of the last connects."""
+
+
+class ClientPort(UDPPort, Protocol):
+    """The UDP port of a client (:class:`wavesync.udt.port.Port`)."""
+
+    def send_stun(self, data: bytes, address: Address) -> None:
+        """Send a STUN message from this port."""
+
+    def close(self) -> Deferred[None]:
+        """Close it."""
+
+
+class _Approach:
+    """The first connect to a target under way; others wait for how it ends."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Deferred[None]] = []
+
+    def wait(self) -> Deferred[None]:
+        """Fires when a way is known or the approach was given up; fails as the approach does."""
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
+    def over(self, failure: Failure | None = None) -> None:
+        """Tell everybody who waits."""
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if each.called:
+                continue
+            if failure is not None:
+                each.errback(failure)
+            else:
+                each.callback(None)
+
+
+class Connector:
+    """Opens services of servers.
+
+    :param reactor: Twisted's reactor.
+    :param credentials: a client's.
+    :param mediators: whom to ask for introductions, in order of preference.
+    :param port: the UDP port; ``None`` to do without UDP altogether.
+    :param own_addresses: gives this client's own addresses of that port.
+    :param families: tells the families of that port: ``False`` for IPv4, ``True`` for IPv6.
+    :param paths: the kinds of path to take, of :data:`PATHS`.
+    :param wall_clock: seconds since the epoch.
+    :param allow_loopback: use loopback addresses that others name (everything on one host).
+    :raises SettingsError: the credentials are no client's, or *paths* names an unknown kind.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactor,
+        credentials: Credentials,
+        mediators: Sequence[Mediator],
+        *,
+        port: ClientPort | None,
+        own_addresses: Callable[[], Sequence[Address]] = tuple,
+        families: Callable[[], set[bool]] = lambda: {False},
+        paths: Collection[str] = PATHS,
+        wall_clock: Callable[[], float] = time.time,
+        allow_loopback: bool = False,
+    ) -> None:
+        if credentials.role is not Role.CLIENT:
+            raise SettingsError(
+                "these are a server's credentials; connecting needs a client's"
+                " (wavesync system add-client NAME)"
+            )
+        unknown = sorted(set(paths) - set(PATHS))
+        if unknown or not paths:
+            raise SettingsError(
+                f"no such path: {', '.join(unknown) or 'none named'}; there are {', '.join(PATHS)}"
+            )
+        self.timelines: deque[Timeline] = deque(maxlen=MAX_TIMELINES)
+        """What the last connects did, the newest last."""
+        self._reactor = reactor
+        self._credentials = credentials
+        self._port = port
+        self._paths = frozenset(paths)
+        self._wall_clock = wall_clock
+        self._allow_loopback = allow_loopback
+        self._introducer = Introducer(
+            reactor,
+            credentials,
+            mediators,
+            send_udp=port.send_stun if port is not None else None,
+            families=families,
+            own_addresses=own_addresses,
+            wall_clock=wall_clock,
+            allow_loopback=allow_loopback,
+        )
+        self._approaches: dict[str, _Approach] = {}
+        self._known: dict[str, KnownWay] = {}
+        self._names: dict[str, str] = {}
+        self._contexts: dict[str, ClientTLS] = {}
+        self._running: set[Deferred[Any]] = set()
+        self._closed = False
+
+    def stun_received(self, data: bytes, source: Address) -> None:
+        """Take a STUN datagram that came to the UDP port."""
+        try:
+            message = decode(data)
+        except StunError:
+            return
+        self._introducer.received_udp(message, source)
+
+    def connect(
+        self, target: Target, service: str, protocol: IProtocol, *, timeline: Timeline | None = None
+    ) -> Deferred[IProtocol]:
+        """Open *service* of *target* for *protocol*.
+
+        The protocol is connected as soon as the server is verified, so that its first bytes travel
+        with the request.
+
+        :returns: fires with the protocol when the server has opened the service; fails with a
+            :class:`WavesyncError` whose sentence says why not.  Cancelling it gives up.
+        """
+        if timeline is None:
+            timeline = Timeline(str(target), self._reactor.seconds)
+        self.timelines.append(timeline)
+        return self._start(self._open(target, service, protocol, timeline), timeline)
+
+    def session(self, target: Target, timeline: Timeline) -> Deferred[ClientSession]:
+        """Make a verified session to *target* without opening anything over it yet."""
+        self.timelines.append(timeline)
+        return self._start(self._session(target, timeline), timeline)
+
+    def close(self) -> Deferred[None]:
+        """Give up what is under way, let holes go, close the port."""
+        self._closed = True
+        for running in list(self._running):
+            running.cancel()
+        self._introducer.close()
+        known, self._known = self._known, {}
+        for way in known.values():
+            way.close()
+        if self._port is None:
+            return succeed(None)
+        return self._port.close()
+
+    def _start(
+        self, coroutine: Coroutine[Deferred[Any], Any, _T], timeline: Timeline
+    ) -> Deferred[_T]:
+        """Have a connect run, to be ended with the connector."""
+        running: Deferred[_T] = Deferred.fromCoroutine(coroutine)
+
+        def over(result: _T | Failure) -> _T | Failure:
+            self._running.discard(running)
+            if isinstance(result, Failure):
+                timeline.outcome = result.getErrorMessage() or "given up"
+            return result
+
+        self._running.add(running)
+        return running.addBoth(over)
+
+    async def _open(
+        self, target: Target, service: str, protocol: IProtocol, timeline: Timeline
+    ) -> IProtocol:
+        session = await self._session(target, timeline)
+        opened = await session.open(service, protocol)
+        timeline.mark("accepted")
+        timeline.outcome = "ok"
+        return opened
+
+    async def _session(self, target: Target, timeline: Timeline) -> ClientSession:
+        """By the known way if there is one, by an approach otherwise."""
+        name = str(target)
+        while not self._closed:
+            way = self._known.get(self._names.get(name, name))
+            if way is not None:
+                session = await self._by_known_way(way, timeline)
+                if session is not None:
+                    return session
+                continue
+            approach = self._approaches.get(name)
+            if approach is None:
+                return await self._approach(target, timeline)
+            await approach.wait()
+        raise ConnectFailed("the client is closing")
+
+    async def _by_known_way(self, way: KnownWay, timeline: Timeline) -> ClientSession | None:
+        """Take the way that worked; ``None`` when it works no more."""
+        timeline.server, timeline.reused = way.server, True
+        way.used()
+        race: Race[ClientSession] = Race(timeline)
+        race.enter([way.make_path()])
+        race.no_more()
+        try:
+            winner = await race.result
+        except WavesyncError as error:
+            self.log.debug("{server}: the known way failed: {why}", server=way.server, why=error)
+            if self._known.get(way.server) is way:
+                self._forget(way)
+            timeline.reused = False
+            return None
+        self._won(winner, timeline)
+        return winner.session
+
+    async def _approach(self, target: Target, timeline: Timeline) -> ClientSession:
+        """Ask a mediator and race all paths; let others wait for it."""
+        name = str(target)
+        approach = self._approaches[name] = _Approach()
+        try:
+            session = await self._introduced(target, timeline)
+        except WavesyncError:
+            del self._approaches[name]
+            approach.over(Failure())
+            raise
+        except BaseException:
+            # Given up by who asked for it: another one goes on in its place.
+            del self._approaches[name]
+            approach.over()
+            raise
+        del self._approaches[name]
+        approach.over()
+        return session
+
+    async def _introduced(self, target: Target, timeline: Timeline) -> ClientSession:
+        introducing = self._introducer.introduce(target)
+        began = self._reactor.seconds()
+        introduction: Introduction | None = None
+        try:
+            introduction = await introducing.result
+            timeline.mark("introduced")
+            timeline.server = str(introduction.server)
+            race: Race[ClientSession] = Race(timeline)
+            paths, punch = self._paths_to(introduction)
+            if punch is not None:
+                introducing.on_update = punch.add
+            race.enter(paths)
+            race.no_more()
+            winner = await race.result
+        except WavesyncError as error:
+            if introduction is not None:
+                seconds = self._reactor.seconds() - began
+                code = ResultCode.NO_SUITABLE_PATH
+                if isinstance(error, NotAllowed):
+                    code = ResultCode.VERIFICATION_FAILED
+                self._introducer.report(introduction, code, None, seconds)
+            raise
+        finally:
+            introducing.close()
+        self._won(winner, timeline)
+        seconds = self._reactor.seconds() - began
+        self._introducer.report(introduction, ResultCode.OK, winner.path.kind, seconds)
+        self._remember(target, str(introduction.server), winner)
+        return winner.session
+
+    def _paths_to(
+        self, introduction: Introduction
+    ) -> tuple[list[Path[ClientSession]], PunchPath | None]:
+        """All ways to try, UDP first since it has the longest way to go."""
+        sessions = self._sessions(introduction.server)
+        paths: list[Path[ClientSession]] = []
+        punch = None
+        if "udp" in self._paths and self._port is not None:
+            candidates = introduction.udp(allow_loopback=self._allow_loopback)
+            punch = PunchPath(self._port, candidates, introduction.token, sessions)
+            paths.append(punch)
+        if "tcp" in self._paths:
+            paths += [TCPPath(self._reactor, address, sessions) for address in introduction.tcp]
+        return paths, punch
+
+    def _sessions(self, server: Target) -> Sessions:
+        """Make the sessions of one server's paths; they share one TLS context."""
+        context = self._contexts.get(str(server))
+        if context is None:
+            if len(self._contexts) >= MAX_KNOWN:
+                self._contexts.clear()
+            context = client_context(self._credentials, server, wall_clock=self._wall_clock)
+            self._contexts[str(server)] = context
+        return lambda: connect_session(self._credentials, server, self._reactor, context=context)
+
+    def _won(self, winner: Winner[ClientSession], timeline: Timeline) -> None:
+        timeline.mark("authenticated")
+        timeline.path = winner.path.kind
+
+    def _remember(self, target: Target, server: str, winner: Winner[ClientSession]) -> None:
+        """Keep the way that worked, and hold its hole open."""
+        peer = winner.session.path_peer()
+        address: Address = (getattr(peer, "host", ""), getattr(peer, "port", 0))
+        sessions = self._sessions(Target.parse(server))
+        old = self._known.get(server)
+        if old is not None:
+            self._forget(old)
+        if len(self._known) >= MAX_KNOWN:
+            self._forget(next(iter(self._known.values())))
+        way: KnownWay
+        if winner.path.kind == "udp":
+            assert self._port is not None
+            port = self._port
+            way = Hole(
+                server,
+                address,
+                lambda: HolePath(port, address, sessions),
+                clock=self._reactor,
+                on_lost=self._forget,
+            )
+        else:
+            way = KnownWay(
+                server,
+                winner.path.kind,
+                address,
+                lambda: TCPPath(self._reactor, address, sessions),
+            )
+        self._known[server] = way
+        self._names[str(target)] = server
+        if isinstance(way, Hole):
+            way.hold()
+
+    def _forget(self, way: KnownWay) -> None:
+        if self._known.get(way.server) is way:
+            del self._known[way.server]
+            self._names = {name: to for name, to in self._names.items() if to != way.server}
+        way.close()

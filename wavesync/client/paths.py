@@ -1,0 +1,188 @@
+"""The ways to a server that a race tries: direct TCP, a punched UDP hole, a hole that is open."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import TimeoutError
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.python.failure import Failure
+
+from wavesync.errors import ConnectFailed
+from wavesync.interfaces import Address, IReactor
+from wavesync.session.client import ClientSession
+
+__all__ = [
+    "HOLE_TIMEOUT",
+    "PUNCH_TIMEOUT",
+    "TCP_TIMEOUT",
+    "HolePath",
+    "PunchPath",
+    "Rendezvous",
+    "Sessions",
+    "TCPPath",
+    "UDPPort",
+]
+
+TCP_TIMEOUT = 10.0
+"""Seconds for a TCP connection to stand."""
+
+PUNCH_TIMEOUT = 15.0
+"""Seconds of punching."""
+
+HOLE_TIMEOUT = 3.0
+"""Seconds for a further connection over a hole that is open; then mediation starts again."""
+
+Sessions = Callable[[], tuple[IProtocolFactory, Deferred[ClientSession]]]
+"""Makes the factory for one path and what fires when the server was verified over it
+(:func:`wavesync.session.client.connect_session`)."""
+
+
+class Rendezvous(Protocol):
+    """Punching that goes on (:class:`wavesync.udt.calls.Rendezvous`)."""
+
+    connected: Deferred[IProtocol]
+
+    def add_candidate(self, address: Address) -> bool:
+        """Punch towards this address too."""
+
+    def cancel(self) -> None:
+        """Give up."""
+
+
+class UDPPort(Protocol):
+    """What paths need of :class:`wavesync.udt.port.Port`."""
+
+    def rendezvous(
+        self,
+        candidates: Sequence[Address],
+        factory: IProtocolFactory,
+        *,
+        token: int | None,
+        timeout: float = PUNCH_TIMEOUT,
+    ) -> Rendezvous:
+        """Punch towards all candidates at once."""
+
+    def connect(
+        self, address: Address, factory: IProtocolFactory, timeout: float = HOLE_TIMEOUT
+    ) -> Deferred[IProtocol]:
+        """Connect to a listener."""
+
+
+def _verified(
+    connecting: Deferred[IProtocol], session: Deferred[ClientSession], kind: str
+) -> Deferred[ClientSession]:
+    """Join the making of a path and the verification over it into one Deferred.
+
+    Cancelling it ends both; a path that cannot be made fails it.
+    """
+
+    def give_up(_: object) -> None:
+        connecting.cancel()
+        session.cancel()
+
+    result: Deferred[ClientSession] = Deferred(give_up)
+
+    def unmade(failure: Failure) -> None:
+        session.addErrback(lambda _: None)
+        session.cancel()
+        if not result.called:
+            result.errback(failure)
+
+    def verified(done: ClientSession) -> None:
+        done.path_kind = kind
+        if not result.called:
+            result.callback(done)
+
+    def unverified(failure: Failure) -> None:
+        if not result.called:
+            result.errback(failure)
+
+    # Verification may even be over before the path's own Deferred has fired.
+    connecting.addCallbacks(lambda _: None, unmade)
+    session.addCallbacks(verified, unverified)
+    return result
+
+
+class TCPPath:
+    """Direct TCP to one address."""
+
+    kind = "tcp"
+
+    def __init__(self, reactor: IReactor, address: Address, sessions: Sessions) -> None:
+        self.addresses = [address]
+        self._reactor = reactor
+        self._sessions = sessions
+
+    def open(self) -> Deferred[ClientSession]:
+        """Connect, and verify the server."""
+        (host, port) = self.addresses[0]
+        endpoint_class = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
+        endpoint = endpoint_class(self._reactor, host, port, timeout=TCP_TIMEOUT)
+        factory, session = self._sessions()
+        return _verified(endpoint.connect(factory), session, self.kind)
+
+
+class PunchPath:
+    """A rendezvous towards all UDP addresses of the server."""
+
+    kind = "udp"
+
+    def __init__(
+        self, port: UDPPort, addresses: Sequence[Address], token: int, sessions: Sessions
+    ) -> None:
+        self.addresses = list(addresses)
+        self._port = port
+        self._token = token
+        self._sessions = sessions
+        self._rendezvous: Rendezvous | None = None
+
+    def add(self, addresses: Sequence[Address]) -> None:
+        """The server is seen at these addresses too."""
+        for address in addresses:
+            if address not in self.addresses:
+                self.addresses.append(address)
+                if self._rendezvous is not None:
+                    self._rendezvous.add_candidate(address)
+
+    def open(self) -> Deferred[ClientSession]:
+        """Punch, and verify the server."""
+        factory, session = self._sessions()
+        try:
+            self._rendezvous = self._port.rendezvous(
+                self.addresses, factory, token=self._token, timeout=PUNCH_TIMEOUT
+            )
+        except ValueError as error:
+            # A token that is in use or impossible: the mediator is confused, or worse.
+            session.cancel()
+            return _verified(fail(ConnectFailed(str(error))), session, self.kind)
+        connected = self._rendezvous.connected
+        connected.addErrback(_unheard)
+        return _verified(connected, session, self.kind)
+
+
+class HolePath:
+    """A further connection over an open hole: an ordinary UDT connect on the same port."""
+
+    kind = "udp"
+
+    def __init__(self, port: UDPPort, address: Address, sessions: Sessions) -> None:
+        self.addresses = [address]
+        self._port = port
+        self._sessions = sessions
+
+    def open(self) -> Deferred[ClientSession]:
+        """Connect, and verify the server."""
+        factory, session = self._sessions()
+        connecting = self._port.connect(self.addresses[0], factory, timeout=HOLE_TIMEOUT)
+        return _verified(connecting, session, self.kind)
+
+
+def _unheard(failure: Failure) -> Failure:
+    """Say what a time-out of punching means."""
+    if failure.check(TimeoutError):
+        return Failure(
+            ConnectFailed("the other side was never heard; UDP may be blocked on either side")
+        )
+    return failure
