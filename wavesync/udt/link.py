@@ -1,0 +1,166 @@
+"""A live connection as a port holds it: the connection, its transport, and where the peer is."""
+
+from collections.abc import Collection
+from typing import Protocol as TypingProtocol
+
+from twisted.internet import error
+from twisted.internet.interfaces import IProtocol
+
+from wavesync.interfaces import Address, Burst
+from wavesync.udt.connection import Connection
+from wavesync.udt.courtesy import Courtesy
+from wavesync.udt.handshake import REQUEST, Agreement, Handshake
+from wavesync.udt.transport import UDTTransport
+
+__all__ = ["Link", "Ports"]
+
+
+class Member(TypingProtocol):
+    """Something in a port that has its own times: a link, or an attempt to make one.
+
+    :ivar scheduled: for the port's use.
+    """
+
+    scheduled: float | None
+
+    def turn(self, now: float) -> None:
+        """Do whatever is due; called after every stimulus and at :meth:`deadline`."""
+
+    def deadline(self, now: float) -> float | None:
+        """:return: when :meth:`turn` is to be called next; ``None`` for never by itself."""
+
+
+class Ports(TypingProtocol):
+    """What a link asks of its port."""
+
+    def local_address(self, remote: Address) -> Address:
+        """:return: our address for this family."""
+
+    def congested(self, remote: Address) -> bool:
+        """:return: whether bursts had better wait."""
+
+    def send(self, burst: Burst, remote: Address) -> None:
+        """Send a burst."""
+
+    def touch(self, member: Member) -> None:
+        """Give *member* a turn soon."""
+
+    def forget(self, link: "Link") -> None:
+        """The link is over and has nothing more to say."""
+
+    def shown(self, link: "Link") -> None:
+        """The client of an accepted link has shown itself."""
+
+    def settle(self) -> None:
+        """A protocol has been told the end."""
+
+
+class Link:
+    """One connection of a port.
+
+    :param port: where it lives.
+    :param connection: the connection.
+    :param agreement: what it was made from.
+    :param remote: where the peer is.
+    :param sources: addresses from which packets are taken; may grow during a rendezvous.
+    :param answer: for an accepted connection, the handshake that opened it.
+    :param courtesy: for an accepted connection, when something may be sent.
+    """
+
+    def __init__(
+        self,
+        port: Ports,
+        connection: Connection,
+        agreement: Agreement,
+        remote: Address,
+        sources: Collection[Address],
+        *,
+        answer: bytes | None = None,
+        courtesy: Courtesy | None = None,
+    ) -> None:
+        self.connection = connection
+        self.agreement = agreement
+        self.remote = remote
+        self.sources = sources
+        self.scheduled: float | None = None
+        self.transport = UDTTransport(self, connection)
+        self._port = port
+        self._answer = answer
+        self._courtesy = courtesy
+
+    @property
+    def local(self) -> Address:
+        """Our address towards the peer."""
+        return self._port.local_address(self.remote)
+
+    def attach(self, protocol: IProtocol) -> None:
+        """Connect the application's protocol."""
+        self.transport.attach(protocol)
+        self.touch()
+
+    def touch(self) -> None:
+        """Ask the port for a turn."""
+        self._port.touch(self)
+
+    def receive(self, data: bytes | memoryview, segment_size: int, now: float) -> None:
+        """Take a burst from one of :attr:`sources`."""
+        courtesy = self._courtesy
+        if courtesy is not None and not courtesy.shown:
+            courtesy.show(now)
+            self._port.shown(self)
+        self.connection.receive(data, segment_size, now)
+        self._port.touch(self)
+
+    def greet(self, packet: Handshake, now: float) -> None:
+        """Take a handshake addressed to an accepted connection: the client missed the answer."""
+        if packet.request >= REQUEST and packet.socket_id == self.agreement.peer_id:
+            self.answer_again(now)
+
+    def answer_again(self, now: float) -> None:
+        """Send the handshake that opened this connection once more."""
+        if self._answer is not None:
+            self._port.send(Burst(self._answer, len(self._answer)), self.remote)
+            if self._courtesy is not None:
+                self._courtesy.answered(now)
+
+    def turn(self, now: float) -> None:
+        """Deliver what came, send what may be sent."""
+        was_connected = self.transport.connected
+        self._work(now)
+        if was_connected and not self.transport.connected:
+            self._port.settle()
+
+    def _work(self, now: float) -> None:
+        connection = self.connection
+        due = connection.deadline()
+        if due is not None and due <= now:
+            connection.timer(now)
+        self.transport.deliver(connection.events())
+        courtesy = self._courtesy
+        if courtesy is not None:
+            if connection.unsent:
+                courtesy.speak(now)
+            if courtesy.repeat_due(now):
+                self.answer_again(now)
+            if courtesy.expired(now) and not connection.finished:
+                self.transport.fail(error.TimeoutError(string="The client never showed itself."))
+            elif courtesy.silent(now):
+                return
+        if not self._port.congested(self.remote):
+            for burst in connection.datagrams(now):
+                self._port.send(burst, self.remote)
+            self.transport.deliver(connection.events())
+        if connection.finished:
+            self._port.forget(self)
+
+    def deadline(self, now: float) -> float | None:
+        """:return: when the next turn is due by itself."""
+        if self.connection.finished:
+            return None
+        due = None if self._port.congested(self.remote) else self.connection.deadline()
+        if self._courtesy is None:
+            return due
+        change = self._courtesy.deadline(now)
+        if self._courtesy.silent(now):
+            return change
+        return min((time for time in (due, change) if time is not None), default=None)

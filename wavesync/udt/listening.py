@@ -1,0 +1,171 @@
+"""What a listener does with a request: pure decisions, and bounded tables of what it accepted.
+
+Nothing is kept for a client before its cookie is right, and no answer is longer than the request.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from wavesync.interfaces import Address
+from wavesync.udt.cookies import CookieJar
+from wavesync.udt.handshake import (
+    ANSWER,
+    MIN_MSS,
+    REFUSED,
+    REQUEST,
+    STREAM,
+    VERSION,
+    Handshake,
+    Offer,
+    wire_ip,
+)
+
+__all__ = [
+    "MAX_ACCEPTED",
+    "MAX_ACCEPTED_PER_HOST",
+    "MAX_HALF_OPEN",
+    "Accept",
+    "Listener",
+    "Reply",
+]
+
+MAX_ACCEPTED = 10_000
+"""Live connections of one listener; a flood of real clients must end somewhere."""
+MAX_ACCEPTED_PER_HOST = 1_000
+"""Live connections from one IP address: many users may sit behind one NAT, but not all of ours."""
+MAX_HALF_OPEN = 512
+"""Accepted connections whose client has not yet sent anything to its new socket id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Send this and keep nothing."""
+
+    datagram: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Open a connection for this request, then call :meth:`Listener.accepted` or refuse it.
+
+    :ivar request: the client's handshake, its values checked.
+    :ivar source: where it came from.
+    """
+
+    request: Handshake
+    source: Address
+
+
+_Key = tuple[Address, int, int]
+
+
+class Listener:
+    """The decisions of one listener.
+
+    :param cookies: proves that a client is where it says.
+    """
+
+    def __init__(self, cookies: CookieJar) -> None:
+        self._cookies = cookies
+        self._answers: dict[_Key, tuple[int, bytes]] = {}
+        self._keys: dict[int, _Key] = {}
+        self._per_host: Counter[str] = Counter()
+        self._half_open: set[int] = set()
+
+    def __len__(self) -> int:
+        """:return: live connections that this listener accepted."""
+        return len(self._keys)
+
+    @property
+    def half_open(self) -> int:
+        """Accepted connections whose client has not yet shown itself."""
+        return len(self._half_open)
+
+    def receive(
+        self, request: Handshake, source: Address, now: float, *, trusted: bool = False
+    ) -> Accept | Reply | None:
+        """Decide on a handshake that came to socket id 0.
+
+        :param trusted: the source has a live authenticated connection, so it need not show
+            a cookie.
+        :return: what to do; ``None`` is silence.
+        """
+        if request.request == 0 or request.request == REFUSED:
+            return None
+        skip = trusted and request.cookie == 0
+        if request.request == REQUEST and not skip:
+            cookie = self._cookies.bake(source, now)
+            return Reply(request.replied(cookie=cookie, destination=request.socket_id).encode())
+        if not skip and not self._cookies.check(request.cookie, source, now):
+            return None
+        again = self._answers.get((source, request.socket_id, request.isn))
+        if again is not None:
+            return Reply(again[1])
+        if (
+            request.version != VERSION
+            or request.socket_type != STREAM
+            or request.mss < MIN_MSS
+            or request.window < 2
+            or self._is_full(source[0])
+        ):
+            return self.refusal(request)
+        return Accept(request, source)
+
+    def refusal(self, request: Handshake) -> Reply:
+        """:return: the answer that refuses *request*."""
+        return Reply(request.replied(request=REFUSED, destination=request.socket_id).encode())
+
+    def accepted(self, accept: Accept, offer: Offer) -> bytes:
+        """Note an open connection.
+
+        :param offer: our end of it (its ``isn`` is ignored: a client's ISN serves both ways).
+        :return: the answer to send, now and for every repeated request.
+        """
+        request = accept.request
+        answer = request.replied(
+            request=ANSWER,
+            socket_id=offer.socket_id,
+            mss=min(offer.mss, request.mss),
+            window=offer.window,
+            destination=request.socket_id,
+            peer_ip=wire_ip(accept.source[0]),
+        ).encode()
+        key = (accept.source, request.socket_id, request.isn)
+        self._answers[key] = (offer.socket_id, answer)
+        self._keys[offer.socket_id] = key
+        self._per_host[accept.source[0]] += 1
+        self._half_open.add(offer.socket_id)
+        return answer
+
+    def answer(self, socket_id: int) -> bytes | None:
+        """:return: the answer that opened this connection, to be sent again."""
+        key = self._keys.get(socket_id)
+        return None if key is None else self._answers[key][1]
+
+    def id_for(self, request: Handshake, source: Address) -> int | None:
+        """:return: our socket id of the connection that this very request opened."""
+        known = self._answers.get((source, request.socket_id, request.isn))
+        return None if known is None else known[0]
+
+    def shown(self, socket_id: int) -> None:
+        """The client has sent something to its new socket id."""
+        self._half_open.discard(socket_id)
+
+    def closed(self, socket_id: int) -> None:
+        """The connection is over; its place is free."""
+        key = self._keys.pop(socket_id, None)
+        if key is None:
+            return
+        del self._answers[key]
+        self._half_open.discard(socket_id)
+        host = key[0][0]
+        self._per_host[host] -= 1
+        if not self._per_host[host]:
+            del self._per_host[host]
+
+    def _is_full(self, host: str) -> bool:
+        return (
+            len(self._keys) >= MAX_ACCEPTED
+            or len(self._half_open) >= MAX_HALF_OPEN
+            or self._per_host[host] >= MAX_ACCEPTED_PER_HOST
+        )

@@ -1,0 +1,72 @@
+"""One address that a rendezvous between two wavesync ends tries: when to send to it, what is known."""
+
+from dataclasses import dataclass, field
+
+from wavesync.interfaces import Address
+from wavesync.udt.handshake import ANSWER, CALL
+
+__all__ = ["MAX_UNHEARD", "OFFSETS", "PERIOD", "Path"]
+
+OFFSETS = (0.0, 0.010, 0.030, 0.070, 0.150)
+"""Seconds after the start at which the first handshakes go out."""
+PERIOD = 0.25
+"""Seconds between handshakes after those."""
+MAX_UNHEARD = 12
+"""Handshakes sent to an address from which nothing ever came: nobody can be made to flood it."""
+
+
+@dataclass
+class Path:
+    """The path to one candidate address.
+
+    :ivar address: where the handshakes go.
+    :ivar adopted: the address was not announced; packets with the right token came from it.
+    :ivar heard: a handshake with the right token came from there.
+    :ivar completed: the peer has heard us, too.
+    """
+
+    address: Address
+    started: float
+    adopted: bool = False
+    heard: bool = False
+    completed: bool = False
+    stopped: bool = False
+    _sent: int = field(default=0, init=False)
+    _sent_unheard: int = field(default=0, init=False)
+    _next: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self._next = self.started
+
+    @property
+    def request(self) -> int:
+        """The request type that says what we know of this path."""
+        return ANSWER if self.heard else CALL
+
+    @property
+    def silent(self) -> bool:
+        """Whether the address had its share of handshakes and never answered."""
+        return not self.heard and self._sent_unheard >= MAX_UNHEARD
+
+    def deadline(self) -> float | None:
+        """:return: when the next handshake is due, ``None`` for never."""
+        return None if self.stopped or self.silent else self._next
+
+    def restart(self, now: float) -> None:
+        """Something new is to be said: begin the schedule again, at once."""
+        self.started = self._next = now
+        self._sent = 0
+
+    def due(self, now: float) -> bool:
+        """:return: whether a handshake is due; it then counts as sent."""
+        deadline = self.deadline()
+        if deadline is None or now < deadline:
+            return False
+        self._sent += 1
+        self._sent_unheard += not self.heard
+        if self._sent < len(OFFSETS):
+            # A late turn must not make two packets out of two offsets that have both passed.
+            self._next = max(self.started + OFFSETS[self._sent], now + 0.001)
+        else:
+            self._next = now + PERIOD
+        return True

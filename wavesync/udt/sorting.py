@@ -1,0 +1,167 @@
+"""Telling the datagrams apart that come to one UDP port.
+
+In this order (``docs/udt.rst``, "One port"): a live socket id with a right source; handshakes;
+STUN; what comes early for an attempt; what comes late for a closed connection; the rest is counted
+and dropped.
+"""
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from wavesync.interfaces import Address, Burst
+from wavesync.stun.message import is_stun
+from wavesync.udt.accepting import Acceptor
+from wavesync.udt.calls import ClientCall, Rendezvous
+from wavesync.udt.carrier import Arrival
+from wavesync.udt.closed import ClosedConnections
+from wavesync.udt.handshake import (
+    CALL,
+    HANDSHAKE_SIZE,
+    Handshake,
+    HandshakeError,
+    decode_handshake,
+    is_handshake,
+)
+from wavesync.udt.link import Link
+from wavesync.udt.packet import HEADER_SIZE
+
+__all__ = ["Sorter", "StunHandler"]
+
+StunHandler = Callable[[bytes, Address], None]
+
+
+class Sorter:
+    """Hands each datagram to whom it is for.
+
+    :param acceptor: takes requests to the listener.
+    :param send: sends a burst.
+    :ivar links: live connections by socket id.
+    :ivar calls: attempts by socket id; a rendezvous stays as long as its connection.
+    :ivar tokens: rendezvous between wavesync ends by token.
+    :ivar closed: recently closed connections.
+    :ivar dropped: datagrams that were nobody's.
+    """
+
+    log = Logger()
+
+    def __init__(self, acceptor: Acceptor, send: Callable[[Burst, Address], None]) -> None:
+        self.links: dict[int, Link] = {}
+        self.calls: dict[int, ClientCall | Rendezvous] = {}
+        self.tokens: dict[int, Rendezvous] = {}
+        self.closed = ClosedConnections()
+        self.stun_handler: StunHandler | None = None
+        self.dropped = 0
+        self._acceptor = acceptor
+        self._send = send
+
+    def knows(self, socket_id: int) -> bool:
+        """:return: whether *socket_id* is not free for a new connection."""
+        return socket_id in self.links or socket_id in self.calls or socket_id in self.closed
+
+    def take(self, arrival: Arrival, now: float) -> None:
+        """Take a burst."""
+        data, segment_size, source = arrival
+        if len(data) <= segment_size:
+            self._take_run(data, segment_size, source, now)
+            return
+        # A last, shorter datagram may be anything; a handshake's size needs a look at each.
+        tail = len(data) % segment_size
+        body = memoryview(data)[: len(data) - tail] if tail == HANDSHAKE_SIZE else data
+        rest = 0
+        if segment_size != HANDSHAKE_SIZE and _one_destination(body, segment_size):
+            self._take_run(body, segment_size, source, now)
+            rest = len(body)
+        for start in range(rest, len(data), segment_size):
+            piece = data[start : start + segment_size]
+            self._take_run(piece, len(piece), source, now)
+
+    def _take_run(
+        self, data: bytes | memoryview, segment_size: int, source: Address, now: float
+    ) -> None:
+        """Take datagrams of one source and destination id; several are never handshakes."""
+        socket_id = int.from_bytes(data[12:HEADER_SIZE], "big")
+        link = self.links.get(socket_id)
+        if link is not None and source in link.sources and not is_handshake(data):
+            call = self.calls.get(socket_id)
+            if isinstance(call, Rendezvous) and call.unsettled:
+                call.notice(source, now)
+            link.receive(data, segment_size, now)
+            return
+        for start in range(0, len(data), segment_size):
+            self._take_stray(bytes(data[start : start + segment_size]), socket_id, source, now)
+
+    def _take_stray(self, datagram: bytes, socket_id: int, source: Address, now: float) -> None:
+        """Take a datagram that is not for a live connection, or is a handshake."""
+        if is_handshake(datagram):
+            self._take_handshake(datagram, source, now)
+        elif self.stun_handler is not None and is_stun(datagram):
+            try:
+                self.stun_handler(datagram, source)
+            except Exception:
+                self.log.failure("The STUN handler of a UDT port failed.")
+        elif len(datagram) < HEADER_SIZE:
+            self.dropped += 1
+        elif socket_id in self.calls:
+            self.calls[socket_id].traffic(datagram, len(datagram), source, now)
+        else:
+            answer = self.closed.answer(socket_id, datagram, source, now)
+            if answer is None:
+                self.dropped += 1
+            else:
+                self._send(Burst(answer, len(answer)), source)
+
+    def _take_handshake(self, datagram: bytes, source: Address, now: float) -> None:
+        try:
+            packet = decode_handshake(datagram)
+        except HandshakeError:
+            self.dropped += 1
+            return
+        if packet.destination:
+            call = self.calls.get(packet.destination)
+            link = self.links.get(packet.destination)
+            if call is not None:
+                call.receive(packet, source, now)
+            elif link is not None and source in link.sources:
+                link.greet(packet, now)
+            else:
+                self.dropped += 1
+        elif packet.request == CALL:
+            self._take_call(packet, source, now)
+        elif not self._take_repeated(packet, source, now):
+            self.dropped += not self._acceptor.receive(packet, source, now)
+
+    def _take_call(self, packet: Handshake, source: Address, now: float) -> None:
+        """Take a handshake of a rendezvous peer that does not know our socket id."""
+        met = self.tokens.get(packet.cookie)
+        if met is None:
+            met = next(
+                (
+                    call
+                    for call in self.calls.values()
+                    if isinstance(call, Rendezvous) and call.calls(source)
+                ),
+                None,
+            )
+        if met is None:
+            self.dropped += 1
+        else:
+            met.receive(packet, source, now)
+
+    def _take_repeated(self, packet: Handshake, source: Address, now: float) -> bool:
+        """Answer a request that has been accepted already, if it is one."""
+        socket_id = self._acceptor.listener.id_for(packet, source)
+        link = None if socket_id is None else self.links.get(socket_id)
+        if link is None:
+            return False
+        link.answer_again(now)
+        return True
+
+
+def _one_destination(data: bytes | memoryview, segment_size: int) -> bool:
+    """:return: whether all datagrams of a burst carry the same destination id."""
+    first = data[12:HEADER_SIZE]
+    return all(
+        data[start + 12 : start + HEADER_SIZE] == first
+        for start in range(segment_size, len(data), segment_size)
+    )

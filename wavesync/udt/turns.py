@@ -1,0 +1,86 @@
+"""Whose turn it is in a port: who was touched, who is due, and the one timer for both."""
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from wavesync.udt.link import Member
+from wavesync.udt.timetable import Timetable
+
+__all__ = ["Turns"]
+
+CLOSE_ENOUGH = 1e-4
+"""Seconds by which the timer may be off before it is set again."""
+
+
+class Turns:
+    """Gives members their turns.
+
+    :param clock: the reactor, or a virtual clock.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._timetable = Timetable()
+        self._touched: dict[Member, None] = {}
+        self._busy = False
+        self._timer: IDelayedCall | None = None
+        self._stopped = False
+
+    def touch(self, member: Member) -> None:
+        """Give *member* its turn: in the one that is running, or in the reactor's next."""
+        self._touched[member] = None
+        if not self._busy:
+            self._arm()
+
+    def drop(self, member: Member) -> None:
+        """*member* needs no more turns."""
+        self._touched.pop(member, None)
+        self._timetable.schedule(member, None)
+
+    def hold(self) -> None:
+        """Let touched members wait until :meth:`run`: more is coming."""
+        self._busy = True
+
+    def run(self) -> None:
+        """Give everybody a turn who was touched or is due, then set the timer."""
+        self._busy = True
+        try:
+            now = self._clock.seconds()
+            for member in self._timetable.due(now):
+                self._touched[member] = None
+            while self._touched:
+                member = next(iter(self._touched))
+                del self._touched[member]
+                member.turn(now)
+                self._timetable.schedule(member, member.deadline(now))
+        finally:
+            self._busy = False
+        self._arm()
+
+    def stop(self) -> None:
+        """Give no more turns."""
+        self._stopped = True
+        self._touched.clear()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def _alarm(self) -> None:
+        self._timer = None
+        self.run()
+
+    def _arm(self) -> None:
+        """Set the timer for the earliest deadline, or for now if somebody was touched."""
+        if self._stopped:
+            return
+        now = self._clock.seconds()
+        due = now if self._touched else self._timetable.next()
+        if due is None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        elif self._timer is None:
+            self._timer = self._clock.callLater(max(0.0, due - now), self._alarm)
+        else:
+            # A timer that is early only costs a turn; one that is late costs time.
+            late = self._timer.getTime() - due
+            if late > CLOSE_ENOUGH or (late > 0 and due <= now) or late < -0.01:
+                self._timer.reset(max(0.0, due - now))
