@@ -54,7 +54,7 @@ MAX_ADDRESSES = 16
 MAX_OBSERVED = 2
 """Addresses in the longest OBSERVED-ENDPOINT: one a family."""
 
-MAX_AUDIENCE_SIZE = 64
+MAX_AUDIENCE_SIZE = 255
 """UTF-8 bytes of the longest mediator name."""
 
 EXCHANGE_KEY_SIZE = 32

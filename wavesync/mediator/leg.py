@@ -1,0 +1,277 @@
+"""One connection to the mediator, without its socket: a server's leg, or a client's."""
+
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from twisted.logger import Logger
+
+from wavesync.interfaces import Address
+from wavesync.mediator.admission import Refused
+from wavesync.mediator.core import Mediator
+from wavesync.mediator.registration import ServerLeg, build_server_leg
+from wavesync.mediator.registry import Registration, new_registration_id
+from wavesync.signalling.messages import (
+    Bind,
+    Bound,
+    Listen,
+    Refusal,
+    Registered,
+    RegistrationEnded,
+    SignallingError,
+    keep_alive_indication,
+    registration_key,
+)
+from wavesync.signalling.numbers import SILENCE_FACTOR, ErrorCode, Method, Purpose
+from wavesync.stun.binding import answer_binding
+from wavesync.stun.buckets import SourceBuckets
+from wavesync.stun.message import BINDING, Message, MessageClass
+
+__all__ = ["IDLE_LIFE", "SERVER_BURST", "SERVER_RATE", "Channel", "Leg"]
+
+IDLE_LIFE = 30.0
+"""Seconds of silence after which a leg that no server is registered on is closed."""
+
+SERVER_RATE = 5.0
+"""Messages a second that a registered server may send over its leg on average."""
+
+SERVER_BURST = 50.0
+"""Messages that a registered server may send over its leg at once."""
+
+
+class Channel(Protocol):
+    """The connection's socket."""
+
+    def send(self, data: bytes) -> None:
+        """Write; nothing happens when it is closed, or when the peer takes nothing any more."""
+
+    def close(self) -> None:
+        """Close once everything written has left."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+class Leg:
+    """What came over one connection, and what becomes of it; the hands of its machine.
+
+    :param mediator: what the leg belongs to.
+    :param channel: its socket.
+    :param source: where it comes from.
+    :param now: seconds since the epoch.
+    :ivar reliable: true, since a byte stream.
+    """
+
+    log = Logger()
+    reliable = True
+
+    __slots__ = (
+        "_bucket",
+        "_channel",
+        "_heard",
+        "_holder",
+        "_keep_alive_at",
+        "_machine",
+        "_mediator",
+        "_now",
+        "_registration",
+        "source",
+    )
+
+    def __init__(self, mediator: Mediator, channel: Channel, source: Address, now: float) -> None:
+        self.source = source
+        self._mediator = mediator
+        self._channel = channel
+        # A nonce for listening is good for this connection only.
+        self._holder = f"{source[0]} {source[1]} {mediator.next_serial()}"
+        self._heard = self._now = now
+        self._keep_alive_at = 0.0
+        self._registration: Registration | None = None
+        self._bucket: SourceBuckets | None = None
+        self._machine: ServerLeg = build_server_leg(self)
+
+    def send(self, data: bytes) -> None:
+        """Send a message; nothing happens when the leg is closed."""
+        self._channel.send(data)
+
+    def receive(self, message: Message, now: float) -> None:
+        """Take the next message."""
+        self._heard = self._now = now
+        if not self._within_bucket(now):
+            self._mediator.drop(self.source[0], "too much", now)
+            self._machine.silent()
+            self._channel.abort()
+            return
+        kind = message.method, message.message_class
+        if message.method == BINDING:
+            answer = answer_binding(message, self.source)
+            if answer is not None:
+                self.send(answer)
+        elif kind == (Method.LISTEN, MessageClass.REQUEST):
+            self._listen(message)
+        elif kind == (Method.BIND, MessageClass.REQUEST):
+            self._bind(message)
+        elif kind == (Method.CONNECT, MessageClass.REQUEST):
+            self.send(self._mediator.connect(message, self, now))
+        elif kind == (Method.CONNECTION_UPDATE, MessageClass.INDICATION) or kind == (
+            Method.CONNECTION_RESULT,
+            MessageClass.INDICATION,
+        ):
+            self._mediator.indication(message, self.source[0], now)
+        elif message.message_class is MessageClass.REQUEST:
+            self.out_of_turn(message)
+
+    def deadline(self) -> float:
+        """Return when :meth:`timer` wants to be called next."""
+        if self._registration is None:
+            return self._heard + IDLE_LIFE
+        silent_at = self._heard + SILENCE_FACTOR * self._mediator.settings.keep_alive
+        return min(self._keep_alive_at, silent_at)
+
+    def timer(self, now: float) -> None:
+        """A time that was asked for has come."""
+        self._now = now
+        if self._registration is None:
+            if now >= self._heard + IDLE_LIFE:
+                self._machine.silent()
+            return
+        interval = self._mediator.settings.keep_alive
+        if now >= self._heard + SILENCE_FACTOR * interval:
+            self.log.info(
+                "{server} has been silent for {seconds} s",
+                server=self._registration.server,
+                seconds=round(now - self._heard),
+            )
+            self._machine.silent()
+            self._channel.abort()
+        elif now >= self._keep_alive_at:
+            self._keep_alive_at = now + interval
+            self.send(keep_alive_indication(self._mediator.random(12)))
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        self._machine.lost()
+
+    def leave(self) -> None:
+        """The mediator is shutting down."""
+        self._machine.leaving()
+
+    def supersede(self) -> None:
+        """A newer registration took over: say so and close."""
+        self._machine.superseded()
+
+    def _within_bucket(self, now: float) -> bool:
+        """A registered server has a bucket of its own: its neighbours cannot empty it."""
+        if self._bucket is not None:
+            return self._bucket.allow("", now)
+        return self._mediator.sources.allow(self.source[0], now)
+
+    def _listen(self, message: Message) -> None:
+        admission = self._mediator.admission
+        try:
+            listen = Listen.decode(message)
+            proof = admission.check(message, Purpose.LISTEN, self._holder, self._now, nonce=True)
+        except SignallingError:
+            self.out_of_turn(message)
+            return
+        except Refused as refused:
+            if refused.refusal.nonce:
+                self._machine.challenge(message, refused.refusal)
+            else:
+                self._machine.listen_refused(message, refused.refusal)
+            return
+        problem = None
+        if (proof.peer.system, proof.peer.server) != (listen.server.system, listen.server.server):
+            problem = Refusal(ErrorCode.FORBIDDEN, "other-server")
+        elif not admission.allows(listen.server.system):
+            problem = Refusal(ErrorCode.FORBIDDEN, "system-not-allowed")
+        elif not self._mediator.registry.has_room(listen.server):
+            problem = Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
+        if problem is not None:
+            self._machine.listen_refused(message, problem)
+            return
+        exchange = X25519PrivateKey.from_private_bytes(self._mediator.random(32))
+        registration_id = new_registration_id(self._mediator.random, self._mediator.registry)
+        try:
+            key = registration_key(exchange, listen.exchange_key, registration_id)
+        except SignallingError:
+            self._machine.listen_refused(message, Refusal(ErrorCode.BAD_REQUEST))
+            return
+        registration = Registration(registration_id, listen.server, key, self)
+        public_key = exchange.public_key().public_bytes_raw()
+        self._machine.listen_proved(message, registration, public_key)
+
+    def _bind(self, message: Message) -> None:
+        try:
+            bind = Bind.decode(message)
+            proof = self._mediator.admission.check(message, Purpose.BIND, self._holder, self._now)
+        except SignallingError:
+            self._machine.bind_refused(message, Refusal(ErrorCode.BAD_REQUEST))
+            return
+        except Refused as refused:
+            self._machine.bind_refused(message, refused.refusal)
+            return
+        registration = self._registration
+        if registration is not None and (proof.peer.system, proof.peer.server) != (
+            registration.server.system,
+            registration.server.server,
+        ):
+            self._machine.bind_refused(message, Refusal(ErrorCode.FORBIDDEN, "other-server"))
+            return
+        self._machine.bind_proved(message, bind)
+
+    # The hands of the machine.
+
+    def refuse(self, request: Message, refusal: Refusal) -> None:
+        """Answer *request* with an error."""
+        self._mediator.statistics.refused[refusal.code] += 1
+        self.send(refusal.encode(request.method, request.transaction_id))
+
+    def out_of_turn(self, request: Message) -> None:
+        """Answer a *request* that has no place here with 400."""
+        self.refuse(request, Refusal(ErrorCode.BAD_REQUEST))
+
+    def register(self, request: Message, registration: Registration, public_key: bytes) -> None:
+        """Enter the server into the registry, and answer with its registration."""
+        mediator, interval = self._mediator, self._mediator.settings.keep_alive
+        self._registration = registration
+        older = mediator.registry.add(registration)
+        self._bucket = SourceBuckets(SERVER_RATE, SERVER_BURST, 1)
+        self._keep_alive_at = self._now + interval
+        mediator.statistics.registrations += 1
+        self.log.info(
+            "{server} registered from {host}", server=registration.server, host=self.source[0]
+        )
+        answer = Registered(registration.id, public_key, interval, self._now)
+        self.send(answer.encode(request.transaction_id))
+        if older is not None:
+            mediator.statistics.superseded += 1
+            older.channel.supersede()
+
+    def publish(self, request: Message, bind: Bind) -> None:
+        """Keep the server's signed addresses, and answer."""
+        registration = self._registration
+        if registration is None or bind.sequence <= registration.sequence:
+            self.out_of_turn(request)
+            return
+        registration.sequence = bind.sequence
+        registration.signed_addresses = request.raw
+        self.send(Bound().encode(request.transaction_id))
+
+    def unregister(self) -> None:
+        """Take the server out of the registry."""
+        if self._registration is not None and self._mediator.registry.remove(self._registration):
+            self.log.info("{server} is not registered any more", server=self._registration.server)
+
+    def say_superseded(self) -> None:
+        """Tell the server that a newer registration of it took over."""
+        ended = RegistrationEnded(ErrorCode.SUPERSEDED, "superseded")
+        self.send(ended.encode(self._mediator.random(12)))
+
+    def say_leaving(self) -> None:
+        """Tell the server that the mediator is shutting down."""
+        ended = RegistrationEnded(ErrorCode.SERVER_ERROR, "shutting-down")
+        self.send(ended.encode(self._mediator.random(12)))
+
+    def hang_up(self) -> None:
+        """Close the leg once everything written has left."""
+        self._channel.close()

@@ -1,0 +1,162 @@
+"""``twist wavesync-mediator``: the mediator as a Twisted service."""
+
+import os
+import socket
+from collections.abc import Callable
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IListeningPort,
+    IReactorSocket,
+    IReactorTime,
+)
+from twisted.logger import Logger
+from twisted.python import usage
+
+from wavesync.interfaces import Address
+from wavesync.mediator.core import Mediator
+from wavesync.mediator.settings import MediatorSettings
+from wavesync.mediator.sockets import open_listening
+from wavesync.mediator.stream import LegFactory
+from wavesync.mediator.udp import MediatorDatagrams
+from wavesync.services import or_exit
+from wavesync.settings import load_settings
+
+__all__ = ["MediatorService", "Options", "makeService"]
+
+_PACKET_SIZE = 2048  # more than the core looks at, so that it can tell what is too long
+
+
+class MediatorService(Service):
+    """Listens on every configured address, UDP and TCP.
+
+    :param settings: checked settings.
+    :param reactor: sockets and time; the time is seconds since the epoch.
+    :param random: gives that many unpredictable bytes.
+    :ivar mediator: the core, while the service runs (a new one each time it starts).
+    :ivar addresses: what it listens on while it runs, UDP and TCP alike, with real port numbers.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: MediatorSettings,
+        reactor: IReactorSocket,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._clock = IReactorTime(reactor)
+        self._random = random
+        self._ports: list[IListeningPort] = []
+        self._timer: IDelayedCall | None = None
+        self._timer_at: float | None = None
+        self.mediator = Mediator(settings, random)
+        self.legs = LegFactory(self.mediator, self._clock)
+        self.addresses: tuple[Address, ...] = ()
+
+    def startService(self) -> None:
+        """Begin to listen.
+
+        :raises SettingsError: an address cannot be listened on.
+        """
+        self.mediator = Mediator(self._settings, self._random)
+        self.legs = LegFactory(self.mediator, self._clock)
+        opened = open_listening(self._settings.listen)
+        for each in opened:
+            datagrams = MediatorDatagrams(self.mediator, self._clock, self._turn)
+            # Twisted works on duplicates of the sockets.
+            with each.tcp, each.udp:
+                self._ports.append(
+                    self._reactor.adoptStreamPort(
+                        each.tcp.fileno(), socket.AddressFamily(each.tcp.family), self.legs
+                    )
+                )
+                self._ports.append(
+                    self._reactor.adoptDatagramPort(
+                        each.udp.fileno(),
+                        socket.AddressFamily(each.udp.family),
+                        datagrams,
+                        _PACKET_SIZE,
+                    )
+                )
+        self.addresses = tuple(each.address for each in opened)
+        super().startService()
+        self.log.info(
+            "mediator {name} is ready on {addresses}, UDP and TCP",
+            name=self._settings.name,
+            addresses=", ".join(_text(address) for address in self.addresses),
+        )
+
+    def stopService(self) -> Deferred[None]:
+        """Tell every server, close everything; fires when no socket is left."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        ports, self._ports = self._ports, []
+        self.addresses = ()
+        for port in ports:
+            stopped = port.stopListening()
+            if isinstance(stopped, Deferred):
+                await stopped
+        self.legs.leave()
+        await self.legs.when_empty()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _turn(self) -> None:
+        """Set the timer for what the core wants next."""
+        at = self.mediator.deadline()
+        if at == self._timer_at and self._timer is not None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = at
+        if at is not None:
+            delay = max(0.0, at - self._clock.seconds())
+            self._timer = self._clock.callLater(delay, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self.mediator.timer(self._clock.seconds())
+        self._turn()
+
+
+def _text(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Options(usage.Options):
+    """The options of ``twist wavesync-mediator``."""
+
+    synopsis = "[--config FILE]"
+    longdesc = (
+        "Run a wavesync mediator: servers behind NAT register with it, clients ask it for them, "
+        "and it tells each where the other is. It never sees their data. Without --config it "
+        "listens on all addresses, port 3345, UDP and TCP, serves any system, and calls itself "
+        "'localhost': fit for trying things on one machine. For real use write a file with at "
+        'least name = "HOST", the host name by which agents and clients reach it (see '
+        "etc/mediator.toml, which shows every setting with its default), and open port 3345 for "
+        "UDP and TCP."
+    )
+    optParameters = [["config", "c", None, "Settings file (TOML)."]]
+
+
+def makeService(options: Options) -> IService:
+    """Return the service that *options* ask for, or end the process with one sentence."""
+    from twisted.internet import reactor
+
+    path: str | None = options["config"]
+
+    def make() -> IService:
+        settings = MediatorSettings() if path is None else load_settings(path, MediatorSettings)
+        return MediatorService(settings, IReactorSocket(reactor))
+
+    return or_exit("wavesync-mediator", make)

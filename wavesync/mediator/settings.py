@@ -1,0 +1,93 @@
+"""The mediator's settings; ``etc/mediator.toml`` shows them all."""
+
+from wavesync.errors import SettingsError
+from wavesync.identity.ids import parse_id
+from wavesync.mediator.introductions import MAX_INTRODUCTIONS
+from wavesync.mediator.registry import MAX_REGISTRATIONS, MAX_REGISTRATIONS_PER_SYSTEM
+from wavesync.mediator.replays import MAX_REPLAYS
+from wavesync.settings import Section
+from wavesync.signalling.numbers import DEFAULT_KEEP_ALIVE, DEFAULT_PORT, MAX_AUDIENCE_SIZE
+
+__all__ = ["ANY", "Limits", "MediatorSettings", "parse_listen"]
+
+ANY = "any"
+"""The policy that lets every system use the mediator."""
+
+
+class Limits(Section, frozen=True):
+    """How much of everything; see ``etc/mediator.toml``."""
+
+    registrations: int = MAX_REGISTRATIONS
+    registrations_per_system: int = MAX_REGISTRATIONS_PER_SYSTEM
+    introductions: int = MAX_INTRODUCTIONS
+    replays: int = MAX_REPLAYS
+    legs: int = 25_000
+    legs_per_host: int = 500
+    source_rate: float = 50.0
+    source_burst: float = 200.0
+    client_rate: float = 2.0
+    client_burst: float = 30.0
+    target_rate: float = 20.0
+    target_burst: float = 100.0
+
+    def __post_init__(self) -> None:
+        """Refuse what would switch the mediator off."""
+        for name in self.__struct_fields__:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be more than 0")
+
+
+class MediatorSettings(Section, frozen=True):
+    """All settings of ``wavesync-mediator``; see ``etc/mediator.toml``."""
+
+    name: str = "localhost"
+    listen: tuple[str, ...] = (f"*:{DEFAULT_PORT}",)
+    systems: str | tuple[str, ...] = ANY
+    keep_alive: float = DEFAULT_KEEP_ALIVE
+    allow_loopback: bool = False
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if not 0 < len(self.name.encode("utf-8")) <= MAX_AUDIENCE_SIZE or " " in self.name:
+            raise ValueError(
+                f"name must be 1 to {MAX_AUDIENCE_SIZE} bytes without spaces:"
+                " the host name in the mediator URLs of credentials"
+            )
+        if not self.listen:
+            raise ValueError("listen must name an address")
+        if not 1.0 <= self.keep_alive <= 600.0:
+            raise ValueError("keep_alive must be 1 to 600 seconds")
+        try:
+            for listen in self.listen:
+                parse_listen(listen)
+            if isinstance(self.systems, tuple):
+                for system in self.systems:
+                    parse_id(system)
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
+        if isinstance(self.systems, str) and self.systems != ANY:
+            raise ValueError(f'systems must be "{ANY}" or a list of system ids')
+
+    @property
+    def allowed_systems(self) -> frozenset[str] | None:
+        """The systems that may use the mediator, ``None`` for any."""
+        if isinstance(self.systems, str):
+            return None
+        return frozenset(parse_id(system) for system in self.systems)
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Read an address to listen on: ``192.0.2.1:3345``, ``[2001:db8::1]:3345`` or ``*:3345``.
+
+    :returns: the host, ``*`` for all addresses, and the port, 0 for any free one.
+    :raises SettingsError: it is none.
+    """
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise SettingsError(f"{text!r} is no address to listen on: write HOST:PORT or *:PORT")
+    return host, int(port)

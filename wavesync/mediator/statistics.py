@@ -1,0 +1,50 @@
+"""What a mediator counts, in memory; nothing here grows with what peers send."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from wavesync.signalling.introducing import ConnectionResult
+from wavesync.signalling.numbers import ConnectType, ResultCode
+
+__all__ = ["Statistics"]
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Counts since the start.
+
+    :ivar registrations: servers that registered.
+    :ivar superseded: registrations ended by a newer one of the same server.
+    :ivar introductions: clients introduced to a server.
+    :ivar acknowledged: introductions whose server began to punch.
+    :ivar unreported: introductions that ended without a result from the client.
+    :ivar updates: ``connectionUpdate`` indications sent, repeats included.
+    :ivar dropped: datagrams and messages dropped as garbage, out of turn, or beyond a bucket.
+    :ivar refused: error answers by code.
+    :ivar results: reports of clients, by the path that won ("tcp", "udp", ..., "none") and the
+        result's name in small letters.
+    """
+
+    registrations: int = 0
+    superseded: int = 0
+    introductions: int = 0
+    acknowledged: int = 0
+    unreported: int = 0
+    updates: int = 0
+    dropped: int = 0
+    refused: Counter[int] = field(default_factory=Counter)
+    results: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def report(self, result: ConnectionResult) -> tuple[str, str]:
+        """Count a client's report and return its path and outcome as words."""
+        path = "none"
+        if result.connect_type in ConnectType and result.connect_type.name is not None:
+            path = result.connect_type.name.lower()
+        if "|" in path:
+            path = "several"
+        try:
+            outcome = ResultCode(result.result).name.lower().replace("_", " ")
+        except ValueError:
+            outcome = "other"
+        self.results[path, outcome] += 1
+        return path, outcome

@@ -1,0 +1,227 @@
+"""The mediator's TCP connections."""
+
+from typing import cast
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IDelayedCall,
+    IPushProducer,
+    IReactorTime,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from wavesync.interfaces import Address
+from wavesync.mediator.core import Mediator
+from wavesync.mediator.leg import Leg
+from wavesync.signalling.addresses import canonical
+from wavesync.signalling.numbers import MAX_STREAM_MESSAGE
+from wavesync.stun.framing import StreamDecoder, StreamError
+
+__all__ = ["CLOSE_LIFE", "LegFactory", "LegProtocol"]
+
+CLOSE_LIFE = 5.0
+"""Seconds that a peer has to take the last bytes of a leg that is being closed."""
+
+
+class _Transport(ITCPTransport, IConsumer, IPushProducer):
+    """What Twisted's TCP connections are."""
+
+
+@implementer(IPushProducer)
+class LegProtocol(Protocol):
+    """One connection: a :class:`~.leg.Leg` and its socket.
+
+    While the peer does not take what is written, nothing is read from it and nothing more is
+    written: it is then silent by its own fault, and closed for that.
+
+    :param factory: what all connections share.
+    :param source: where it comes from.
+    """
+
+    def __init__(self, factory: "LegFactory", source: Address) -> None:
+        self._factory = factory
+        self._source = source
+        self._decoder = StreamDecoder(MAX_STREAM_MESSAGE)
+        self._leg: Leg | None = None
+        self._timer: IDelayedCall | None = None
+        self._clogged = False
+        self._closing_until: float | None = None
+
+    @property
+    def _tcp(self) -> "_Transport":
+        assert self.transport is not None
+        return cast(_Transport, self.transport)
+
+    def connectionMade(self) -> None:
+        """Count the connection in, or close it where there are too many."""
+        if not self._factory.admit(self, self._source[0]):
+            self._tcp.abortConnection()
+            return
+        self._tcp.setTcpNoDelay(True)
+        self._tcp.registerProducer(self, True)
+        now = self._factory.clock.seconds()
+        self._leg = Leg(self._factory.mediator, self, self._source, now)
+        self._turn()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take the messages that *data* completes; garbage ends the connection."""
+        if self._leg is None or self._closing_until is not None:
+            return
+        garbage = ""
+        try:
+            messages = self._decoder.feed(data)
+        except StreamError as error:
+            messages, garbage = error.messages, str(error)
+        now = self._factory.clock.seconds()
+        for message in messages:
+            self._leg.receive(message, now)
+            if self._closing_until is not None:
+                break
+        if garbage:
+            self._factory.mediator.drop(self._source[0], garbage, now)
+            self._tcp.abortConnection()
+        self._turn()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Count the connection out."""
+        self._cancel()
+        self._factory.forget(self, self._source[0])
+        leg, self._leg = self._leg, None
+        if leg is not None:
+            leg.lost()
+
+    def leave(self) -> None:
+        """The mediator is shutting down."""
+        if self._leg is not None:
+            self._leg.leave()
+            self._turn()
+
+    # The leg's channel.
+
+    def send(self, data: bytes) -> None:
+        """Write, unless the peer takes nothing."""
+        if self._leg is not None and not self._clogged and self._closing_until is None:
+            self._tcp.write(data)
+
+    def close(self) -> None:
+        """Close once everything written has left, or :data:`CLOSE_LIFE` is over."""
+        if self._leg is not None and self._closing_until is None:
+            self._closing_until = self._factory.clock.seconds() + CLOSE_LIFE
+            self._tcp.unregisterProducer()
+            self._tcp.loseConnection()
+            self._turn()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._leg is not None:
+            self._tcp.abortConnection()
+
+    # IPushProducer: called as the peer takes what is written, or does not.
+
+    def pauseProducing(self) -> None:
+        """The peer does not keep up."""
+        self._clogged = True
+        self._tcp.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The peer has caught up."""
+        self._clogged = False
+        self._tcp.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; :meth:`connectionLost` follows."""
+
+    # The one timer.
+
+    def _turn(self) -> None:
+        """Set the timer for what the leg wants next."""
+        self._cancel()
+        if self._leg is not None:
+            at = self._leg.deadline() if self._closing_until is None else self._closing_until
+            delay = max(0.0, at - self._factory.clock.seconds())
+            self._timer = self._factory.clock.callLater(delay, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        assert self._leg is not None
+        if self._closing_until is None:
+            self._leg.timer(self._factory.clock.seconds())
+        else:
+            self._closing_until += CLOSE_LIFE
+            self._tcp.abortConnection()
+        self._turn()
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class LegFactory(ServerFactory):
+    """Makes a :class:`LegProtocol` for each connection, within the limits.
+
+    :param mediator: the core.
+    :param clock: gives the time and timers.
+    """
+
+    noisy = False
+
+    def __init__(self, mediator: Mediator, clock: IReactorTime) -> None:
+        self.mediator = mediator
+        self.clock = clock
+        self._legs: dict[LegProtocol, None] = {}
+        self._hosts: dict[str, int] = {}
+        self._waiting: list[Deferred[None]] = []
+
+    def __len__(self) -> int:
+        """Count the connections."""
+        return len(self._legs)
+
+    def buildProtocol(self, addr: IAddress | None) -> LegProtocol | None:
+        """A protocol for the connection from *addr*; None for what is not TCP."""
+        if not isinstance(addr, IPv4Address | IPv6Address):
+            return None
+        return LegProtocol(self, canonical((addr.host, addr.port)))
+
+    def admit(self, leg: LegProtocol, host: str) -> bool:
+        """Count *leg* in unless there are too many, at all or from its host."""
+        limits = self.mediator.settings.limits
+        count = self._hosts.get(host, 0)
+        if len(self._legs) >= limits.legs or count >= limits.legs_per_host:
+            return False
+        self._legs[leg] = None
+        self._hosts[host] = count + 1
+        return True
+
+    def forget(self, leg: LegProtocol, host: str) -> None:
+        """Count *leg* out."""
+        if leg not in self._legs:
+            return
+        del self._legs[leg]
+        self._hosts[host] -= 1
+        if not self._hosts[host]:
+            del self._hosts[host]
+        if not self._legs:
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                each.callback(None)
+
+    def leave(self) -> None:
+        """The mediator is shutting down: tell every server and close."""
+        for leg in list(self._legs):
+            leg.leave()
+
+    def when_empty(self) -> Deferred[None]:
+        """Fires once no connection is left; at once when there is none."""
+        waiting: Deferred[None] = Deferred()
+        if self._legs:
+            self._waiting.append(waiting)
+        else:
+            waiting.callback(None)
+        return waiting
