@@ -1,0 +1,612 @@
+"""Tests of :mod:`wavesync.session.core`: two cores, a clock that is a number, no I/O."""
+
+import itertools
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from wavesync.session.core import (
+    ACKNOWLEDGE_EVERY,
+    CONTROL,
+    MAX_PINGS,
+    SessionCore,
+    Side,
+    Timing,
+)
+from wavesync.session.events import (
+    DataReceived,
+    EndAcknowledged,
+    EndReceived,
+    Event,
+    Finished,
+    Lost,
+    OpenAccepted,
+    OpenRefused,
+    OpenRequested,
+    PongReceived,
+)
+from wavesync.session.frames import (
+    MAX_DATA,
+    Ack,
+    Data,
+    End,
+    Frame,
+    FrameDecoder,
+    Open,
+    Opened,
+    Ping,
+    Pong,
+    Refused,
+    Reset,
+    encode,
+)
+
+
+def frames(data: bytes) -> list[Frame]:
+    """The frames in these bytes."""
+    return list(FrameDecoder().feed(data))
+
+
+class Pair:
+    """A client and a server core, and the bytes between them."""
+
+    def __init__(self, now: float = 100.0) -> None:
+        self.now = now
+        self.client = SessionCore(Side.CLIENT, now)
+        self.server = SessionCore(Side.SERVER, now)
+
+    def exchange(self) -> tuple[list[Event], list[Event]]:
+        """Carry everything both ways; the events of client and server."""
+        ours: list[Event] = []
+        theirs: list[Event] = []
+        while True:
+            up, down = self.client.data_to_send(), self.server.data_to_send()
+            if not up and not down:
+                break
+            self.server.receive(up, self.now)
+            self.client.receive(down, self.now)
+            ours += self.client.events()
+            theirs += self.server.events()
+        return ours + self.client.events(), theirs + self.server.events()
+
+    def open(self, service: str = "echo") -> None:
+        """Open a service."""
+        self.client.open(service, self.now)
+        self.exchange()
+        self.server.accept(self.now)
+        self.exchange()
+
+    def until(self, end: float) -> list[tuple[float, list[Frame], list[Frame]]]:
+        """Let both cores live up to a time; what each sent when a timer came."""
+        log: list[tuple[float, list[Frame], list[Frame]]] = []
+        while True:
+            due = [d for d in (self.client.deadline(), self.server.deadline()) if d is not None]
+            if not due or min(due) > end:
+                self.now = end
+                return log
+            self.now = max(self.now, min(due))
+            self.client.timer(self.now)
+            self.server.timer(self.now)
+            up, down = self.client.data_to_send(), self.server.data_to_send()
+            log.append((self.now, frames(up), frames(down)))
+            self.server.receive(up, self.now)
+            self.client.receive(down, self.now)
+            self.exchange()
+
+
+class OpeningTests(SynchronousTestCase):
+    """A service is opened by the first frame, and its first bytes travel with it."""
+
+    def test_early_bytes_travel_with_open(self) -> None:
+        """OPEN, bytes and END leave in one piece, and arrive before the service is accepted."""
+        pair = Pair()
+        pair.client.open("echo", 100.0)
+        pair.client.write(b"hello", 100.0)
+        pair.client.end(100.0)
+        flight = pair.client.data_to_send()
+        self.assertEqual(frames(flight), [Open("echo"), Data(b"hello"), End()])
+        pair.server.receive(flight, 100.0)
+        self.assertEqual(
+            pair.server.events(), [OpenRequested("echo"), DataReceived(b"hello"), EndReceived()]
+        )
+        self.assertEqual(pair.server.service, "echo")
+
+    def test_accepted(self) -> None:
+        """The client learns that the service is there."""
+        pair = Pair()
+        pair.client.open("echo", 100.0)
+        pair.exchange()
+        pair.server.accept(100.0)
+        self.assertEqual(pair.exchange()[0], [OpenAccepted()])
+
+    def test_refused(self) -> None:
+        """The client learns why the service is not there, and both ends are over."""
+        pair = Pair()
+        pair.client.open("echo", 100.0)
+        pair.exchange()
+        pair.server.refuse(404, "no service 'echo' here", 100.0)
+        self.assertEqual(pair.exchange()[0], [OpenRefused(404, "no service 'echo' here")])
+        self.assertTrue(pair.client.over and pair.server.over)
+        self.assertIs(pair.client.deadline(), None)
+
+    def test_first_frame_must_be_open(self) -> None:
+        """Whatever else comes first ends the session."""
+        for first in (
+            Data(b"x"),
+            End(),
+            Ping(b"12345678"),
+            Ack(0),
+            Opened(),
+            Refused(1, ""),
+        ):
+            server = SessionCore(Side.SERVER, 0.0)
+            server.receive(encode(first), 0.0)
+            self.assertTrue(server.over, first)
+            (answer,) = frames(server.data_to_send())
+            self.assertIsInstance(answer, Reset)
+            self.assertIsInstance(server.events()[-1], Lost)
+
+    def test_server_data_before_opened(self) -> None:
+        """A server that sends bytes before OPENED breaks the protocol; an ACK is in order."""
+        for frame, over in ((Data(b"x"), True), (End(), True), (Ack(0), False)):
+            client = SessionCore(Side.CLIENT, 0.0)
+            client.open("echo", 0.0)
+            client.receive(encode(frame), 0.0)
+            self.assertIs(client.over, over, frame)
+
+    def test_open_in_time(self) -> None:
+        """A client that authenticates and then says nothing is let go after ten seconds."""
+        server = SessionCore(Side.SERVER, 100.0)
+        self.assertEqual(server.deadline(), 110.0)
+        server.timer(109.999)
+        self.assertFalse(server.over)
+        server.timer(110.0)
+        self.assertEqual(server.events(), [Lost("no OPEN came in time", 408)])
+        self.assertTrue(server.over)
+
+    def test_open_stops_that_clock(self) -> None:
+        """Once OPEN came, dialling may take its time."""
+        pair = Pair()
+        pair.client.open("echo", 100.0)
+        pair.exchange()
+        pair.until(130.0)
+        self.assertFalse(pair.server.over or pair.client.over)
+
+    def test_our_mistakes(self) -> None:
+        """Wrong calls are told to the caller and change nothing."""
+        client = SessionCore(Side.CLIENT, 0.0)
+        self.assertRaises(ValueError, client.write, b"x", 0.0)
+        self.assertRaises(ValueError, client.open, "No Name", 0.0)
+        client.open("echo", 0.0)
+        self.assertRaises(ValueError, client.open, "echo", 0.0)
+        server = SessionCore(Side.SERVER, 0.0)
+        self.assertRaises(ValueError, server.open, "echo", 0.0)
+        self.assertEqual(frames(client.data_to_send()), [Open("echo")])
+
+
+class StreamTests(SynchronousTestCase):
+    """Bytes, their ends, and what the other side knows to have arrived."""
+
+    def test_both_ways(self) -> None:
+        """Bytes go both ways in order."""
+        pair = Pair()
+        pair.open()
+        pair.client.write(b"a" * 100_000, 100.0)
+        pair.server.write(b"b" * 50_000, 100.0)
+        ours, theirs = pair.exchange()
+        got = [
+            b"".join(e.data for e in some if isinstance(e, DataReceived)) for some in (ours, theirs)
+        ]
+        self.assertEqual(got, [b"b" * 50_000, b"a" * 100_000])
+
+    def test_clean_finish(self) -> None:
+        """Both ends ended and acknowledged: finished on both sides, and only then."""
+        pair = Pair()
+        pair.open()
+        pair.client.write(b"question", 100.0)
+        pair.client.end(100.0)
+        ours, theirs = pair.exchange()
+        self.assertEqual(ours, [EndAcknowledged()])
+        self.assertEqual(theirs, [DataReceived(b"question"), EndReceived()])
+        self.assertFalse(pair.client.over or pair.server.over)
+        pair.server.write(b"answer", 100.0)
+        pair.server.end(100.0)
+        ours, theirs = pair.exchange()
+        self.assertEqual(ours, [DataReceived(b"answer"), EndReceived(), Finished()])
+        self.assertEqual(theirs, [EndAcknowledged(), Finished()])
+        self.assertTrue(pair.client.finished and pair.server.finished)
+
+    def test_not_finished_before_acknowledged(self) -> None:
+        """Two ENDs are not enough: the last bytes may not have arrived."""
+        pair = Pair()
+        pair.open()
+        pair.client.end(100.0)
+        pair.client.data_to_send()
+        pair.client.receive(encode(End()), 100.0)
+        self.assertEqual(pair.client.events(), [EndReceived()])
+        self.assertFalse(pair.client.over)
+        self.assertEqual(pair.client.unacknowledged, 1)
+        pair.client.receive(encode(Ack(1)), 100.0)
+        self.assertTrue(pair.client.finished)
+
+    def test_bare_end_of_the_path(self) -> None:
+        """A path that ends in the middle is never taken for the end of the stream."""
+        pair = Pair()
+        pair.open()
+        pair.client.lose("the path was closed")
+        self.assertEqual(pair.client.events(), [Lost("the path was closed")])
+        pair.client.lose("again")
+        self.assertEqual(pair.client.events(), [])
+
+    def test_nothing_after_end(self) -> None:
+        """Writing after END has no effect; a peer that sends after END is reset."""
+        pair = Pair()
+        pair.open()
+        pair.client.end(100.0)
+        pair.client.write(b"late", 100.0)
+        pair.client.end(100.0)
+        self.assertEqual(frames(pair.client.data_to_send()), [End()])
+        for late in (Data(b"x"), End()):
+            server = Pair()
+            server.open()
+            server.server.receive(encode(End()) + encode(late), 100.0)
+            self.assertTrue(server.server.over)
+
+    def test_acknowledge_every_256_kib(self) -> None:
+        """A sender learns of each 256 KiB at once, of less after a second."""
+        pair = Pair()
+        pair.open()
+        chunk = encode(Data(b"d" * MAX_DATA))
+        for _ in range(ACKNOWLEDGE_EVERY // MAX_DATA - 1):
+            pair.server.receive(chunk, 100.5)
+        pair.server.receive(encode(Data(b"d" * (MAX_DATA - 1))), 100.5)
+        self.assertEqual(pair.server.data_to_send(), b"")
+        pair.server.receive(encode(Data(b"d")), 100.5)
+        self.assertEqual(frames(pair.server.data_to_send()), [Ack(ACKNOWLEDGE_EVERY)])
+        pair.server.receive(encode(Data(b"d")), 100.6)
+        self.assertEqual(pair.server.deadline(), 101.6)
+        pair.server.timer(101.599)
+        self.assertEqual(pair.server.data_to_send(), b"")
+        pair.server.timer(101.6)
+        self.assertEqual(frames(pair.server.data_to_send()), [Ack(ACKNOWLEDGE_EVERY + 1)])
+
+    def test_sender_knows_what_arrived(self) -> None:
+        """The count of unacknowledged bytes goes to nothing."""
+        pair = Pair()
+        pair.open()
+        pair.client.write(b"x" * 1000, 100.0)
+        self.assertEqual(pair.client.unacknowledged, 1000)
+        pair.exchange()
+        pair.until(102.0)
+        self.assertEqual(pair.client.unacknowledged, 0)
+
+    def test_ack_of_what_was_not_sent(self) -> None:
+        """An ACK one past what was sent is a lie, and ends the session."""
+        for offset, over in ((5, False), (6, True)):
+            pair = Pair()
+            pair.open()
+            pair.client.write(b"hello", 100.0)
+            pair.client.receive(encode(Ack(offset)), 100.0)
+            self.assertIs(pair.client.over, over)
+        pair = Pair()
+        pair.open()
+        pair.client.end(100.0)
+        pair.client.receive(encode(Ack(1)), 100.0)
+        self.assertEqual(pair.client.events(), [EndAcknowledged()])
+
+    def test_repeated_ack(self) -> None:
+        """An older or repeated ACK says that the peer lives and nothing else."""
+        pair = Pair()
+        pair.open()
+        pair.client.write(b"hello", 100.0)
+        for offset in (5, 5, 0):
+            pair.client.receive(encode(Ack(offset)), 100.0)
+        self.assertEqual(pair.client.events(), [])
+        self.assertEqual(pair.client.unacknowledged, 0)
+
+    def test_garbage(self) -> None:
+        """Bytes that are no frame end the session with a sentence on both sides."""
+        pair = Pair()
+        pair.open()
+        pair.server.receive(b"\x00GET / HTTP/1.1\r\n\r\n" * 2, 100.0)
+        (event,) = pair.server.events()
+        assert isinstance(event, Lost)
+        self.assertIn("broke the protocol", event.sentence)
+        (event,) = pair.exchange()[0]
+        assert isinstance(event, Lost)
+        self.assertEqual(event.code, 400)
+
+    def test_reset(self) -> None:
+        """Giving up tells the other side why."""
+        pair = Pair()
+        pair.open()
+        pair.client.reset(499, "the application gave up", 100.0)
+        ours, theirs = pair.exchange()
+        self.assertEqual(ours, [])
+        self.assertEqual(
+            theirs, [Lost("the other side ended the session: the application gave up", 499)]
+        )
+
+    def test_nothing_matters_after_the_end(self) -> None:
+        """An ended session ignores everything."""
+        pair = Pair()
+        pair.open()
+        pair.client.reset(499, "bye", 100.0)
+        pair.client.data_to_send()
+        client = pair.client
+        client.receive(encode(Data(b"x")) + b"\0garbage", 100.0)
+        client.write(b"x", 100.0)
+        client.end(100.0)
+        client.close(100.0)
+        client.ping(100.0)
+        client.timer(1000.0)
+        client.resume_writing(1000.0)
+        self.assertEqual((client.data_to_send(), client.events()), (b"", []))
+        self.assertIs(client.deadline(), None)
+
+
+class ClosingTests(SynchronousTestCase):
+    """An application that closes reads nothing any more, and is not kept waiting for ever."""
+
+    def closing(self) -> Pair:
+        """A client that has closed; the server knows, and has not ended."""
+        pair = Pair()
+        pair.open()
+        pair.client.close(100.0)
+        pair.exchange()
+        return pair
+
+    def test_bytes_under_way_are_dropped(self) -> None:
+        """What was under way is dropped in silence."""
+        pair = Pair()
+        pair.open()
+        pair.server.write(b"under way", 100.0)
+        down = pair.server.data_to_send()
+        pair.client.close(100.0)
+        pair.client.receive(down, 100.0)
+        self.assertEqual(pair.client.events(), [])
+        self.assertFalse(pair.client.over)
+
+    def test_peer_that_goes_on_is_reset(self) -> None:
+        """A peer that sends although it knows of the end is told that nobody reads."""
+        pair = self.closing()
+        pair.server.write(b"more", 100.0)
+        ours, theirs = pair.exchange()
+        self.assertEqual(ours, [Finished()])
+        (event,) = theirs
+        assert isinstance(event, Lost)
+        self.assertEqual(event.code, 499)
+
+    def test_peer_that_never_ends(self) -> None:
+        """A peer that neither sends nor ends is left after ten seconds."""
+        pair = self.closing()
+        pair.until(109.9)
+        self.assertFalse(pair.client.over)
+        pair.until(110.1)
+        self.assertTrue(pair.client.over)
+        self.assertFalse(pair.client.finished)
+
+    def test_close_after_acknowledged_end(self) -> None:
+        """The ten seconds also run when END was acknowledged before closing."""
+        pair = Pair()
+        pair.open()
+        pair.client.end(100.0)
+        pair.exchange()
+        pair.client.close(101.0)
+        pair.until(110.9)
+        self.assertFalse(pair.client.over)
+        pair.until(111.0)
+        self.assertTrue(pair.client.over)
+
+
+class SilenceTests(SynchronousTestCase):
+    """A dead peer is noticed within eight seconds, a quiet one is left alone."""
+
+    def test_ping_then_dead(self) -> None:
+        """Silent for 2 s: PING; for 8 s: the session is lost."""
+        pair = Pair()
+        pair.open()
+        client = pair.client
+        self.assertEqual(client.deadline(), 102.0)
+        client.timer(101.999)
+        self.assertEqual(client.data_to_send(), b"")
+        client.timer(102.0)
+        self.assertEqual([type(f) for f in frames(client.data_to_send())], [Ping])
+        client.timer(107.999)
+        self.assertFalse(client.over)
+        self.assertEqual(client.data_to_send(), b"")
+        client.timer(108.0)
+        (event,) = client.events()
+        assert isinstance(event, Lost)
+        self.assertEqual(event.code, 408)
+
+    def test_quiet_peer_lives(self) -> None:
+        """Two cores without anything to say stay together, with a PING each two seconds."""
+        pair = Pair()
+        pair.open()
+        log = pair.until(160.0)
+        self.assertFalse(pair.client.over or pair.server.over)
+        self.assertLess(len(log), 35)
+
+    def test_any_byte_counts(self) -> None:
+        """Half a frame shows that the peer lives."""
+        pair = Pair()
+        pair.open()
+        pair.client.timer(102.0)
+        pair.client.receive(b"\x04", 107.9)
+        pair.client.timer(108.0)
+        self.assertFalse(pair.client.over)
+        self.assertEqual(pair.client.deadline(), 109.9)
+
+    def test_sleeping_computer(self) -> None:
+        """After a long sleep the peer is asked before it is given up."""
+        pair = Pair()
+        pair.open()
+        pair.client.timer(5000.0)
+        self.assertFalse(pair.client.over)
+        self.assertEqual([type(f) for f in frames(pair.client.data_to_send())], [Ping])
+        self.assertEqual(pair.client.deadline(), 5006.0)
+
+    def test_dead_while_opening(self) -> None:
+        """A server that dies while it dials is noticed just as soon."""
+        client = SessionCore(Side.CLIENT, 0.0)
+        client.open("echo", 0.0)
+        client.timer(2.0)
+        client.timer(8.0)
+        self.assertTrue(client.over)
+
+    def test_paused_reader(self) -> None:
+        """Who does not read does not judge silence, and shows every two seconds that it lives."""
+        pair = Pair()
+        pair.open()
+        pair.server.pause_reading(100.0)
+        pair.server.pause_reading(100.0)
+        server, client = pair.server, pair.client
+        now = 100.0
+        for _ in range(30):
+            now += 1.0
+            client.timer(now)
+            server.timer(now)
+            client.receive(server.data_to_send(), now)
+        self.assertFalse(client.over or server.over)
+        server.resume_reading(now)
+        self.assertEqual(server.deadline(), now + 2.0)
+        server.resume_reading(now + 1)
+        server.timer(now + 2.0)
+        self.assertEqual([type(f) for f in frames(server.data_to_send())], [Ping])
+
+    def test_paused_both(self) -> None:
+        """Two ends that both do not read for a minute find each other again."""
+        pair = Pair()
+        pair.open()
+        for core in (pair.client, pair.server):
+            core.pause_reading(100.0)
+        now = 100.0
+        for _ in range(60):
+            now += 1.0
+            pair.client.timer(now)
+            pair.server.timer(now)
+        self.assertFalse(pair.client.over or pair.server.over)
+
+
+class PingTests(SynchronousTestCase):
+    """PINGs are answered, measured, and cannot fill anybody's memory."""
+
+    def test_round_trip(self) -> None:
+        """The answer to a PING carries the time it took."""
+        pair = Pair()
+        pair.open()
+        pair.client.ping(100.0)
+        pair.server.receive(pair.client.data_to_send(), 100.1)
+        pair.client.receive(pair.server.data_to_send(), 100.25)
+        (event,) = pair.client.events()
+        assert isinstance(event, PongReceived)
+        self.assertAlmostEqual(event.rtt, 0.25)
+
+    def test_unasked_pong(self) -> None:
+        """A PONG that nobody asked for says nothing."""
+        pair = Pair()
+        pair.open()
+        pair.client.receive(encode(Pong(b"unasked!")), 100.0)
+        self.assertEqual(pair.client.events(), [])
+        self.assertFalse(pair.client.over)
+
+    def test_ping_before_open(self) -> None:
+        """A client does not send PING as its first frame."""
+        client = SessionCore(Side.CLIENT, 0.0)
+        client.ping(0.0)
+        self.assertEqual(client.data_to_send(), b"")
+
+    def test_bounded(self) -> None:
+        """Of many PINGs the last sixteen answers count."""
+        for count, answers in ((MAX_PINGS, MAX_PINGS), (MAX_PINGS + 1, MAX_PINGS)):
+            pair = Pair()
+            pair.open()
+            for _ in range(count):
+                pair.client.ping(100.0)
+            ours, _ = pair.exchange()
+            self.assertEqual(len(ours), answers)
+
+    def test_congested(self) -> None:
+        """A peer that sends PINGs and never reads gets one answer, when it reads again."""
+        pair = Pair()
+        pair.open()
+        server = pair.server
+        server.pause_writing(100.0)
+        for number in range(1000):
+            server.receive(encode(Ping(number.to_bytes(8, "big"))), 100.0)
+            server.receive(encode(Data(b"d" * 1000)), 100.0)
+        self.assertEqual(server.data_to_send(), b"")
+        self.assertIs(server._times()[2], None)
+        server.timer(101.5)
+        self.assertEqual(server.data_to_send(), b"")
+        server.resume_writing(102.0)
+        self.assertEqual(
+            frames(server.data_to_send()), [Pong((999).to_bytes(8, "big")), Ack(1_000_000)]
+        )
+
+
+class ControlTests(SynchronousTestCase):
+    """A control session carries no bytes and keeps a NAT's hole open."""
+
+    def test_outbound_from_both_sides(self) -> None:
+        """Each side sends at least every 15 s, whatever the other side sends it."""
+        for side in ("client", "server"):
+            pair = Pair()
+            pair.open(CONTROL)
+            core = pair.client if side == "client" else pair.server
+            core.data_to_send()
+            now, sent = 100.0, [100.0]
+            while now < 200.0:
+                now += 0.5
+                core.receive(encode(Ack(0)), now)  # needs no answer
+                core.timer(now)
+                if core.data_to_send():
+                    sent.append(now)
+            gaps = {b - a for a, b in itertools.pairwise(sent)}
+            self.assertEqual(gaps, {15.0})
+
+    def test_interval_settable(self) -> None:
+        """The interval can be set."""
+        core = SessionCore(Side.CLIENT, 0.0, Timing(control_interval=1.0))
+        core.open(CONTROL, 0.0)
+        self.assertEqual(core.deadline(), 1.0)
+
+    def test_no_bytes(self) -> None:
+        """Neither side may send bytes in it."""
+        pair = Pair()
+        pair.open(CONTROL)
+        self.assertRaises(ValueError, pair.client.write, b"x", 100.0)
+        self.assertRaises(ValueError, pair.server.write, b"x", 100.0)
+        pair.server.receive(encode(Data(b"x")), 100.0)
+        self.assertTrue(pair.server.over)
+
+    def test_dead_peer(self) -> None:
+        """A hole that has closed is noticed within eight seconds."""
+        pair = Pair()
+        pair.open(CONTROL)
+        pair.client.timer(102.0)
+        pair.client.timer(108.0)
+        self.assertTrue(pair.client.over)
+
+    def test_end(self) -> None:
+        """It ends like any other, even in the flight that opened it."""
+        pair = Pair()
+        pair.client.open(CONTROL, 100.0)
+        pair.client.end(100.0)
+        self.assertEqual(pair.exchange()[1], [OpenRequested(""), EndReceived()])
+        pair.server.accept(100.0)
+        pair.server.end(100.0)
+        ours, theirs = pair.exchange()
+        self.assertEqual(ours, [OpenAccepted(), EndReceived(), Finished()])
+        self.assertEqual(theirs, [EndAcknowledged(), Finished()])
+
+    def test_congested(self) -> None:
+        """No PINGs pile up on a path that takes none."""
+        pair = Pair()
+        pair.open(CONTROL)
+        pair.client.pause_writing(100.0)
+        for now in range(101, 161):
+            pair.client.receive(encode(Ack(0)), float(now))
+            pair.client.timer(float(now))
+        self.assertEqual(pair.client.data_to_send(), b"")
+        self.assertFalse(pair.client.over)

@@ -1,0 +1,170 @@
+"""The client's end of a session: connect over any path, then open one service."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+
+from wavesync.errors import WavesyncError
+from wavesync.identity.credentials import Credentials
+from wavesync.identity.ids import Target
+from wavesync.identity.verify import Peer
+from wavesync.session.core import CONTROL, Side, Timing
+from wavesync.session.errors import SessionLost, refusal_error
+from wavesync.session.events import Event, Lost, OpenAccepted, OpenRefused, PongReceived
+from wavesync.session.shell import SessionShell
+from wavesync.session.tls import ClientTLS, client_context, rejection
+
+__all__ = ["CONTROL", "ClientSession", "connect_session"]
+
+
+class ClientSession(SessionShell):
+    """A path to a server, and at most one service opened over it.
+
+    :ivar authenticated: fires with this session once the server's certificate was found good (not
+        when the path is connected), and ``peer`` tells who it is; the server may not have judged
+        our certificate yet.  Fails with
+        :class:`wavesync.errors.ConnectFailed` or :class:`wavesync.errors.NotAllowed`.
+        Cancelling it gives the path up.
+    :ivar lost: the path is gone.
+    """
+
+    def __init__(self, clock: IReactorTime, timing: Timing = Timing()) -> None:  # noqa: B008
+        super().__init__(Side.CLIENT, clock, timing)
+        self.authenticated: Deferred[ClientSession] = Deferred(lambda _: self.abort())
+        self.lost = False
+        self._authenticated_called = False
+        self._opening: Deferred[IProtocol] | None = None
+        self._accepted = False
+        self._pings: deque[Deferred[float]] = deque()
+
+    @property
+    def accepted(self) -> bool:
+        """The server has opened the service, so it has found our certificate good."""
+        return self._accepted
+
+    def open(self, service: str, protocol: IProtocol) -> Deferred[IProtocol]:
+        """Ask for a service; *protocol* is connected at once, so its first bytes travel along.
+
+        :param service: its name, or :data:`CONTROL` for a session that carries no bytes and keeps
+            the path's hole in a NAT open.
+        :returns: fires with *protocol* when the server has opened the service.  Fails with
+            :class:`wavesync.session.errors.Refused` or :class:`wavesync.errors.NotAllowed` when it
+            refused, :class:`wavesync.session.errors.SessionLost` when the path broke; then
+            *protocol* has had its ``connectionLost`` with the same error.  Cancelling it aborts.
+        :raises ValueError: *service* is no name, or something was opened before.
+        """
+        if self.lost or self._core is None:
+            return fail(SessionLost("the path is gone"))
+        self._core.open(service, self._clock.seconds())
+        opening: Deferred[IProtocol] = Deferred(lambda _: self.abort())
+        self._opening = opening
+        self.attach(protocol)
+        self._stirred()
+        return opening
+
+    def ping(self) -> Deferred[float]:
+        """Measure the round trip to the server, in seconds, once a service was asked for.
+
+        The Deferred fails with :class:`wavesync.session.errors.SessionLost` when no answer can come.
+        """
+        if self.lost or self._core is None or self._core.over or self._core.service is None:
+            return fail(SessionLost("there is no open session"))
+        answer: Deferred[float] = Deferred()
+        self._pings.append(answer)
+        self._core.ping(self._clock.seconds())
+        self._stirred()
+        return answer
+
+    def authenticated_as(self, peer: Peer) -> None:
+        """The server is the right one."""
+        self._authenticated_called = True
+        self.authenticated.callback(self)
+
+    def happened(self, event: Event) -> None:
+        """An event came that is not about the stream."""
+        match event:
+            case OpenAccepted():
+                self._accepted = True
+                opening, self._opening = self._opening, None
+                if opening is not None and self._app is not None:
+                    opening.callback(self._app)
+            case OpenRefused(code, sentence):
+                self._not_opened(refusal_error(code, sentence))
+            case Lost():
+                error = self.error_for(event)
+                if self._opening is not None:
+                    self._not_opened(error)
+                self._fail_pings(error)
+            case PongReceived(rtt) if self._pings:
+                self._pings.popleft().callback(rtt)
+
+    def _not_opened(self, error: WavesyncError) -> None:
+        opening, self._opening = self._opening, None
+        self._lose_app(Failure(error))
+        if opening is not None:
+            opening.errback(Failure(error))
+
+    def _fail_pings(self, error: WavesyncError) -> None:
+        while self._pings:
+            self._pings.popleft().errback(Failure(error))
+
+    def why_lost(self, reason: Failure) -> WavesyncError:
+        """A server judges our certificate after we are done with its: that is an alert here."""
+        rejected = None if self._accepted else rejection(self._verdict)
+        if rejected is not None:
+            return rejected
+        return super().why_lost(reason)
+
+    def path_ended(self, error: WavesyncError) -> None:
+        """The path is gone."""
+        self.lost = True
+        if not self._authenticated_called:
+            self._authenticated_called = True
+            self.authenticated.errback(Failure(error))
+        if self._opening is not None:
+            self._not_opened(error)
+        self._fail_pings(error)
+
+
+class _OneSession(Factory):
+    """Makes the one protocol of a path."""
+
+    noisy = False
+
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
+
+    def buildProtocol(self, addr: IAddress | None) -> ClientSession:
+        """Give the session."""
+        return self._session
+
+
+def connect_session(
+    credentials: Credentials,
+    target: Target,
+    clock: IReactorTime,
+    *,
+    timing: Timing = Timing(),  # noqa: B008
+    wall_clock: Callable[[], float] = time.time,
+    revoked: Callable[[int], bool] | None = None,
+    context: ClientTLS | None = None,
+) -> tuple[IProtocolFactory, Deferred[ClientSession]]:
+    """Prepare to authenticate a server over one path.
+
+    :param context: shared by the several paths of one race; made from the other arguments if None.
+    :returns: a factory for exactly one connection, to be put on any path (TCP, UDT, relay), and
+        what fires with the session when the server was authenticated.  It fails as
+        :attr:`ClientSession.authenticated` does; cancelling it gives the path up.  A path that
+        does not come to a connection leaves it waiting: cancel it then.
+    """
+    session = ClientSession(clock, timing)
+    if context is None:
+        context = client_context(credentials, target, wall_clock=wall_clock, revoked=revoked)
+    factory = TLSMemoryBIOFactory(context, True, _OneSession(session), clock)
+    return factory, session.authenticated

@@ -1,0 +1,479 @@
+"""One session on a byte stream, without any I/O or clock of its own (docs/session).
+
+A shell hands in received bytes, its application's wishes and the time, and carries out what the
+core gives back: bytes to send, events, and the time of the next :meth:`SessionCore.timer` call.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from wavesync.session.errors import Refusal
+from wavesync.session.events import (
+    DataReceived,
+    EndAcknowledged,
+    EndReceived,
+    Event,
+    PongReceived,
+)
+from wavesync.session.frames import (
+    Ack,
+    Data,
+    End,
+    Frame,
+    FrameDecoder,
+    FrameError,
+    Open,
+    Opened,
+    Ping,
+    Pong,
+    Refused,
+    Reset,
+    encode,
+    encode_data,
+    is_service_name,
+)
+from wavesync.session.lifecycle import lifecycle
+
+__all__ = [
+    "ACKNOWLEDGE_EVERY",
+    "CONTROL",
+    "MAX_PINGS",
+    "SessionCore",
+    "Side",
+    "Timing",
+]
+
+CONTROL: Final = ""
+"""The service name of a control session, which carries no bytes and holds a NAT's hole open."""
+
+ACKNOWLEDGE_EVERY = 262144
+"""Bytes received after which an ACK is sent at once."""
+
+MAX_PINGS = 16
+"""PINGs whose PONGs we wait for; of more, the oldest is forgotten."""
+
+
+class Side(Enum):
+    """Which end of a session this is."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Time limits of a session, in seconds.
+
+    :ivar open_within: a server waits so long for OPEN.
+    :ivar ping_after: nothing received for so long: send a PING.
+    :ivar dead_after: nothing received for so long after that PING: the peer is dead.
+    :ivar acknowledge_after: the longest that received bytes stay without an ACK.
+    :ivar control_interval: longest pause between our PINGs in a control session.
+    :ivar close_within: once a closing side's END is acknowledged, the peer has so long to end too.
+    """
+
+    open_within: float = 10.0
+    ping_after: float = 2.0
+    dead_after: float = 6.0
+    acknowledge_after: float = 1.0
+    control_interval: float = 15.0
+    close_within: float = 10.0
+
+
+class SessionCore:
+    """One end of a session, from authentication to its end.
+
+    :param side: client or server.
+    :param now: the time in seconds, on the clock of all later calls.
+    :param timing: the time limits.
+    """
+
+    def __init__(self, side: Side, now: float, timing: Timing = Timing()) -> None:
+        self._timing = timing
+        self._decoder = FrameDecoder()
+        self._out: list[bytes] = []
+        self._events: deque[Event] = deque()
+        self._now = now
+        self.service: str | None = None
+        """What was opened; None before OPEN."""
+        self.over = False
+        """Nothing is sent or taken any more; the path can be closed."""
+        self._begun = False
+        self._takes_data = False
+        self._gives_data = False
+        self._carries = False
+        self._side = side
+
+        self._written = 0
+        self._confirmed = 0
+        self._end_sent = False
+        self._received = 0
+        self._acknowledged = 0
+        self._end_received = False
+        self._closing = False
+
+        self._ack_due: float | None = None
+        self._heard = now
+        self._silence_ping: float | None = None
+        self._next_beat: float | None = None
+        self._next_control: float | None = None
+        self._close_by: float | None = None
+        self._open_by: float | None = None
+        self._reading_paused = False
+        self._writing_paused = False
+        self._pong_wanted: bytes | None = None
+        self._pings: dict[bytes, float] = {}
+        self._ping_count = 0
+
+        self._machine = lifecycle(self)
+        if side is Side.SERVER:
+            self._machine.serve()
+            self._open_by = now + timing.open_within
+
+    # What the application and its shell ask for.
+
+    def open(self, service: str, now: float) -> None:
+        """Client: ask for *service*; bytes may be written at once and travel along.
+
+        :raises ValueError: not a name, or something was opened before.
+        """
+        if self._side is not Side.CLIENT or self._begun:
+            raise ValueError("a session opens one service, once, from the client's side")
+        if service != CONTROL and not is_service_name(service):
+            raise ValueError("a service's name is 1 to 64 of a-z, 0-9, dot, underscore and dash")
+        self._now = now
+        self._machine.open(service)
+
+    def accept(self, now: float) -> None:
+        """Server: the service asked for is there."""
+        self._now = now
+        self._machine.accept()
+
+    def refuse(self, code: int, sentence: str, now: float) -> None:
+        """Server: the service asked for is not opened; the session is over."""
+        self._now = now
+        self._machine.refuse(code, sentence)
+
+    def write(self, data: bytes, now: float) -> None:
+        """Send bytes; without effect once the direction was ended or the session is over.
+
+        :raises ValueError: in a control session, or before the service was opened.
+        """
+        if self.over or self._end_sent:
+            return
+        if not self._gives_data:
+            raise ValueError("this session carries no bytes (yet)")
+        self._now = now
+        self._written += len(data)
+        self._out += encode_data(data)
+
+    def end(self, now: float) -> None:
+        """Write nothing more: tell the peer that all was sent.  Reading goes on."""
+        self._now = now
+        if self.over or self._end_sent or not self._begun:
+            return
+        if self._side is Side.SERVER and not self._carries:
+            return
+        self._end_sent = True
+        self._out.append(encode(End()))
+        self._check_finished()
+
+    def close(self, now: float) -> None:
+        """End, and take nothing more from the peer either: what still comes is dropped.
+
+        A peer that goes on sending after it has acknowledged our END is reset.
+        """
+        self._closing = True
+        self.end(now)
+        if self._confirmed_end and self._close_by is None:
+            self._close_by = now + self._timing.close_within
+
+    def reset(self, code: int, sentence: str, now: float) -> None:
+        """Give up: bytes under way may be lost, and the peer learns why."""
+        self._now = now
+        self._machine.reset(code, sentence)
+
+    def fail(self, code: int, sentence: str, now: float) -> None:
+        """Like :meth:`reset`, with a :class:`wavesync.session.events.Lost` event here too."""
+        self._now = now
+        self._machine.fail(code, sentence)
+
+    def lose(self, sentence: str) -> None:
+        """Tell the core that its byte stream ended, in whatever way: never an end of the data."""
+        self._machine.lose(sentence)
+
+    def ping(self, now: float) -> None:
+        """Send a PING; a :class:`wavesync.session.events.PongReceived` event follows.
+
+        Without effect before OPEN and after the end.
+        """
+        self._now = now
+        if self._begun and not self.over:
+            self._send_ping()
+
+    def pause_reading(self, now: float) -> None:
+        """The shell reads nothing from the stream for a while.
+
+        The peer is not judged by its silence then, and is shown that we live.
+        """
+        if not self._reading_paused:
+            self._now = now
+            self._reading_paused = True
+            self._next_beat = now + self._timing.ping_after
+
+    def resume_reading(self, now: float) -> None:
+        """The shell reads from the stream again."""
+        if self._reading_paused:
+            self._now = self._heard = now
+            self._reading_paused = False
+            self._next_beat = self._silence_ping = None
+
+    def pause_writing(self, now: float) -> None:
+        """The stream is congested: answers to PINGs and ACKs are kept back, the last ones only."""
+        self._now = now
+        self._writing_paused = True
+
+    def resume_writing(self, now: float) -> None:
+        """The stream takes bytes again."""
+        self._now = now
+        self._writing_paused = False
+        if self.over:
+            return
+        if self._pong_wanted is not None:
+            self._out.append(encode(Pong(self._pong_wanted)))
+            self._pong_wanted = None
+        self._acknowledge_if_due(now)
+
+    # What the stream brings.
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take bytes of the stream; whatever they are, nothing is raised."""
+        if self.over:
+            return
+        self._now = self._heard = now
+        self._silence_ping = None
+        try:
+            for frame in self._decoder.feed(data):
+                self._take(frame)
+                if self.over:
+                    return
+        except FrameError as e:
+            self._machine.stray_received(str(e))
+
+    def _take(self, frame: Frame) -> None:
+        match frame:
+            case Data(data):
+                self._take_data(data)
+            case Ack(offset):
+                self._take_ack(offset)
+            case End():
+                self._take_end()
+            case Ping(token):
+                if not self._begun:
+                    self._machine.stray_received("PING came before OPEN")
+                elif self._writing_paused:
+                    self._pong_wanted = token
+                else:
+                    self._out.append(encode(Pong(token)))
+            case Pong(token):
+                sent = self._pings.pop(token, None)
+                if sent is not None:
+                    self._events.append(PongReceived(self._now - sent))
+            case Open(service, options):
+                self._machine.open_received(service, options)
+            case Opened(options):
+                self._machine.opened_received(options)
+            case Refused(code, sentence):
+                self._machine.refused_received(code, sentence)
+            case Reset(code, sentence):
+                self._machine.reset_received(code, sentence)
+
+    def _take_data(self, data: bytes) -> None:
+        if not self._takes_data:
+            self._machine.stray_received("DATA came where it has no place")
+            return
+        self._received += len(data)
+        if self._closing:
+            if self._confirmed_end:
+                self._machine.abandon()
+                return
+        elif data:
+            self._events.append(DataReceived(data))
+        if self._received - self._acknowledged >= ACKNOWLEDGE_EVERY and not self._writing_paused:
+            self._send_ack()
+        elif self._ack_due is None:
+            self._ack_due = self._now + self._timing.acknowledge_after
+
+    def _take_ack(self, offset: int) -> None:
+        if not self._begun or offset > self._written + self._end_sent:
+            self._machine.stray_received("ACK came for bytes that were not sent")
+            return
+        if offset <= self._confirmed:
+            return
+        self._confirmed = offset
+        if self._confirmed_end:
+            self._events.append(EndAcknowledged())
+            if self._closing:
+                self._close_by = self._now + self._timing.close_within
+            self._check_finished()
+
+    def _take_end(self) -> None:
+        served = self._begun and self._side is Side.SERVER
+        if self._end_received or not (self._carries or served):
+            self._machine.stray_received("END came where it has no place")
+            return
+        self._end_received = True
+        self._takes_data = False
+        self._received += 1
+        self._events.append(EndReceived())
+        self._send_ack()
+        self._check_finished()
+
+    # Time.
+
+    def deadline(self) -> float | None:
+        """When :meth:`timer` has to be called next; None when nothing is due."""
+        return min((time for time in self._times() if time is not None), default=None)
+
+    def _times(self) -> tuple[float | None, ...]:
+        if self.over:
+            return ()
+        silence = None
+        if self._begun and not self._reading_paused:
+            if self._silence_ping is None:
+                silence = self._heard + self._timing.ping_after
+            else:
+                silence = self._silence_ping + self._timing.dead_after
+        ack = None if self._writing_paused else self._ack_due
+        beat = None if self._writing_paused else self._next_beat
+        return (self._open_by, silence, ack, beat, self._next_control, self._close_by)
+
+    def timer(self, now: float) -> None:
+        """Do what is due at *now*; calling it early or late does no harm."""
+        if self.over:
+            return
+        self._now = now
+        if self._open_by is not None and now >= self._open_by:
+            self._machine.fail(Refusal.TIMEOUT, "no OPEN came in time")
+        elif self._close_by is not None and now >= self._close_by:
+            self._machine.abandon()
+        elif self._begun:
+            self._keep_alive(now)
+            if not self.over:
+                self._acknowledge_if_due(now)
+
+    def _keep_alive(self, now: float) -> None:
+        if not self._reading_paused:
+            if self._silence_ping is None:
+                if now >= self._heard + self._timing.ping_after:
+                    self._silence_ping = now
+                    if not self._writing_paused:
+                        self._send_ping()
+            elif now >= self._silence_ping + self._timing.dead_after:
+                self._machine.fail(
+                    Refusal.TIMEOUT, "nothing has come from the other side for too long"
+                )
+                return
+        if self._next_control is not None and now >= self._next_control:
+            if self._writing_paused:
+                self._next_control = now + self._timing.control_interval
+            else:
+                self._send_ping()
+
+    def _acknowledge_if_due(self, now: float) -> None:
+        if self._writing_paused:
+            return
+        late = self._ack_due is not None and now >= self._ack_due
+        beat = self._next_beat is not None and now >= self._next_beat
+        many = self._received - self._acknowledged >= ACKNOWLEDGE_EVERY
+        if late or beat or many:
+            self._send_ack()
+
+    # What the shell fetches.
+
+    def data_to_send(self) -> bytes:
+        """All bytes to be written to the stream now."""
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    def events(self) -> list[Event]:
+        """All that happened since the last call."""
+        events = list(self._events)
+        self._events.clear()
+        return events
+
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes written (END counts as one) that the peer has not acknowledged."""
+        return self._written + self._end_sent - self._confirmed
+
+    @property
+    def takes_more(self) -> bool:
+        """The application may get bytes that have not come yet."""
+        return not self._closing and not self._end_received
+
+    @property
+    def finished(self) -> bool:
+        """Both directions ended, and both sides know."""
+        return self._end_received and self._confirmed_end
+
+    @property
+    def _confirmed_end(self) -> bool:
+        return self._end_sent and self._confirmed == self._written + 1
+
+    def _check_finished(self) -> None:
+        if self.finished:
+            self._machine.finish()
+
+    def _send_ping(self) -> None:
+        self._ping_count += 1
+        token = self._ping_count.to_bytes(8, "big")
+        if len(self._pings) >= MAX_PINGS:
+            del self._pings[next(iter(self._pings))]
+        self._pings[token] = self._now
+        self._out.append(encode(Ping(token)))
+        if self._next_control is not None:
+            self._next_control = self._now + self._timing.control_interval
+
+    def _send_ack(self) -> None:
+        self._acknowledged = self._received
+        self._ack_due = None
+        if self._next_beat is not None:
+            self._next_beat = self._now + self._timing.ping_after
+        self._out.append(encode(Ack(self._received)))
+
+    # The machine's owner (wavesync.session.lifecycle.Owner).
+
+    def send(self, frame: Frame) -> None:
+        """Queue a frame (called by the machine)."""
+        self._out.append(encode(frame))
+
+    def tell(self, event: Event) -> None:
+        """Queue an event (called by the machine)."""
+        self._events.append(event)
+
+    def began(self, service: str) -> None:
+        """OPEN was sent or came (called by the machine)."""
+        self._begun = True
+        self.service = service
+        self._heard = self._now
+        self._open_by = None
+        if service == CONTROL:
+            self._next_control = self._now + self._timing.control_interval
+        elif self._side is Side.CLIENT:
+            self._gives_data = True
+        else:
+            self._takes_data = True
+
+    def carries(self) -> None:
+        """OPENED was sent or came (called by the machine)."""
+        self._carries = True
+        self._gives_data = self.service != CONTROL
+        self._takes_data = self.service != CONTROL and not self._end_received
+
+    def ended(self) -> None:
+        """Nothing is sent or taken any more (called by the machine)."""
+        self.over = True

@@ -1,0 +1,91 @@
+"""What a session core tells its shell, in the order in which it happened."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+__all__ = [
+    "DataReceived",
+    "EndAcknowledged",
+    "EndReceived",
+    "Event",
+    "Finished",
+    "Lost",
+    "OpenAccepted",
+    "OpenRefused",
+    "OpenRequested",
+    "PongReceived",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequested:
+    """Server: the client asks for *service* ("" is a control session); accept or refuse it."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAccepted:
+    """Client: the server opened the service."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRefused:
+    """Client: the server did not open the service; the session is over."""
+
+    code: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataReceived:
+    """The stream's next bytes."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EndReceived:
+    """The peer writes nothing more, and all it wrote has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndAcknowledged:
+    """The peer has everything that we wrote, and knows that it was all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Both directions ended in order; the session is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The session is over and bytes may be missing.
+
+    :ivar sentence: why, for people.
+    :ivar code: a number of :class:`wavesync.session.errors.Refusal`, 0 when the path broke.
+    """
+
+    sentence: str
+    code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PongReceived:
+    """The answer to a PING came after *rtt* seconds."""
+
+    rtt: float
+
+
+Event: TypeAlias = (
+    OpenRequested
+    | OpenAccepted
+    | OpenRefused
+    | DataReceived
+    | EndReceived
+    | EndAcknowledged
+    | Finished
+    | Lost
+    | PongReceived
+)

@@ -1,0 +1,297 @@
+"""The server's end of sessions: authenticate clients, dial the service one asks for."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol as TypingProtocol
+
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.interfaces import (
+    IAddress,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+    ITransport,
+)
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from wavesync.errors import WavesyncError
+from wavesync.identity.credentials import Credentials
+from wavesync.identity.verify import Peer
+from wavesync.session.bridge import make_bridge
+from wavesync.session.core import CONTROL, Side, Timing
+from wavesync.session.errors import Refusal
+from wavesync.session.events import DataReceived, Event, Lost, OpenRequested
+from wavesync.session.shell import SessionShell
+from wavesync.session.tls import server_context
+
+__all__ = [
+    "DIAL_WITHIN",
+    "EARLY_BYTES",
+    "MAX_PENDING",
+    "MAX_SESSIONS",
+    "NamedServices",
+    "ServerSession",
+    "ServerSessionFactory",
+    "Services",
+]
+
+MAX_SESSIONS = 1024
+"""Sessions with an open service at one time; the next OPEN is refused."""
+
+MAX_PENDING = 256
+"""Paths at one time that have not sent OPEN (yet); further ones are closed at once."""
+
+EARLY_BYTES = 65536
+"""Bytes of a client taken while its service is being dialled; then its path is paused."""
+
+DIAL_WITHIN = 20.0
+"""Seconds that a service has to take a connection."""
+
+_NAMES_SHOWN = 20
+
+
+class Services(TypingProtocol):
+    """Finds what a client asks for."""
+
+    def __call__(self, name: str, peer: Peer) -> IStreamClientEndpoint | IProtocolFactory | None:
+        """Give the endpoint to dial, or a factory whose protocol serves the session itself.
+
+        None means that there is no such service for this client.
+        """
+
+
+class NamedServices:
+    """Services by name, the same for every client.
+
+    :param table: endpoint or factory of each name.
+    """
+
+    def __init__(self, table: Mapping[str, IStreamClientEndpoint | IProtocolFactory]) -> None:
+        self._table = dict(table)
+
+    def __call__(self, name: str, peer: Peer) -> IStreamClientEndpoint | IProtocolFactory | None:
+        """Look one up."""
+        return self._table.get(name)
+
+    def names(self, peer: Peer) -> Sequence[str]:
+        """All names, sorted."""
+        return sorted(self._table)
+
+
+class ServerSession(SessionShell):
+    """One client's path: made by :class:`ServerSessionFactory`."""
+
+    _log = Logger()
+
+    def __init__(self, factory: "ServerSessionFactory", clock: IReactorTime) -> None:
+        super().__init__(Side.SERVER, clock, factory.timing)
+        self._factory = factory
+        self._dial: Deferred[IProtocol] | None = None
+        self._path_transport: ITransport | None = None
+        self._was_authenticated = False
+
+    def connectionMade(self) -> None:
+        """A client's path is there."""
+        self._factory.pending.add(self)
+        self._path_transport = self.transport.transport
+        super().connectionMade()
+
+    @property
+    def path_transport(self) -> ITransport:
+        """The transport below TLS."""
+        assert self._path_transport is not None
+        return self._path_transport
+
+    def authenticated_as(self, peer: Peer) -> None:
+        """The client is one of our system."""
+        self._was_authenticated = True
+        self._factory.authenticated(peer, self)
+
+    def path_ended(self, error: WavesyncError) -> None:
+        """The path is gone: quietly if nothing was asked for (the loser of a race)."""
+        self._factory.pending.discard(self)
+        self._factory.serving.discard(self)
+        self._cancel_dial()
+        if self._was_authenticated:
+            assert self.peer is not None
+            self._factory.lost(self.peer, self)
+        else:
+            self._log.debug("a path ended before a client was known: {error}", error=str(error))
+
+    def happened(self, event: Event) -> None:
+        """An event came that is not about the stream."""
+        match event:
+            case OpenRequested(service):
+                self._factory.pending.discard(self)
+                self._asked_for(service)
+            case Lost():
+                self._cancel_dial()
+
+    def holds_too_much(self) -> bool:
+        """The client has sent its first bytes faster than the service could be dialled."""
+        if self._app is not None:
+            return False
+        held = sum(len(e.data) for e in self._stream if isinstance(e, DataReceived))
+        return held >= EARLY_BYTES
+
+    def _asked_for(self, service: str) -> None:
+        core, peer = self._core, self.peer
+        assert core is not None and peer is not None
+        if len(self._factory.serving) >= self._factory.max_sessions:
+            self._refuse(Refusal.BUSY, "this server has as many sessions as it may have")
+            return
+        self._factory.serving.add(self)
+        if service == CONTROL:
+            core.accept(self._clock.seconds())
+            return
+        try:
+            found = self._factory.services(service, peer)
+        except Exception:
+            self._log.failure("looking up service {service} failed", service=service)
+            self._refuse(Refusal.BROKEN, f"this server could not look up service '{service}'")
+            return
+        if found is None:
+            self._refuse(Refusal.NO_SERVICE, self._factory.no_service(service, peer))
+        elif IStreamClientEndpoint.providedBy(found):
+            self._dial_service(service, found)
+        else:
+            self._serve_with(service, found)
+
+    def _serve_with(self, service: str, factory: IProtocolFactory) -> None:
+        app = factory.buildProtocol(self.path_peer())
+        if app is None:
+            self._refuse(Refusal.DIAL_FAILED, f"service '{service}' takes no connection now")
+        else:
+            self._accept(app)
+
+    def _dial_service(self, service: str, endpoint: IStreamClientEndpoint) -> None:
+        far, near = make_bridge()
+        factory = Factory.forProtocol(lambda: near)
+        factory.noisy = False
+        dial: Deferred[IProtocol] = endpoint.connect(factory)
+        self._dial = dial
+        dial.addTimeout(DIAL_WITHIN, self._clock)
+
+        def reached(_: IProtocol) -> None:
+            self._dial = None
+            self._accept(far)
+
+        def missed(failure: Failure) -> None:
+            self._dial = None
+            if failure.check(TimeoutError):
+                self._refuse(Refusal.DIAL_TIMEOUT, f"service '{service}' did not answer in time")
+            elif not failure.check(CancelledError):
+                why = failure.getErrorMessage()[:200]
+                self._refuse(
+                    Refusal.DIAL_FAILED, f"service '{service}' did not take the connection: {why}"
+                )
+
+        dial.addCallbacks(reached, missed)
+        dial.addErrback(lambda f: self._log.failure("joining a service failed", f))
+
+    def _accept(self, app: IProtocol) -> None:
+        assert self._core is not None
+        self._core.accept(self._clock.seconds())
+        self.attach(app)
+        self._stirred()
+
+    def _refuse(self, code: int, sentence: str) -> None:
+        self._factory.serving.discard(self)
+        if self._core is not None:
+            self._core.refuse(code, sentence, self._clock.seconds())
+            self._stirred()
+
+    def _cancel_dial(self) -> None:
+        dial, self._dial = self._dial, None
+        if dial is not None:
+            dial.cancel()
+
+
+@implementer(IProtocolFactory)
+class ServerSessionFactory:
+    """Makes a server's protocols for whatever listens: TCP, a UDT port, relay connections.
+
+    :param credentials: the server's.
+    :param services: finds what a client asks for.
+    :param clock: for all time limits.
+    :param names: the services' names that a client is told of when it asks for an unknown one;
+        by default those that *services* has a ``names`` method for.
+    :param on_authenticated: called with a client and its path's transport (below TLS) when its
+        certificate was found good.
+    :param on_lost: called with the same two when that path is gone.
+    :param timing: time limits of the sessions.
+    :param wall_clock: seconds since the epoch, for the certificates' validity.
+    :param revoked: whether the certificate with this serial number is revoked.
+    :param max_sessions: sessions with an open service at one time.
+    :param max_pending: paths that have not sent OPEN, at one time.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        services: Services,
+        clock: IReactorTime,
+        *,
+        names: Callable[[Peer], Sequence[str]] | None = None,
+        on_authenticated: Callable[[Peer, ITransport], None] | None = None,
+        on_lost: Callable[[Peer, ITransport], None] | None = None,
+        timing: Timing = Timing(),  # noqa: B008
+        wall_clock: Callable[[], float] = time.time,
+        revoked: Callable[[int], bool] | None = None,
+        max_sessions: int = MAX_SESSIONS,
+        max_pending: int = MAX_PENDING,
+    ) -> None:
+        self.services = services
+        self.timing = timing
+        self.max_sessions = max_sessions
+        self.max_pending = max_pending
+        self.pending: set[ServerSession] = set()
+        self.serving: set[ServerSession] = set()
+        self._clock = clock
+        self._names = names if names is not None else getattr(services, "names", None)
+        self._on_authenticated = on_authenticated
+        self._on_lost = on_lost
+        context = server_context(credentials, wall_clock=wall_clock, revoked=revoked)
+        inner = Factory.forProtocol(lambda: ServerSession(self, clock))
+        inner.noisy = False
+        self._tls = TLSMemoryBIOFactory(context, False, inner, clock)
+
+    def doStart(self) -> None:
+        """A port or connector uses this factory (IProtocolFactory)."""
+
+    def doStop(self) -> None:
+        """A port or connector is done with this factory (IProtocolFactory)."""
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:
+        """Make the protocol for one path; None, which closes it, when too many have no OPEN yet."""
+        if len(self.pending) >= self.max_pending:
+            return None
+        protocol: IProtocol = self._tls.buildProtocol(addr)
+        return protocol
+
+    def close_all(self) -> None:
+        """Abort every session: the server stops."""
+        for session in [*self.pending, *self.serving]:
+            session.abort()
+
+    def no_service(self, service: str, peer: Peer) -> str:
+        """The sentence for a client that asked for something unknown."""
+        names = list(self._names(peer)) if self._names is not None else []
+        known = ", ".join(names[:_NAMES_SHOWN]) if names else "none"
+        more = ", ..." if len(names) > _NAMES_SHOWN else ""
+        return f"no service '{service}' here; known: {known}{more}"
+
+    def authenticated(self, peer: Peer, session: ServerSession) -> None:
+        """A session knows its client."""
+        if self._on_authenticated is not None:
+            self._on_authenticated(peer, session.path_transport)
+
+    def lost(self, peer: Peer, session: ServerSession) -> None:
+        """A session's path is gone."""
+        if self._on_lost is not None:
+            self._on_lost(peer, session.path_transport)

@@ -1,0 +1,418 @@
+"""What ties a session core to TLS, a clock and an application's protocol, for both roles.
+
+It takes no decision about the protocol: it hands stimuli to the core and carries out the answers.
+"""
+
+from collections import deque
+
+from OpenSSL.SSL import Error as TLSError
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IProtocol,
+    IPushProducer,
+    IReactorTime,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from wavesync.errors import ConnectFailed, WavesyncError
+from wavesync.identity.verify import Peer
+from wavesync.session.core import SessionCore, Side, Timing
+from wavesync.session.errors import PeerNotTrusted, Refusal, SessionLost
+from wavesync.session.events import (
+    DataReceived,
+    EndAcknowledged,
+    EndReceived,
+    Event,
+    Finished,
+    Lost,
+)
+from wavesync.session.tls import ALPN, Verdict, handshake_error, verdict_of
+from wavesync.session.transport import SessionTransport
+
+__all__ = ["CLOSE_PATH_WITHIN", "HANDSHAKE_WITHIN", "SessionShell"]
+
+HANDSHAKE_WITHIN = 10.0
+"""Seconds from the path's connection to the end of the TLS handshake."""
+
+CLOSE_PATH_WITHIN = 5.0
+"""Seconds that a path has to carry our last bytes and close, before it is aborted."""
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class SessionShell(Protocol):
+    """One end of a session; the protocol above a TLS transport.
+
+    :ivar peer: who the other side is, None before authentication.
+    :ivar path_kind: what carries the session; set by whoever made the path.
+    :ivar congested: the path takes no bytes now.
+    :ivar app_gone: the application's protocol has had its ``connectionLost``.
+    """
+
+    transport: TLSMemoryBIOProtocol
+
+    def __init__(self, side: Side, clock: IReactorTime, timing: Timing) -> None:
+        self._side = side
+        self._clock = clock
+        self._timing = timing
+        self._core: SessionCore | None = None
+        self._timer: IDelayedCall | None = None
+        self._verdict = Verdict()
+        self._handshake_by: float | None = None
+        self._abort_path_by: float | None = None
+        self._refusal: WavesyncError | None = None
+        self._lost_error: WavesyncError | None = None
+        self._path_lost = False
+        self._path_paused = False
+        self._turning = False
+        self._stream: deque[DataReceived | EndReceived | Finished | Lost] = deque()
+        self._app: IProtocol | None = None
+        self._app_transport: SessionTransport | None = None
+        self._app_paused = False
+        self._app_aborted = False
+        self.app_gone = False
+        self.congested = False
+        self.peer: Peer | None = None
+        self.path_kind = ""
+
+    # Hooks of the two roles.
+
+    def authenticated_as(self, peer: Peer) -> None:
+        """The handshake is done and the peer's certificate good."""
+
+    def path_ended(self, error: WavesyncError) -> None:
+        """The path is gone; called once, at the very end."""
+
+    def happened(self, event: Event) -> None:
+        """An event came that is not about the stream."""
+
+    def holds_too_much(self) -> bool:
+        """Whether the path is to be paused although the application did not ask for it."""
+        return False
+
+    # The path and TLS.
+
+    def connectionMade(self) -> None:
+        """The path is there; TLS begins (IProtocol)."""
+        self._verdict = verdict_of(self.transport)
+        if self._refusal is not None:
+            self.transport.abortConnection()
+            return
+        self._handshake_by = self._clock.seconds() + HANDSHAKE_WITHIN
+        self._arm()
+
+    def handshakeCompleted(self) -> None:
+        """TLS is set up (IHandshakeListener)."""
+        self._handshake_by = None
+        peer = self._verdict.peer
+        if peer is None or self.transport.negotiatedProtocol != ALPN:
+            self._give_up(PeerNotTrusted("the other side does not speak wavesync", "no-alpn"))
+            return
+        self.peer = peer
+        self._core = SessionCore(self._side, self._clock.seconds(), self._timing)
+        self.transport.registerProducer(self, True)
+        self.authenticated_as(peer)
+        self._turn()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes came out of TLS (IProtocol)."""
+        if self._core is not None:
+            self._core.receive(data, self._clock.seconds())
+            self._turn()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The path is gone (IProtocol)."""
+        self._path_lost = True
+        self._handshake_by = self._abort_path_by = None
+        error = self._refusal
+        if error is None and self._core is None:
+            error = handshake_error(self._verdict, reason.check(TLSError) is not None)
+        if error is None:
+            error = self.why_lost(reason)
+        self._lost_error = error
+        if self._core is not None:
+            self._core.lose(str(error))
+            self._turn()
+        self._arm()
+        self.path_ended(error)
+
+    def why_lost(self, reason: Failure) -> WavesyncError:
+        """The error for a path that ended after authentication, before the session did."""
+        if reason.check(ConnectionDone):
+            return SessionLost("the path was closed in the middle of the session")
+        return SessionLost("the path broke in the middle of the session")
+
+    def _give_up(self, error: WavesyncError) -> None:
+        """End a path that never got to a session."""
+        if self._refusal is None:
+            self._refusal = error
+            if self.transport is not None:
+                self.transport.abortConnection()
+
+    def pauseProducing(self) -> None:
+        """The path takes no bytes now (IPushProducer)."""
+        self.congested = True
+        if self._core is not None:
+            self._core.pause_writing(self._clock.seconds())
+        if self._app_transport is not None:
+            self._app_transport.path_full()
+
+    def resumeProducing(self) -> None:
+        """The path takes bytes again (IPushProducer)."""
+        self.congested = False
+        if self._core is not None:
+            self._core.resume_writing(self._clock.seconds())
+        if self._app_transport is not None:
+            self._app_transport.path_free()
+        self._stirred()
+
+    def stopProducing(self) -> None:
+        """The path is about to be lost (IPushProducer)."""
+
+    def path_peer(self) -> IAddress:
+        """The path's other end."""
+        address: IAddress = self.transport.getPeer()
+        return address
+
+    def path_host(self) -> IAddress:
+        """The path's own end."""
+        address: IAddress = self.transport.getHost()
+        return address
+
+    # What the application's transport asks for.
+
+    def attach(self, app: IProtocol) -> None:
+        """Connect the application's protocol; its first bytes go out with what is queued."""
+        assert self._app is None
+        self._app = app
+        self._app_transport = SessionTransport(self, self._clock)
+        app.makeConnection(self._app_transport)
+
+    def write(self, data: bytes) -> None:
+        """Send the application's bytes."""
+        if self._core is not None and not self.app_gone:
+            self._core.write(data, self._clock.seconds())
+            self._stirred()
+
+    def end(self) -> None:
+        """End our direction."""
+        if self._core is not None:
+            self._core.end(self._clock.seconds())
+            self._stirred()
+
+    def close(self) -> None:
+        """End the session in order, reading nothing any more."""
+        if self._core is None:
+            self._give_up(ConnectFailed("the connection was closed before it was set up"))
+            return
+        if self._core.service is None:
+            self._core.reset(Refusal.CLOSED, "nothing was opened", self._clock.seconds())
+        else:
+            self._core.close(self._clock.seconds())
+        self._drop_held()
+        self._stirred()
+
+    def abort(self) -> None:
+        """End the session at once; the peer is told."""
+        if self._core is None:
+            self._give_up(ConnectFailed("the connection was given up before it was set up"))
+            return
+        self._core.reset(Refusal.CLOSED, "the application gave up", self._clock.seconds())
+        self._stream.clear()
+        if not self.app_gone:
+            self._app_aborted = True
+        self._stirred()
+
+    def pause_app(self) -> None:
+        """Deliver nothing for a while."""
+        self._app_paused = True
+        self._stirred()
+
+    def resume_app(self) -> None:
+        """Deliver again."""
+        self._app_paused = False
+        self._stirred()
+
+    # The turn after each stimulus.
+
+    def _turn(self) -> None:
+        """Carry out everything the core wants now."""
+        if self._turning:
+            return
+        self._turning = True
+        try:
+            while True:
+                self._exchange()
+                if not self._deliverable():
+                    break
+                self._deliver()
+        finally:
+            self._turning = False
+        self._settle()
+
+    def _stirred(self) -> None:
+        """After a call by the application: send, but call it back only from a later turn."""
+        if not self._turning:
+            self._turning = True
+            try:
+                self._exchange()
+            finally:
+                self._turning = False
+            self._settle()
+
+    def _exchange(self) -> None:
+        """Write what is to be sent, and sort what happened."""
+        core = self._core
+        if core is None:
+            return
+        while True:
+            data = core.data_to_send()
+            if data and not self._path_lost:
+                self.transport.write(data)
+            events = core.events()
+            if not events and not data:
+                return
+            for event in events:
+                match event:
+                    case DataReceived() | EndReceived() | Finished():
+                        self._stream.append(event)
+                    case Lost():
+                        self._stream.clear()
+                        self._stream.append(event)
+                        self.happened(event)
+                    case EndAcknowledged():
+                        self._end_acknowledged()
+                    case _:
+                        self.happened(event)
+
+    def _end_acknowledged(self) -> None:
+        app, transport = self._app, self._app_transport
+        if transport is not None and not transport.disconnecting:
+            halves = IHalfCloseableProtocol(app, None)
+            if halves is not None:
+                halves.writeConnectionLost()
+
+    def _deliverable(self) -> bool:
+        if self.app_gone or self._app is None:
+            return False
+        if self._app_aborted:
+            return True
+        if not self._stream:
+            return False
+        return not self._app_paused or isinstance(self._stream[0], Lost)
+
+    def _deliver(self) -> None:
+        """Tell the application the next thing."""
+        app, transport = self._app, self._app_transport
+        assert app is not None and transport is not None
+        if self._app_aborted:
+            self._lose_app(Failure(ConnectionAborted()))
+            return
+        match self._stream.popleft():
+            case DataReceived(data):
+                app.dataReceived(data)
+            case EndReceived():
+                halves = IHalfCloseableProtocol(app, None)
+                if halves is not None:
+                    halves.readConnectionLost()
+                else:
+                    transport.drop_producer()
+                    transport.loseConnection()
+            case Finished():
+                self._lose_app(Failure(ConnectionDone()))
+            case Lost() as lost:
+                self._lose_app(Failure(self.error_for(lost)))
+
+    def error_for(self, lost: Lost) -> WavesyncError:
+        """What the application is told when a session did not end in order."""
+        if self._lost_error is not None and lost.sentence == str(self._lost_error):
+            return self._lost_error
+        return SessionLost(lost.sentence, lost.code)
+
+    def _lose_app(self, reason: Failure) -> None:
+        if self.app_gone:
+            return
+        app, transport = self._app, self._app_transport
+        self.app_gone = True
+        self._app_aborted = False
+        self._stream.clear()
+        if transport is not None:
+            transport.drop_producer()
+        if app is not None:
+            app.connectionLost(reason)
+
+    def _drop_held(self) -> None:
+        """The application closed: it gets no more bytes."""
+        kept = [e for e in self._stream if isinstance(e, Finished | Lost)]
+        self._stream.clear()
+        self._stream.extend(kept)
+        self._app_paused = False
+
+    def _settle(self) -> None:
+        """Bring the path and the timer in line with what the turn came to."""
+        core = self._core
+        if core is not None and not self._path_lost:
+            if core.over:
+                self._close_path()
+            else:
+                self._pause_path(core.takes_more and (self._app_paused or self.holds_too_much()))
+        self._arm()
+
+    def _pause_path(self, wanted: bool) -> None:
+        core = self._core
+        if core is None or wanted is self._path_paused:
+            return
+        self._path_paused = wanted
+        if wanted:
+            core.pause_reading(self._clock.seconds())
+            self.transport.pauseProducing()
+        else:
+            core.resume_reading(self._clock.seconds())
+            self.transport.resumeProducing()
+
+    def _close_path(self) -> None:
+        if self._path_lost or self._abort_path_by is not None:
+            return
+        self._pause_path(False)
+        self._abort_path_by = self._clock.seconds() + CLOSE_PATH_WITHIN
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+        self._arm()
+
+    def _arm(self) -> None:
+        """Have the one timer run at the earliest time anything is due."""
+        now = self._clock.seconds()
+        due = [
+            self._handshake_by,
+            self._abort_path_by,
+            self._core.deadline() if self._core is not None and not self._path_lost else None,
+            now if self._deliverable() else None,
+        ]
+        earliest = min((time for time in due if time is not None), default=None)
+        timer = self._timer
+        if timer is not None and timer.active():
+            if earliest is not None and timer.getTime() <= earliest:
+                return  # it comes early, finds nothing to do and is set again
+            timer.cancel()
+        self._timer = None
+        if earliest is not None:
+            self._timer = self._clock.callLater(max(0.0, earliest - now), self._timer_came)
+
+    def _timer_came(self) -> None:
+        self._timer = None
+        now = self._clock.seconds()
+        if self._handshake_by is not None and now >= self._handshake_by:
+            self._handshake_by = None
+            self._give_up(ConnectFailed("the TLS handshake was not done in time"))
+        elif self._abort_path_by is not None and now >= self._abort_path_by:
+            self._abort_path_by = None
+            self.transport.abortConnection()
+        if self._core is not None and not self._path_lost:
+            self._core.timer(now)
+        self._turn()

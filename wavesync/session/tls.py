@@ -1,0 +1,316 @@
+"""TLS 1.3 between client and server, both with certificates of one system (docs/session).
+
+* Trust is the system's pinned key and nothing else; every certificate is judged by
+  :func:`wavesync.identity.verify.verify_leaf`, at the time of a clock that is handed in.
+* ALPN ``wavesync/1`` is required by both ends (RFC 7301).  No SNI: it would show the ids in clear.
+* Key exchange is X25519, so that a ClientHello fits one packet: OpenSSL 4 would offer X25519MLKEM768
+  first, whose share alone has 1216 bytes (RFC 8446, section 4.2.8).  P-256 is accepted as well.
+  pyOpenSSL 26 has no call for the list of groups, so the one that cryptography's bindings export is
+  called if it is there, and :meth:`OpenSSL.SSL.Context.set_tmp_ecdh` with P-256 otherwise; the two
+  choices work together at the price of one more round trip.
+* Nothing can be resumed, because a resumption would skip the check for revocation.  OpenSSL sends
+  two NewSessionTickets whatever is set (the number of tickets is out of pyOpenSSL's reach), but with
+  tickets and the session cache off they are random ids under which nothing is kept.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import service_identity
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL, crypto
+from service_identity.cryptography import verify_certificate_hostname
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+)
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from wavesync.errors import ConnectFailed, WavesyncError
+from wavesync.identity.credentials import Credentials
+from wavesync.identity.ids import Target
+from wavesync.identity.verify import Peer, Role, VerificationError, verify_leaf
+from wavesync.session.errors import CredentialsRejected, PeerNotTrusted
+
+__all__ = [
+    "ALPN",
+    "MAX_CLIENT_HELLO",
+    "ClientTLS",
+    "ServerTLS",
+    "Verdict",
+    "choose_groups",
+    "client_context",
+    "handshake_error",
+    "rejection",
+    "server_context",
+    "verdict_of",
+]
+
+ALPN = b"wavesync/1"
+"""The protocol both ends have to name."""
+
+MAX_CLIENT_HELLO = 1200
+"""Bytes that a ClientHello, with its record header, may have: one packet on every path."""
+
+_GROUPS = b"X25519:P-256"
+_SET_LIST = getattr(getattr(SSL, "_lib", None), "SSL_CTX_set1_curves_list", None)
+_TIME_ERRORS = frozenset(
+    {
+        SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID,
+        SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED,
+    }
+)
+_VERDICT = "wavesync_verdict"
+_NO_ALPN = 120
+_REJECTED = {
+    42: "rejected-by-peer",
+    43: "rejected-by-peer",
+    44: "revoked",
+    45: "expired",
+    46: "rejected-by-peer",
+    48: "rejected-by-peer",
+    49: "rejected-by-peer",
+    51: "rejected-by-peer",  # the signature on our certificate is not its system's
+    116: "rejected-by-peer",
+}
+"""Alerts (RFC 8446, section 6.2) with which a peer turns a certificate down."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What became of one TLS handshake.
+
+    :ivar peer: who the other side is; None until its certificate was found good.
+    :ivar reason: short code of why it was not found good.
+    :ivar sentence: the same for people.
+    :ivar alert: the last alert the other side sent (RFC 8446, section 6); None without one.
+    """
+
+    peer: Peer | None = None
+    reason: str = ""
+    sentence: str = ""
+    alert: int | None = None
+    chain_error: int = 0
+
+    def reject(self, reason: str, sentence: str) -> bool:
+        """Note why the certificate is not good; the first reason stays."""
+        self.peer = None
+        if not self.reason:
+            self.reason, self.sentence = reason, sentence
+        return False
+
+
+class _NoProtocol(SSL.Error):
+    """Ends a handshake without a common ALPN protocol by the alert that is made for it."""
+
+
+def choose_groups(context: SSL.Context, set_list: Callable[[object, bytes], int] | None) -> None:
+    """Let a context offer X25519 first, or P-256 alone where that cannot be said.
+
+    :param set_list: the library's ``SSL_CTX_set1_curves_list``, None when it is not there.
+    """
+    handle = getattr(context, "_context", None)
+    if set_list is None or handle is None or set_list(handle, _GROUPS) != 1:
+        context.set_tmp_ecdh(ec.SECP256R1())
+
+
+class _TLS:
+    """What both ends do alike."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        method: int,
+        role: Role,
+        wall_clock: Callable[[], float],
+        revoked: Callable[[int], bool] | None,
+    ) -> None:
+        self._system_key = credentials.system_key_bytes
+        self._role = role
+        self._wall_clock = wall_clock
+        self._revoked = revoked
+        context = SSL.Context(method)
+        context.set_min_proto_version(SSL.TLS1_3_VERSION)
+        context.set_max_proto_version(SSL.TLS1_3_VERSION)
+        context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        choose_groups(context, _SET_LIST)
+        context.use_certificate(credentials.certificate)
+        context.use_privatekey(credentials.private_key)
+        store = context.get_cert_store()
+        assert store is not None
+        store.add_cert(crypto.X509.from_cryptography(credentials.system_certificate))
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verify)
+        context.set_info_callback(_note_alert)
+        self._context = context
+
+    def _connection(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        # Twisted makes the protocol the connection's app data, where the callbacks find it.
+        vars(protocol)[_VERDICT] = Verdict()
+        return SSL.Connection(self._context, None)
+
+    def _verify(
+        self, connection: SSL.Connection, shown: crypto.X509, error: int, depth: int, ok: int
+    ) -> bool:
+        """Judge one certificate of the chain (OpenSSL calls this root first, leaf last).
+
+        OpenSSL's opinion counts too, except about time, where our clock is asked.
+        """
+        verdict = verdict_of(connection.get_app_data())
+        if not ok and error not in _TIME_ERRORS:
+            verdict.chain_error = error
+        if depth > 0:
+            return True
+        certificate = shown.to_cryptography()
+        try:
+            verdict.peer = verify_leaf(
+                certificate.public_bytes(Encoding.DER),
+                self._system_key,
+                role=self._role,
+                at=self._wall_clock(),
+                revoked=self._revoked,
+            )
+        except VerificationError as e:
+            return verdict.reject(e.reason, str(e))
+        except ValueError:
+            return verdict.reject("malformed", "the certificate cannot be read")
+        if verdict.chain_error:
+            return verdict.reject("bad-chain", "the certificate does not lead to the system")
+        return self._judge(verdict, certificate)
+
+    def _judge(self, verdict: Verdict, certificate: x509.Certificate) -> bool:
+        return True
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class ClientTLS(_TLS):
+    """Makes a client's TLS connections to one target."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        target: Target,
+        *,
+        wall_clock: Callable[[], float],
+        revoked: Callable[[int], bool] | None,
+    ) -> None:
+        self._target = target
+        super().__init__(credentials, SSL.TLS_CLIENT_METHOD, Role.SERVER, wall_clock, revoked)
+        self._context.set_alpn_protos([ALPN])
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Make one connection; no server name is sent."""
+        connection = self._connection(tlsProtocol)
+        connection.set_connect_state()
+        return connection
+
+    def _judge(self, verdict: Verdict, certificate: x509.Certificate) -> bool:
+        peer = verdict.peer
+        assert peer is not None
+        server = self._target.server if self._target.server is not None else peer.server
+        try:
+            verify_certificate_hostname(certificate, f"{server}.{self._target.system}")
+        except (service_identity.VerificationError, service_identity.CertificateError):
+            return verdict.reject(
+                "wrong-server", f"this is the server {peer.text}, not {self._target}"
+            )
+        return True
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerTLS(_TLS):
+    """Makes a server's TLS connections to clients of its system."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        wall_clock: Callable[[], float],
+        revoked: Callable[[int], bool] | None,
+    ) -> None:
+        super().__init__(credentials, SSL.TLS_SERVER_METHOD, Role.CLIENT, wall_clock, revoked)
+        self._context.set_alpn_select_callback(_select)
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Make one connection."""
+        connection = self._connection(tlsProtocol)
+        connection.set_accept_state()
+        return connection
+
+
+def client_context(
+    credentials: Credentials,
+    target: Target,
+    *,
+    wall_clock: Callable[[], float] = time.time,
+    revoked: Callable[[int], bool] | None = None,
+) -> ClientTLS:
+    """Make what a client's :class:`twisted.protocols.tls.TLSMemoryBIOFactory` needs.
+
+    :param target: the server to be found; without a server's id any server of the system is right.
+    :param wall_clock: seconds since the epoch, for the certificates' validity.
+    :param revoked: whether the certificate with this serial number is revoked.
+    """
+    return ClientTLS(credentials, target, wall_clock=wall_clock, revoked=revoked)
+
+
+def server_context(
+    credentials: Credentials,
+    *,
+    wall_clock: Callable[[], float] = time.time,
+    revoked: Callable[[int], bool] | None = None,
+) -> ServerTLS:
+    """Make what a server's :class:`twisted.protocols.tls.TLSMemoryBIOFactory` needs.
+
+    Parameters as for :func:`client_context`.
+    """
+    return ServerTLS(credentials, wall_clock=wall_clock, revoked=revoked)
+
+
+def _select(connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    if ALPN not in offered:
+        raise _NoProtocol([("wavesync", "alpn", "no application protocol in common")])
+    return ALPN
+
+
+def _note_alert(connection: SSL.Connection, where: int, value: int) -> None:
+    if where & SSL.SSL_CB_READ_ALERT == SSL.SSL_CB_READ_ALERT:
+        verdict = verdict_of(connection.get_app_data())
+        verdict.alert = value & 0xFF
+
+
+def verdict_of(transport: TLSMemoryBIOProtocol) -> Verdict:
+    """What the handshake of a TLS transport made by these contexts came to."""
+    verdict: Verdict = vars(transport)[_VERDICT]
+    return verdict
+
+
+def handshake_error(verdict: Verdict, tls_spoken: bool) -> WavesyncError:
+    """Why a handshake did not end well, for people.
+
+    :param tls_spoken: the TLS library found a fault; otherwise the path just ended.
+    """
+    if verdict.reason:
+        return PeerNotTrusted(verdict.sentence, verdict.reason)
+    rejected = rejection(verdict)
+    if rejected is not None:
+        return rejected
+    if verdict.alert == _NO_ALPN:
+        return PeerNotTrusted("the other side does not speak wavesync", "no-alpn")
+    if tls_spoken:
+        return ConnectFailed("the other side does not speak TLS 1.3 as wavesync does")
+    return ConnectFailed("the path ended before the two sides had identified themselves")
+
+
+def rejection(verdict: Verdict) -> CredentialsRejected | None:
+    """The error for a peer that turned our certificate down by an alert; None if it did not."""
+    reason = _REJECTED.get(verdict.alert) if verdict.alert is not None else None
+    if reason is None:
+        return None
+    why = {"expired": ": they have expired", "revoked": ": they were revoked"}.get(reason, "")
+    return CredentialsRejected(f"the other side did not accept these credentials{why}", reason)
