@@ -48,13 +48,19 @@ class OverUDP(SynchronousTestCase):
         self.clock = Clock()
         self.server = BindingDatagrams(self.clock, SourceBuckets(rate=1, burst=2))
         self.transport = _Datagrams()
-        self.server.transport = self.transport  # type: ignore[assignment]
+        self.server.transport = self.transport
 
     def test_answer(self) -> None:
         """A request is answered to where it came from."""
         self.server.datagramReceived(REQUEST, SOURCE)
         ((raw, address),) = self.transport.written
         self.assertEqual((told(raw), address), (SOURCE, SOURCE))
+
+    def test_indication(self) -> None:
+        """An indication is not answered."""
+        indication = encode(Message(BINDING, MessageClass.INDICATION, bytes(12)))
+        self.server.datagramReceived(indication, SOURCE)
+        self.assertEqual(self.transport.written, [])
 
     def test_too_often(self) -> None:
         """A source that asks too often gets silence until its bucket has filled."""
@@ -69,7 +75,7 @@ class OverUDP(SynchronousTestCase):
         """What is not STUN is dropped before its source is even looked at."""
         buckets = SourceBuckets(rate=1, burst=1)
         server = BindingDatagrams(self.clock, buckets)
-        server.transport = self.transport  # type: ignore[assignment]
+        server.transport = self.transport
         for data in (b"", b"garbage", REQUEST[:-1]):
             server.datagramReceived(data, SOURCE)
         self.assertEqual((self.transport.written, len(buckets)), ([], 0))
@@ -77,7 +83,7 @@ class OverUDP(SynchronousTestCase):
     def test_default_buckets(self) -> None:
         """Without buckets of its own a server still bounds what a source gets."""
         server = BindingDatagrams(self.clock)
-        server.transport = self.transport  # type: ignore[assignment]
+        server.transport = self.transport
         for _ in range(100):
             server.datagramReceived(REQUEST, SOURCE)
         self.assertEqual(len(self.transport.written), 60)
@@ -113,6 +119,12 @@ class OverTCP(SynchronousTestCase):
         """A peer that does not speak STUN is disconnected."""
         self.stream.dataReceived(b"GET / HTTP/1.1\r\n")
         self.assertTrue(self.transport.disconnected)
+
+    def test_indication(self) -> None:
+        """An indication keeps the connection alive and is not answered."""
+        self.stream.dataReceived(encode(Message(BINDING, MessageClass.INDICATION, bytes(12))))
+        self.assertEqual(self.transport.value(), b"")
+        self.assertFalse(self.transport.disconnected)
 
     def test_too_often(self) -> None:
         """A peer that asks too often is disconnected, after the answers it may have."""

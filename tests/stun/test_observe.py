@@ -1,5 +1,6 @@
 """The Binding client's shells against our own server on loopback, and against silence."""
 
+import errno
 import socket
 
 from twisted.internet import reactor as _reactor
@@ -222,3 +223,58 @@ class OnStandIns(SynchronousTestCase):
         protocol.dataReceived(answer[7:] + b"garbage!")
         protocol.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.successResultOf(asking), ("2001:db8::2", 5))
+
+    def test_cancel_while_closing(self) -> None:
+        """Cancelling after the answer, while the socket is closing, is told as cancelled."""
+        reactor = MemoryReactorClock()
+        asking = observe_address(reactor, ("192.0.2.1", 3478), over_tcp=True)
+        host, port, factory, _, _ = reactor.tcpClients[0]
+        protocol = factory.buildProtocol(IPv4Address("TCP", host, port))
+        assert protocol is not None
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        protocol.dataReceived(binding_response(transport.value(), ("192.0.2.2", 5)) or b"")
+        self.assertTrue(transport.disconnected)
+        asking.cancel()
+        self.failureResultOf(asking, CancelledError)
+        protocol.connectionLost(Failure(ConnectionDone()))
+
+    def test_network_gone(self) -> None:
+        """A network that goes away, when connecting or later, ends it with a sentence."""
+        for sendings in (None, 0, 1):
+            reactor = _UnreachableReactor(sendings)
+            asking = observe_address(reactor, ("192.0.2.1", 3478))
+            reactor.advance(0.5)
+            failure = self.failureResultOf(asking, BindingFailed)
+            self.assertIn("cannot be reached: Network is", failure.getErrorMessage())
+            self.assertTrue(reactor.stopped)
+            self.assertEqual(reactor.getDelayedCalls(), [])
+
+
+class _UnreachableReactor(Clock):
+    """A clock with UDP whose network goes away: at connect, or after so many sendings."""
+
+    def __init__(self, sendings: int | None) -> None:
+        super().__init__()
+        self.sendings = sendings
+        self.stopped = False
+
+    def listenUDP(self, port: int, protocol: DatagramProtocol, interface: str = "") -> None:
+        """Open a socket."""
+        protocol.makeConnection(self)  # type: ignore[arg-type]
+
+    def connect(self, host: str, port: int) -> None:
+        """Connect it."""
+        if self.sendings is None:
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    def write(self, data: bytes) -> None:
+        """Send from it."""
+        assert self.sendings is not None
+        self.sendings -= 1
+        if self.sendings < 0:
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    def stopListening(self) -> None:
+        """Close it."""
+        self.stopped = True

@@ -49,6 +49,7 @@ class BindingDatagrams(DatagramProtocol):
     :param buckets: how often each source may ask.
     """
 
+    transport: Any
     noisy = False
 
     def __init__(self, clock: IReactorTime, buckets: SourceBuckets | None = None) -> None:
@@ -61,7 +62,7 @@ class BindingDatagrams(DatagramProtocol):
         if not is_stun(datagram) or not self._buckets.allow(host, self._clock.seconds()):
             return
         answer = binding_response(datagram, (host, port))
-        if answer is not None and self.transport is not None:
+        if answer is not None:
             self.transport.write(answer, addr)
 
 

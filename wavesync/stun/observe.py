@@ -5,6 +5,7 @@ keep one timer.
 """
 
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -67,7 +68,7 @@ def observe_address(
     return _DatagramObserver(reactor, request).begin(interface, port)
 
 
-class _Observer:
+class _Observer(ABC):
     """Drives a :class:`BindingRequest`: sends, re-arms the timer, tells the outcome."""
 
     def __init__(self, reactor: Any, request: BindingRequest) -> None:
@@ -77,11 +78,13 @@ class _Observer:
         self._over = False
         self._done: Deferred[Address] = Deferred(lambda _: self._finish())
 
+    @abstractmethod
     def _send(self, data: bytes) -> None:
-        raise NotImplementedError
+        """Send *data* to the server."""
 
+    @abstractmethod
     def _close(self) -> Deferred[None] | None:
-        raise NotImplementedError
+        """Close the socket; the result fires when it is closed."""
 
     def _turn(self) -> None:
         """After each stimulus: send what is due, and finish or wait."""
@@ -182,7 +185,7 @@ class _StreamObserver(_Observer, Protocol):
     def __init__(self, reactor: Any, request: BindingRequest) -> None:
         super().__init__(reactor, request)
         self._decoder = StreamDecoder()
-        self._connecting: Deferred[Any] | None = None
+        self._connecting: Deferred[Any]
         self._closed: Deferred[None] | None = None
 
     def begin(self, interface: str, port: int, timeout: float) -> Deferred[Address]:
@@ -224,17 +227,15 @@ class _StreamObserver(_Observer, Protocol):
         """The connection is closed, by us or before the answer."""
         self._request.fail("closed the connection without an answer.")
         self._turn()
-        closed, self._closed = self._closed, None
-        if closed is not None:
-            closed.callback(None)
+        assert self._closed is not None  # made when connected
+        self._closed.callback(None)
 
     def _send(self, data: bytes) -> None:
         self.transport.write(data)
 
     def _close(self) -> Deferred[None] | None:
         if self._closed is None:
-            if self._connecting is not None:
-                self._connecting.cancel()
+            self._connecting.cancel()
             return None
         self.transport.abortConnection()
         return self._closed
