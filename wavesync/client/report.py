@@ -101,6 +101,10 @@ class Timeline:
             "candidates_left_out": self.left_out,
         }
 
+    def as_line(self) -> str:
+        """The report as one line of JSON, newline included."""
+        return json.dumps(self.as_dict(), separators=(",", ":")) + "\n"
+
     def as_json(self) -> str:
         """The report as JSON text with a newline at its end."""
         return json.dumps(self.as_dict(), indent=2) + "\n"

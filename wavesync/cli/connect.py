@@ -1,0 +1,73 @@
+"""``wavesync connect``: standard input and output become a service's connection."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.stdio import StandardIO
+
+from wavesync.cli.common import (
+    add_common,
+    connector_for,
+    new_parser,
+    run_in_reactor,
+    target_of,
+    write_report,
+)
+from wavesync.client.report import Timeline
+from wavesync.client.watching import watched_bridge
+from wavesync.errors import ConnectFailed, WavesyncError
+from wavesync.interfaces import IReactor
+
+if TYPE_CHECKING:
+    from wavesync.cli.common import Subparsers
+
+__all__ = ["add_parser", "run_command"]
+
+_EXAMPLES = """\
+examples:
+  printf 'GET / HTTP/1.0\\r\\n\\r\\n' | wavesync connect SERVER.SYSTEM web
+  ssh -o ProxyCommand='wavesync connect SERVER.SYSTEM ssh' me@camera-server
+  wavesync connect --report report.json SYSTEM web     (any server of the system)
+"""
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add the parser of ``wavesync connect``."""
+    parser = new_parser(
+        subparsers, "connect", "connect standard input and output to a service", _EXAMPLES
+    )
+    parser.add_argument("target", metavar="TARGET", help="SERVER.SYSTEM or SYSTEM")
+    parser.add_argument("service", metavar="SERVICE", help="the service's name, such as web")
+    add_common(parser)
+
+
+def run_command(arguments: argparse.Namespace) -> int:
+    """Do it."""
+    target = target_of(arguments)
+
+    async def main(reactor: IReactor) -> int:
+        connector = connector_for(reactor, arguments)
+        timeline = Timeline(arguments.target, reactor.seconds)
+        far, near = watched_bridge(timeline)
+        StandardIO(near, reactor=reactor)
+        try:
+            await connector.connect(target, arguments.service, far, timeline=timeline)
+            write_report(arguments.report, timeline)
+            await _until_done(far.lost)
+            timeline.outcome = "ok"
+        finally:
+            write_report(arguments.report, timeline)
+            await connector.close()
+        return 0
+
+    return run_in_reactor(main)
+
+
+async def _until_done(lost: Deferred[BaseException]) -> None:
+    reason = await lost
+    if isinstance(reason, WavesyncError):
+        raise reason
+    if not isinstance(reason, ConnectionDone):
+        raise ConnectFailed(f"the connection broke: {reason}")

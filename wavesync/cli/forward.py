@@ -1,0 +1,166 @@
+"""``wavesync forward``: a local port whose connections go to a service."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError, ConnectionDone
+from twisted.internet.interfaces import IAddress, IProtocol, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from wavesync.cli.common import (
+    add_common,
+    connector_for,
+    new_parser,
+    run_in_reactor,
+    target_of,
+)
+from wavesync.client.connector import Connector
+from wavesync.client.report import Timeline, format_address
+from wavesync.client.watching import WatchedEnd, watched_bridge
+from wavesync.errors import SettingsError
+from wavesync.identity.ids import Target
+from wavesync.interfaces import IReactor
+from wavesync.session.bridge import BridgeEnd
+
+if TYPE_CHECKING:
+    from wavesync.cli.common import Subparsers
+
+__all__ = ["ForwardFactory", "add_parser", "listen_endpoint", "run_command"]
+
+_EXAMPLES = """\
+examples:
+  wavesync forward SERVER.SYSTEM web 8080                  (http://127.0.0.1:8080/)
+  wavesync forward SERVER.SYSTEM rtsp tcp:8554:interface=127.0.0.1
+  wavesync forward SERVER.SYSTEM web unix:/run/user/1000/camera.sock
+
+The listening endpoint is a port number (on 127.0.0.1 only) or a Twisted server endpoint.  The first
+connection finds the way to the server; those that follow share it.  With --report, each connection
+adds one line of JSON to the file when it ends.
+"""
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add the parser of ``wavesync forward``."""
+    parser = new_parser(
+        subparsers, "forward", "listen here and forward each connection to a service", _EXAMPLES
+    )
+    parser.add_argument("target", metavar="TARGET", help="SERVER.SYSTEM or SYSTEM")
+    parser.add_argument("service", metavar="SERVICE", help="the service's name, such as web")
+    parser.add_argument(
+        "listen", metavar="LISTEN-ENDPOINT", help="a port number, or a Twisted server endpoint"
+    )
+    add_common(parser)
+
+
+def listen_endpoint(reactor: IReactor, text: str) -> IStreamServerEndpoint:
+    """Read where to listen; a mere port number means loopback only.
+
+    :raises SettingsError: it is neither a port number nor an endpoint.
+    """
+    if text.isascii() and text.isdigit():
+        text = f"tcp:{text}:interface=127.0.0.1"
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise SettingsError(
+            f"cannot listen on {text!r}: {error}; write a port number or an endpoint such as"
+            " tcp:8080:interface=127.0.0.1"
+        ) from None
+    return endpoint
+
+
+class ForwardFactory(Factory):
+    """Makes the local ends of forwarded connections.
+
+    :param connector: opens the service.
+    :param report: file that each connection adds a line to; ``None`` for none.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        reactor: IReactor,
+        connector: Connector,
+        target: Target,
+        service: str,
+        report: str | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._connector = connector
+        self._target = target
+        self._service = service
+        self._report = report
+
+    def buildProtocol(self, addr: IAddress | None) -> BridgeEnd:
+        """Open the service for a local connection (IProtocolFactory)."""
+        timeline = Timeline(str(self._target), self._reactor.seconds)
+        far, near = watched_bridge(timeline)
+        # In a turn of its own, when the local end has its transport.
+        self._reactor.callLater(0, self._open, far, near, timeline)
+        return near
+
+    def _open(self, far: WatchedEnd, near: BridgeEnd, timeline: Timeline) -> None:
+        opening: Deferred[IProtocol] = self._connector.connect(
+            self._target, self._service, far, timeline=timeline
+        )
+        opening.addCallbacks(
+            self._opened,
+            self._failed,
+            callbackArgs=(far, timeline),
+            errbackArgs=(near, timeline),
+        )
+
+    def _opened(self, _: IProtocol, far: WatchedEnd, timeline: Timeline) -> None:
+        def over(reason: BaseException) -> None:
+            if not isinstance(reason, ConnectionDone):
+                timeline.outcome = str(reason)
+                _say(f"a connection broke: {reason}")
+            self._write(timeline)
+
+        far.lost.addCallback(over)
+
+    def _failed(self, failure: Failure, near: BridgeEnd, timeline: Timeline) -> None:
+        _say(failure.getErrorMessage())
+        self._write(timeline)
+        abort = getattr(near.transport, "abortConnection", near.transport.loseConnection)
+        abort()
+
+    def _write(self, timeline: Timeline) -> None:
+        if self._report is None:
+            return
+        try:
+            with open(self._report, "a", encoding="utf-8") as file:
+                file.write(timeline.as_line())
+        except OSError as error:
+            _say(f"the report {self._report} cannot be written: {error.strerror}")
+
+
+def run_command(arguments: argparse.Namespace) -> int:
+    """Do it, until interrupted."""
+    target = target_of(arguments)
+
+    async def main(reactor: IReactor) -> int:
+        endpoint = listen_endpoint(reactor, arguments.listen)
+        connector = connector_for(reactor, arguments)
+        factory = ForwardFactory(reactor, connector, target, arguments.service, arguments.report)
+        try:
+            port = await endpoint.listen(factory)
+        except (CannotListenError, OSError) as error:
+            raise SettingsError(f"cannot listen on {arguments.listen}: {error}") from None
+        where = port.getHost()
+        host, number = getattr(where, "host", None), getattr(where, "port", None)
+        place = str(where) if number is None else format_address((host or "", number))
+        print(f"listening on {place}, forwarding to {arguments.service} of {target}", flush=True)
+        forever: Deferred[int] = Deferred()
+        return await forever
+
+    return run_in_reactor(main)
+
+
+def _say(sentence: str) -> None:
+    print(f"wavesync: {sentence}", file=sys.stderr, flush=True)

@@ -1,0 +1,108 @@
+"""``wavesync ping``: reach a server, say by which path, and measure the round trip."""
+
+import argparse
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
+
+from wavesync.cli.common import (
+    add_common,
+    connector_for,
+    new_parser,
+    run_in_reactor,
+    target_of,
+    write_report,
+)
+from wavesync.client.report import Timeline, format_address
+from wavesync.interfaces import IReactor
+from wavesync.session.client import CONTROL
+
+if TYPE_CHECKING:
+    from wavesync.cli.common import Subparsers
+
+__all__ = ["add_parser", "run_command"]
+
+_EXAMPLES = """\
+examples:
+  wavesync ping SERVER.SYSTEM
+  wavesync ping -c 1 --paths udp --report report.json SERVER.SYSTEM
+
+What is measured is the round trip of wavesync's own messages through the encrypted session.
+"""
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add the parser of ``wavesync ping``."""
+    parser = new_parser(
+        subparsers,
+        "ping",
+        "reach a server, say by which path, and measure the round trip",
+        _EXAMPLES,
+    )
+    parser.add_argument("target", metavar="TARGET", help="SERVER.SYSTEM or SYSTEM")
+    parser.add_argument(
+        "-c", "--count", type=_count, default=4, metavar="N", help="how many pings (default: 4)"
+    )
+    parser.add_argument(
+        "-i",
+        "--interval",
+        type=_interval,
+        default=1.0,
+        metavar="SECONDS",
+        help="pause between pings (default: 1)",
+    )
+    add_common(parser)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 1_000_000:
+        raise argparse.ArgumentTypeError("a number from 1 to 1000000 is needed")
+    return number
+
+
+def _interval(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError("0 to 3600 seconds")
+    return seconds
+
+
+def run_command(arguments: argparse.Namespace) -> int:
+    """Do it."""
+    target = target_of(arguments)
+
+    async def main(reactor: IReactor) -> int:
+        connector = connector_for(reactor, arguments)
+        timeline = Timeline(arguments.target, reactor.seconds)
+        try:
+            session = await connector.session(target, timeline)
+            await session.open(CONTROL, Protocol())
+            timeline.mark("accepted")
+            timeline.outcome = "ok"
+            peer = session.path_peer()
+            place = format_address((getattr(peer, "host", "?"), getattr(peer, "port", 0)))
+            print(
+                f"{timeline.server}: {timeline.path} via {place},"
+                f" connected in {timeline.ms['accepted']:.1f} ms",
+                flush=True,
+            )
+            times = []
+            for number in range(1, arguments.count + 1):
+                if number > 1:
+                    await deferLater(reactor, arguments.interval)
+                times.append(1000 * await session.ping())
+                print(f"pong {number}: {times[-1]:.1f} ms", flush=True)
+            print(
+                f"{len(times)} pings, min/avg/max"
+                f" {min(times):.1f}/{fmean(times):.1f}/{max(times):.1f} ms"
+            )
+            session.close()
+        finally:
+            write_report(arguments.report, timeline)
+            await connector.close()
+        return 0
+
+    return run_in_reactor(main)

@@ -1,0 +1,76 @@
+"""A connector on real sockets, from credentials alone."""
+
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from twisted.internet.error import CannotListenError
+
+from wavesync.client.connector import PATHS, Connector
+from wavesync.errors import SettingsError
+from wavesync.identity.credentials import Credentials
+from wavesync.interfaces import Address, IReactor
+from wavesync.signalling.local import local_hosts
+from wavesync.signalling.numbers import MAX_ADDRESSES
+from wavesync.signalling.urls import parse_mediators
+from wavesync.udt.dual import open_carriers
+from wavesync.udt.port import Port
+
+__all__ = ["open_connector"]
+
+
+def open_connector(
+    reactor: IReactor,
+    credentials: Credentials,
+    *,
+    mediators: Sequence[str] = (),
+    paths: Collection[str] = PATHS,
+    allow_loopback: bool = False,
+    wall_clock: Callable[[], float] = time.time,
+) -> Connector:
+    """Bind a UDP port and make a connector that uses it.
+
+    :param mediators: URLs to use instead of those that the credentials name.
+    :param paths: the kinds of path to take.
+    :param allow_loopback: use loopback addresses too (everything on one host).
+    :raises SettingsError: a URL or path cannot be understood, no mediator is named, or UDP cannot
+        be had.
+    """
+    where = parse_mediators(mediators or credentials.mediators)
+    if "udp" not in paths:
+        return Connector(
+            reactor,
+            credentials,
+            where,
+            port=None,
+            paths=paths,
+            wall_clock=wall_clock,
+            allow_loopback=allow_loopback,
+        )
+    try:
+        port = Port(reactor, open_carriers(reactor))
+    except CannotListenError as error:
+        raise SettingsError(f"no UDP port can be used: {error.socketError}") from None
+    families = {":" in host: number for host, number in port.addresses}
+
+    def own_addresses() -> Sequence[Address]:
+        hosts = local_hosts(loopback=allow_loopback)
+        own = [(host, families[":" in host]) for host in hosts if (":" in host) in families]
+        return own[:MAX_ADDRESSES]
+
+    try:
+        connector = Connector(
+            reactor,
+            credentials,
+            where,
+            port=port,
+            own_addresses=own_addresses,
+            families=lambda: set(families),
+            paths=paths,
+            wall_clock=wall_clock,
+            allow_loopback=allow_loopback,
+        )
+    except SettingsError:
+        port.close()
+        raise
+    port.stun_handler = connector.stun_received
+    return connector
