@@ -36,12 +36,22 @@ class ClientSession(SessionShell):
 
     def __init__(self, clock: IReactorTime, timing: Timing = Timing()) -> None:  # noqa: B008
         super().__init__(Side.CLIENT, clock, timing)
-        self.authenticated: Deferred[ClientSession] = Deferred(lambda _: self.abort())
+        self.authenticated: Deferred[ClientSession] = Deferred(self._given_up)
         self.lost = False
         self._authenticated_called = False
         self._opening: Deferred[IProtocol] | None = None
         self._accepted = False
         self._pings: deque[Deferred[float]] = deque()
+
+    def _given_up(self, _: object) -> None:
+        """Nobody waits for authentication any more."""
+        self._authenticated_called = True
+        self.abort()
+
+    def _open_given_up(self, _: object) -> None:
+        """Nobody waits for the service any more."""
+        self._opening = None
+        self.abort()
 
     @property
     def accepted(self) -> bool:
@@ -62,7 +72,7 @@ class ClientSession(SessionShell):
         if self.lost or self._core is None:
             return fail(SessionLost("the path is gone"))
         self._core.open(service, self._clock.seconds())
-        opening: Deferred[IProtocol] = Deferred(lambda _: self.abort())
+        opening: Deferred[IProtocol] = Deferred(self._open_given_up)
         self._opening = opening
         self.attach(protocol)
         self._stirred()
