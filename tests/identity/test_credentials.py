@@ -167,14 +167,18 @@ class CredentialsTests(FileCase):
         self.change(anchor_pem(SYSTEM_KEY), pem_block("CERTIFICATE", odd_leaf()))
         self.refused(3, "not a system's certificate")
 
-    def test_system_certificate_with_another_signature(self) -> None:
-        """A trust anchor with a changed signature is refused."""
+    def test_changed_system_certificate(self) -> None:
+        """A trust anchor with a changed body or signature is refused."""
         client_credentials().save(self.path)
         good = anchor_pem(SYSTEM_KEY)
-        der = bytearray(base64.b64decode("".join(good.splitlines()[1:-1])))
-        der[-1] ^= 1
-        self.change(good, pem_block("CERTIFICATE", bytes(der)))
-        self.refused(3, "not a system's certificate")
+        der = base64.b64decode("".join(good.splitlines()[1:-1]))
+        shorter = der.replace(b"99991231235959Z", b"99981231235959Z")
+        for changed in (shorter, der[:-1] + bytes([der[-1] ^ 1])):
+            self.assertNotEqual(changed, der)
+            bad = pem_block("CERTIFICATE", changed)
+            self.change(good, bad)
+            self.refused(3, "not a system's certificate")
+            self.change(bad, good)
 
     def test_validity(self) -> None:
         """Expired and not yet valid credentials are refused, each as such."""

@@ -1,6 +1,7 @@
 """Tests for :mod:`wavesync.identity.verify`: every way in which a certificate may be wrong."""
 
 import hashlib
+import warnings
 from collections.abc import Callable
 
 from cryptography import x509
@@ -311,6 +312,21 @@ class MalformedTests(Case):
         """A certificate that cannot have extensions is refused."""
         body = x509.load_der_x509_certificate(SERVER_DER).tbs_certificate_bytes
         self.refused(Reason.MALFORMED, signed(body.replace(bytes.fromhex("a003020102"), b"", 1)))
+
+    def test_serial_number(self) -> None:
+        """A serial number that no revocation list could name is refused, and none is logged."""
+        body = x509.load_der_x509_certificate(SERVER_DER).tbs_certificate_bytes
+        caught = self.enterContext(warnings.catch_warnings(record=True))
+        warnings.simplefilter("always")
+        for serial in ("02020000", "0202ffff", "02020011"):
+            changed = body.replace(bytes.fromhex("02021111"), bytes.fromhex(serial), 1)
+            self.assertNotEqual(changed, body)
+            self.refused(Reason.MALFORMED, signed(changed))
+        zero = body.replace(bytes.fromhex("02021111"), bytes.fromhex("020100"), 1)
+        self.refused(Reason.MALFORMED, signed(zero[:2] + bytes([zero[2] - 1]) + zero[3:]))
+        long = body.replace(bytes.fromhex("02021111"), b"\x02\x15" + b"\x11" * 21, 1)
+        self.refused(Reason.MALFORMED, signed(long[:2] + bytes([long[2] + 19]) + long[3:]))
+        self.assertEqual(caught, [])
 
     @given(st.binary(max_size=MAX_CERTIFICATE + 2))
     def test_garbage(self, garbage: bytes) -> None:

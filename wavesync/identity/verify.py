@@ -32,6 +32,16 @@ __all__ = [
 MAX_CERTIFICATE = 1024
 """Longest certificate that is parsed, in bytes of DER; ours have at most 372."""
 
+_BEGINNING = re.compile(
+    rb"\x30(?:\x81.|\x82..)\x30(?:\x81.|\x82..)\xa0\x03\x02\x01\x02"
+    rb"\x02(?!\x01\x00)[\x01-\x14][\x00-\x7f]",
+    re.DOTALL,
+)
+"""Two SEQUENCEs, version 3, and a positive serial number of at most 20 bytes.
+
+Looked at first because the parser would complain of other serial numbers in the log.
+"""
+
 _SERVER_NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})")
 _CLIENT_NAME = re.compile(r"wavesync:([a-z0-9][a-z0-9._-]{0,62})@([0-9a-f]{32})")
 
@@ -187,9 +197,9 @@ def read_leaf(der: bytes, system_key: bytes) -> Leaf:
 
 
 def _read_leaf(der: bytes, system_key: bytes) -> Leaf:
+    if _BEGINNING.match(der) is None:
+        raise ValueError("not the beginning of a leaf")
     certificate = x509.load_der_x509_certificate(der)
-    if certificate.version is not x509.Version.v3 or certificate.serial_number <= 0:
-        raise VerificationError(Reason.MALFORMED, "the certificate is malformed.")
     if certificate.signature_algorithm_oid != SignatureAlgorithmOID.ED25519:
         raise VerificationError(
             Reason.WRONG_KEY_TYPE, "the certificate's signature is not Ed25519."
