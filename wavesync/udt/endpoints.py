@@ -219,7 +219,7 @@ class UDTClientParser:
 
     prefix = "udt"
 
-    def parseStreamClient(self, reactor: Any, *args: str, **kwargs: str) -> IStreamClientEndpoint:
+    def parseStreamClient(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamClientEndpoint:
         """:raises ValueError: the description makes no sense."""
         if len(args) != 2 or kwargs.keys() - {"timeout", "bindAddress"}:
             raise ValueError("a UDT client is udt:HOST:PORT[:timeout=SECONDS][:bindAddress=ADDR]")
@@ -238,7 +238,7 @@ class UDTServerParser:
 
     prefix = "udt"
 
-    def parseStreamServer(self, reactor: Any, *args: str, **kwargs: str) -> IStreamServerEndpoint:
+    def parseStreamServer(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamServerEndpoint:
         """:raises ValueError: the description makes no sense."""
         if len(args) != 1 or kwargs.keys() - {"interface"}:
             raise ValueError("a UDT server is udt:PORT[:interface=ADDR]")
