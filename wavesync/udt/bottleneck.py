@@ -25,22 +25,50 @@ from wavesync.udt.congestion import (
 __all__ = ["BottleneckControl", "Mode"]
 
 STARTUP_GAIN = 2.0
-"""Pace over measured rate while starting: the flight doubles in a round trip."""
+"""Pace over measured rate while starting, at least; the window doubles in a round trip."""
+
+STARTUP_WINDOW = 4.0
+"""Window over measured bandwidth-delay product while starting, at most: the measure is of what
+left two round trips ago."""
 
 PLATEAU_GROWTH = 1.25
-"""Startup goes on as long as the rate grows by this much ..."""
+"""A round trip of startup in which the rate grows by less is a fruitless one."""
 
-PLATEAU_ROUNDS = 3
-"""... at least once in this many round trips."""
+FRUITLESS_ROUNDS = 3
+"""Fruitless round trips that end the startup."""
+
+QUEUED = 1.25
+"""Startup stops growing when round trips get longer than the path's by this ..."""
+
+RTT_NOISE = 0.002
+"""... and these seconds ..."""
+
+OVERFLOW = 0.2
+"""... or more than this is lost for each packet delivered ..."""
+
+MIN_OVERFLOW = 16
+"""... and more packets than this; it ends when that lasts for two round trips."""
+
+DRAIN_GAIN = 0.5
+"""Pace over measured rate while the queue that startup has built empties."""
+
+DRAIN_ROUNDS = 3
+"""Round trips that emptying the queue may take; in vain when others fill it."""
 
 PROBE_GAINS = (1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
-"""Pace over measured rate in the eight phases of a cycle, a round trip each."""
+"""Pace over measured rate in the eight phases of a cycle, about a round trip each."""
 
 WINDOW_GAIN = 2.0
 """Window over bandwidth-delay product; the second one covers what a repair holds up."""
 
-ACK_ALLOWANCE = 0.03
+ACK_ALLOWANCE = 0.012
 """Seconds of sending that the window has on top: ACKs come every 10 ms and may be late."""
+
+RTT_SAMPLES = 4
+"""Round trips whose lowest tells whether there is a queue now."""
+
+MIN_RTT = 1e-5
+"""Seconds; no round trip is taken for shorter."""
 
 RATE_ROUNDS = 10
 """Round trips that a delivery rate is remembered."""
@@ -51,10 +79,10 @@ RTT_LIFETIME = 10.0
 RTT_PROBE = 0.2
 """Seconds that mode ``RTT`` lasts, or one round trip if that is longer."""
 
-MIN_WINDOW = 16
+MIN_WINDOW = 4
 """Packets; never fewer in flight."""
 
-MIN_RATE = 20.0
+MIN_RATE = 4.0
 """Packets a second; never slower."""
 
 
@@ -76,15 +104,19 @@ class BottleneckControl(CongestionControl):
     """
 
     __slots__ = (
+        "_delivered",
+        "_fruitless",
+        "_full",
         "_full_rate",
-        "_full_rounds",
-        "_lost_in_phase",
+        "_last_rtts",
+        "_lost",
         "_phase",
         "_phase_start",
         "_rates",
-        "_recovering",
         "_round",
-        "_round_end",
+        "_round_delivered",
+        "_round_limited",
+        "_round_start",
         "_rtt_seen",
         "bandwidth",
         "min_rtt",
@@ -99,33 +131,60 @@ class BottleneckControl(CongestionControl):
         self.min_rtt = 0.0
         self._rtt_seen = 0.0
         self._rates: deque[tuple[int, float]] = deque()  # (round, rate), rates falling
+        # A round trip: from one packet's acknowledgement to that of the next one sent then.
         self._round = 0
-        self._round_end = 0
+        self._round_start: float | None = None
+        self._round_delivered = 0
+        self._round_limited = False
+        self._last_rtts: deque[float] = deque((0.0,), RTT_SAMPLES)
+        self._delivered = 0
+        self._lost = 0  # in this round
         self._full_rate = 0.0
-        self._full_rounds = 0
+        self._fruitless = 0
+        self._full = False  # the last round trip of startup showed a queue
         self._phase = 0
         self._phase_start = 0.0
-        self._lost_in_phase = 0
-        self._recovering = False
 
     def on_ack(self, sample: AckSample) -> None:
         """Update the model, change the mode if it is time, set pace and window."""
-        self._recovering = False
-        new_round = sample.prior_delivered >= self._round_end
-        if new_round:
-            self._round += 1
-            self._round_end = sample.delivered
-        self._note_rate(sample)
         stale = self._note_rtt(sample)
-        if new_round and self.mode is Mode.STARTUP and not sample.app_limited:
-            self._look_for_plateau()
+        if self.mode is Mode.STARTUP and not (sample.app_limited or self._full or self._queued):
+            self.window += max(0, sample.delivered - self._delivered)
+        self._delivered = sample.delivered
+        self._round_limited |= sample.app_limited
+        if not sample.exact:
+            self._start_round(sample)
+        elif sample.prior_delivered >= self._round_delivered:
+            self._end_round(sample)
+            self._start_round(sample)
         self._change_mode(sample, stale)
         self._steer()
 
-    def _note_rate(self, sample: AckSample) -> None:
-        """Keep the highest delivery rate of the last rounds."""
-        rate = sample.delivery_rate
-        if rate is None or (sample.app_limited and rate < self.bandwidth):
+    def _note_rtt(self, sample: AckSample) -> bool:
+        """Keep the lowest round trip; tell whether it is too old."""
+        if sample.rtt is None:
+            return False
+        self._last_rtts.append(sample.rtt)
+        stale = self.min_rtt > 0 and sample.now > self._rtt_seen + RTT_LIFETIME
+        if not self.min_rtt or sample.rtt <= self.min_rtt or stale:
+            self.min_rtt = max(sample.rtt, MIN_RTT)
+            self._rtt_seen = sample.now
+        return stale
+
+    def _start_round(self, sample: AckSample) -> None:
+        self._round += 1
+        self._round_start = sample.now
+        self._round_delivered = sample.delivered
+        self._round_limited = False
+        self._lost = 0
+
+    def _end_round(self, sample: AckSample) -> None:
+        """Measure the delivery rate of the round, and keep the highest of the last ones."""
+        if self._round_start is None or sample.now <= self._round_start:
+            return
+        gained = sample.delivered - self._round_delivered
+        rate = gained / (sample.now - self._round_start)
+        if self._round_limited and rate < self.bandwidth:
             return
         rates = self._rates
         while rates and rates[-1][1] <= rate:
@@ -134,84 +193,68 @@ class BottleneckControl(CongestionControl):
         while rates[0][0] < self._round - RATE_ROUNDS:
             rates.popleft()
         self.bandwidth = rates[0][1]
-
-    def _note_rtt(self, sample: AckSample) -> bool:
-        """Keep the lowest round trip; tell whether it is too old."""
-        if sample.rtt is None:
-            return False
-        stale = self.min_rtt > 0 and sample.now > self._rtt_seen + RTT_LIFETIME
-        if not self.min_rtt or sample.rtt <= self.min_rtt or stale:
-            self.min_rtt = max(sample.rtt, 1e-5)
-            self._rtt_seen = sample.now
-        return stale
-
-    def _look_for_plateau(self) -> None:
-        """Count the rounds without growth."""
         if self.bandwidth >= self._full_rate * PLATEAU_GROWTH:
             self._full_rate = self.bandwidth
-            self._full_rounds = 0
+            self._fruitless = 0
         else:
-            self._full_rounds += 1
+            self._fruitless += 1
+        was_full = self._full
+        self._full = self._queued or self._lost > max(gained * OVERFLOW, MIN_OVERFLOW)
+        if was_full and self._full:
+            self._fruitless = FRUITLESS_ROUNDS
+
+    @property
+    def _queued(self) -> bool:
+        """Whether packets wait at the bottleneck now."""
+        return min(self._last_rtts) > QUEUED * self.min_rtt + RTT_NOISE
 
     def _change_mode(self, sample: AckSample, stale: bool) -> None:
         elapsed = sample.now - self._phase_start
-        flight = self.bandwidth * self.min_rtt
+        emptied = sample.in_flight <= self.bandwidth * self.min_rtt
         if self.mode is Mode.STARTUP:
-            if self._full_rounds >= PLATEAU_ROUNDS:
+            if self._fruitless >= FRUITLESS_ROUNDS:
                 self._enter(Mode.DRAIN, sample.now)
         elif self.mode is Mode.DRAIN:
-            if sample.in_flight <= flight or elapsed > 2 * self.min_rtt:
+            if emptied or elapsed > DRAIN_ROUNDS * self.min_rtt:
                 self._enter(Mode.PROBE, sample.now)
         elif self.mode is Mode.RTT:
             if elapsed > max(RTT_PROBE, self.min_rtt):
                 self._enter(Mode.PROBE, sample.now)
         elif stale:
             self._enter(Mode.RTT, sample.now)
-        else:
-            self._turn_cycle(sample, elapsed, flight)
-
-    def _turn_cycle(self, sample: AckSample, elapsed: float, flight: float) -> None:
-        """Go to the next phase after a round trip; sooner or later where a phase has done its work."""
-        gain = PROBE_GAINS[self._phase]
-        done = elapsed >= self.min_rtt
-        if gain < 1 and sample.in_flight <= flight:
-            done = True
-        if done:
+        elif self._phase_is_over(elapsed, emptied):
             self._phase = (self._phase + 1) % len(PROBE_GAINS)
             self._phase_start = sample.now
-            self._lost_in_phase = 0
+
+    def _phase_is_over(self, elapsed: float, emptied: bool) -> bool:
+        """Phases last a round trip; the slow one until the queue is empty, within bounds."""
+        if PROBE_GAINS[self._phase] < 1:
+            return emptied or elapsed >= DRAIN_ROUNDS * self.min_rtt
+        return elapsed >= self.min_rtt
 
     def _enter(self, mode: Mode, now: float) -> None:
         self.mode = mode
         self._phase = 2
         self._phase_start = now
-        self._lost_in_phase = 0
 
     def _steer(self) -> None:
         """Turn model and mode into pace and window."""
         if not self.bandwidth or not self.min_rtt:
             return
         flight = self.bandwidth * self.min_rtt
-        gain = {
-            Mode.STARTUP: STARTUP_GAIN,
-            Mode.DRAIN: 1 / STARTUP_GAIN,
-            Mode.PROBE: PROBE_GAINS[self._phase],
-            Mode.RTT: 1.0,
-        }[self.mode]
+        if self.mode is Mode.STARTUP:
+            self.window = min(self.window, max(INITIAL_WINDOW, STARTUP_WINDOW * flight))
+            self.rate = max(INITIAL_RATE, STARTUP_GAIN * self.bandwidth)
+            return
+        gain = {Mode.DRAIN: DRAIN_GAIN, Mode.RTT: 1.0}.get(self.mode, PROBE_GAINS[self._phase])
         self.rate = max(MIN_RATE, self.bandwidth * gain)
         window = WINDOW_GAIN * flight + self.bandwidth * ACK_ALLOWANCE
-        if self.mode is Mode.STARTUP:
-            self.rate = max(self.rate, INITIAL_RATE)
-            window = max(window, INITIAL_WINDOW)
-        elif self.mode is Mode.RTT:
-            window = flight / 2
-        self.window = max(MIN_WINDOW, window)
+        self.window = max(MIN_WINDOW, flight / 2 if self.mode is Mode.RTT else window)
 
     def on_loss(self, loss: LossEvent) -> None:
-        """Remember it; the delivery rate tells what matters about it."""
-        self._lost_in_phase += loss.lost
+        """Count it; the delivery rate tells what matters about it."""
+        self._lost += loss.lost
 
     def on_timeout(self, now: float) -> None:
         """Send only a little until something is heard again; the model stays."""
-        self._recovering = True
         self.window = MIN_WINDOW

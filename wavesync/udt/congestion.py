@@ -26,8 +26,8 @@ class AckSample:
     :ivar prior_delivered: the same, when the packet that this sample tells of was sent.
     :ivar in_flight: packets sent and neither known to have arrived nor known to be lost.
     :ivar rtt: seconds that this packet took; None when it cannot be told.
-    :ivar delivery_rate: packets a second over about the last round trip; None when not measured.
-    :ivar app_limited: whether the sender had nothing (or was not allowed) to send meanwhile.
+    :ivar app_limited: whether the sender had nothing (or was not allowed) to send then.
+    :ivar exact: whether *delivered* is a count; false after a timeout, when it is a guess.
     :ivar arrival_rate: the peer's word 4, packets a second; 0 for unknown.
     :ivar capacity: the peer's word 5, packets a second; 0 for unknown.
     """
@@ -38,8 +38,8 @@ class AckSample:
     prior_delivered: int
     in_flight: int
     rtt: float | None
-    delivery_rate: float | None
     app_limited: bool
+    exact: bool = True
     arrival_rate: int = 0
     capacity: int = 0
 

@@ -55,6 +55,8 @@ class LossReports:
     def gap(self, start: int, stop: int, now: float) -> None:
         """Note that *start* .. *stop* was skipped at *now*."""
         heapq.heappush(self._due, (now + self.tolerance, start, stop, 0))
+        if not self._round_trip.sampled:
+            return
         self._young.add(start, stop)
         self._young_times.append((now, start, stop))
 

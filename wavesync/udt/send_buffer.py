@@ -46,8 +46,6 @@ class SentBurst:
     :ivar data: all packets back to back.
     :ivar sent_at: seconds.
     :ivar delivered: packets known to have arrived when it was sent.
-    :ivar delivered_at: when the last of those became known, seconds.
-    :ivar first_sent_at: when the last of those had been sent, seconds.
     :ivar app_limited: whether there was nothing more to send then.
     :ivar clean: whether it may be used to measure (nothing of it was sent twice).
     """
@@ -58,9 +56,7 @@ class SentBurst:
         "count",
         "data",
         "delivered",
-        "delivered_at",
         "first",
-        "first_sent_at",
         "sent_at",
     )
 
@@ -71,8 +67,6 @@ class SentBurst:
         self.data = data
         self.sent_at = now
         self.delivered = 0
-        self.delivered_at = now
-        self.first_sent_at = now
         self.app_limited = False
         self.clean = True
 

@@ -9,7 +9,7 @@ from wavesync.udt.congestion import AckSample, CongestionControl, LossEvent
 from wavesync.udt.estimators import RoundTrip
 from wavesync.udt.packet import HEADER_SIZE
 from wavesync.udt.ranges import RangeSet
-from wavesync.udt.send_buffer import SendBuffer, SentBurst
+from wavesync.udt.send_buffer import SendBuffer
 from wavesync.udt.statistics import Statistics
 
 __all__ = ["PeerReport", "Sender"]
@@ -69,19 +69,19 @@ class Sender:
         "_app_limited",
         "_buffer",
         "_congestion",
-        "_delivered_at",
         "_head_time",
         "_hold_until",
         "_isn",
         "_known",
-        "_known_sent_at",
         "_limit",
+        "_lost",
         "_missing",
         "_next_send",
         "_queue",
         "_recent",
         "_recent_times",
         "_recovery_end",
+        "_settled",
         "_statistics",
         "_timeouts",
         "round_trip",
@@ -105,14 +105,15 @@ class Sender:
         self._isn = buffer.next
         self._limit = buffer.next + min(window, MAX_FLIGHT)  # first packet the peer has no room for
         self._next_send = now
-        # Everything before _known has arrived, except what is in _missing.
-        self._known = buffer.next
-        self._known_sent_at = now
-        self._delivered_at = now
-        self._missing = RangeSet()
-        self._queue = RangeSet()  # to be sent again; within _missing or the tail
-        self._recent = RangeSet()  # sent again less than a round trip ago
-        self._recent_times: deque[tuple[float, int, int]] = deque()
+        self._known = buffer.next  # everything before it has arrived or has been asked for
+        self._missing = RangeSet()  # what the peer asked for and has not acknowledged
+        self._queue = RangeSet()  # to be sent again
+        self._recent = RangeSet()  # sent again and still on its way
+        self._recent_times: deque[tuple[float, int, int, int]] = deque()
+        # A packet sent again counts as arrived when a later one has, or after a round trip, unless
+        # the peer asks for it once more: its ACKs say nothing of what came behind the first hole.
+        self._lost = 0
+        self._settled = 0
         self._head_time = math.inf  # when the oldest unacknowledged packet last made us wait
         self._timeouts = 0
         self._recovery_end = buffer.next  # before it, deliveries are not known well
@@ -121,13 +122,12 @@ class Sender:
     @property
     def in_flight(self) -> int:
         """Packets sent and neither known to have arrived nor known to be lost."""
-        flight = self._buffer.next - self._known + self._missing.count - self._queue.count
-        return max(0, flight)
+        return self._buffer.next - self._known + self._recent.count
 
     @property
     def delivered(self) -> int:
-        """Packets known to have arrived."""
-        return self._known - self._isn - self._missing.count
+        """Packets that have arrived, as far as is known: steady enough to measure a rate by."""
+        return self._known - self._isn - self._lost + self._settled
 
     # What comes from the peer
 
@@ -145,7 +145,8 @@ class Sender:
         if moved <= 0:
             return
         self._missing.remove_below(point)
-        self._queue.remove_below(point)
+        self._recent.remove_below(point)
+        self._settled += self._queue.remove_below(point)
         self._timeouts = 0
         self._note_delivery(max(point, self._known), moved, report, now)
         buffer.acknowledge(point)
@@ -160,7 +161,6 @@ class Sender:
         buffer = self._buffer
         if any(stop > buffer.next for _, stop in ranges):
             return False
-        self._forget_recent(now)
         lost = 0
         lowest = buffer.next
         highest = self._known
@@ -171,9 +171,10 @@ class Sender:
             lowest = min(lowest, start)
             # The packet after a gap has arrived, or the gap would not have been noticed.
             highest = max(highest, min(stop + 1, buffer.next))
-            lost += self._missing.add(start, stop)
+            self._missing.add(start, stop)
             for part in self._recent.gaps(start, stop):
-                self._queue.add(*part)
+                lost += self._queue.add(*part)
+        self._lost += lost
         if highest > self._known or lost:
             self._note_delivery(highest, 0, None, now)
         if lost:
@@ -185,52 +186,47 @@ class Sender:
     ) -> None:
         """Measure by the newest packet known to have arrived, and tell the strategy."""
         rtt: float | None = None
-        rate: float | None = None
-        limited = True
+        limited, exact = False, True
         prior = 0
         if known > self._known:
             burst = self._buffer.find(known - 1)
             self._known = known
             prior, limited = burst.delivered, burst.app_limited
+            self._settle(now)
+            exact = burst.first >= self._recovery_end
             if burst.clean:
                 rtt = now - burst.sent_at
                 self.round_trip.add(rtt)
-                rate = self._measure(burst, now)
-                self._known_sent_at = burst.sent_at
         if known > self._app_limited:
             self._app_limited = 0
-        self._delivered_at = now
         congestion = self._congestion
-        sample = AckSample(
-            now,
-            acknowledged,
-            self.delivered,
-            prior,
-            self.in_flight,
-            rtt,
-            rate,
-            limited,
-            report.arrival_rate if report else 0,
-            report.capacity if report else 0,
+        congestion.on_ack(
+            AckSample(
+                now,
+                acknowledged,
+                self.delivered,
+                prior,
+                self.in_flight,
+                rtt,
+                limited,
+                exact,
+                report.arrival_rate if report else 0,
+                report.capacity if report else 0,
+            )
         )
-        congestion.on_ack(sample)
         self._statistics.rtt = self.round_trip.rtt
         self._statistics.rate = congestion.rate
 
-    def _measure(self, burst: SentBurst, now: float) -> float | None:
-        """Give packets a second delivered since *burst* was sent; None when that is not known."""
-        if burst.first < self._recovery_end:
-            return None
-        took = max(now - burst.delivered_at, burst.sent_at - burst.first_sent_at)
-        gained = self.delivered - burst.delivered
-        return gained / took if took > 0 and gained > 0 else None
-
-    def _forget_recent(self, now: float) -> None:
-        """Let what was sent again a round trip ago be asked for once more."""
-        limit = now - 0.9 * self.round_trip.rtt
-        while self._recent_times and self._recent_times[0][0] <= limit:
-            _, start, stop = self._recent_times.popleft()
+    def _settle(self, now: float) -> None:
+        """Count what was sent again as arrived once something sent later has arrived."""
+        if self._timeouts > RESEND_ALL_AFTER:
+            return
+        times = self._recent_times
+        limit = now - self.round_trip.repeat_interval
+        while times and (times[0][3] < self._known or times[0][0] <= limit):
+            _, start, stop, _ = times.popleft()
             self._recent.remove(start, stop)
+            self._settled += stop - start
 
     # What leaves
 
@@ -240,6 +236,7 @@ class Sender:
             return
         buffer = self._buffer
         congestion = self._congestion
+        self._settle(now)
         self._next_send = max(self._next_send, now - PACING_CREDIT)
         quantum = max(1, min(buffer.max_burst, int(congestion.rate * PACING_INTERVAL)))
         while self._next_send <= now and limit > 0:
@@ -267,7 +264,7 @@ class Sender:
         stop = start + count
         self._queue.remove(start, stop)
         self._recent.add(start, stop)
-        self._recent_times.append((now, start, stop))
+        self._recent_times.append((now, start, stop, self._buffer.next))
         if start <= self._buffer.acknowledged:
             self._head_time = now
         self._statistics.packets_sent += count
@@ -285,13 +282,8 @@ class Sender:
                 room += 1
         if buffer.next == buffer.acknowledged:
             self._head_time = now
-        if not self.in_flight:
-            # After a pause there is nothing to measure against.
-            self._delivered_at = self._known_sent_at = now
         burst = buffer.cut(room, now)
         burst.delivered = self.delivered
-        burst.delivered_at = self._delivered_at
-        burst.first_sent_at = self._known_sent_at
         burst.app_limited = bool(self._app_limited)
         out.append(Burst(burst.data, buffer.payload + HEADER_SIZE))
         self._statistics.packets_sent += burst.count
@@ -321,13 +313,12 @@ class Sender:
             # The oldest hole, and the newest packet: it makes the peer name every other hole.
             holes = self._missing.overlap(first, stop)
             end = holes[0][1] if holes and holes[0][0] == first else first + 1
-            self._queue.add(first, end)
-            self._queue.add(stop - 1, stop)
-            if self._known > first:
-                self._missing.add(first, end)
+            self._lost += self._queue.add(first, end) + self._queue.add(stop - 1, stop)
             return
-        self._missing.add(first, stop)
-        self._queue.add(first, stop)
+        self._settled += sum(end - start for _, start, end, _ in self._recent_times)
+        self._recent_times.clear()
+        self._recent = RangeSet()
+        self._lost += self._queue.add(first, stop)
         self._known = self._recovery_end = stop
         self._congestion.on_timeout(now)
 
