@@ -30,6 +30,7 @@ class Connecting:
     :param introductions: the table of introductions.
     :param statistics: where to count.
     :param limits: how many proofs to remember, how often a client and a server may be asked for.
+    :ivar replays: the proofs remembered.
     """
 
     def __init__(
@@ -44,18 +45,9 @@ class Connecting:
         self._registry = registry
         self._introductions = introductions
         self._statistics = statistics
-        self._replays: Replays[_Outcome] = Replays(limits.replays)
+        self.replays: Replays[_Outcome] = Replays(limits.replays)
         self._clients = SourceBuckets(limits.client_rate, limits.client_burst)
         self._targets = SourceBuckets(limits.target_rate, limits.target_burst)
-
-    @property
-    def replays(self) -> int:
-        """How many proofs are remembered."""
-        return len(self._replays)
-
-    def forget_old(self, now: float) -> None:
-        """Forget proofs that are stale anyway."""
-        self._replays.forget_old(now)
 
     def receive(self, message: Message, way: Way, now: float) -> bytes:
         """Return the answer to a request that came over *way*."""
@@ -86,7 +78,7 @@ class Connecting:
         system = request.target.system
         if proof.peer.system != system or not self._admission.allows(system):
             return ErrorCode.NOT_FOUND
-        seen = self._replays.find(proof.digest)
+        seen = self.replays.find(proof.digest)
         if seen is not None and seen.expires > now:
             if seen.host != host:
                 raise Refused(self._sign_again(host, now))
@@ -94,10 +86,10 @@ class Connecting:
                 seen.outcome.admit(way, now)
             return seen.outcome
         own = self._admission.nonce_good(proof.nonce, Purpose.CONNECT, host, now)
-        if self._replays.full(now) and not own:
+        if self.replays.full(now) and not own:
             raise Refused(self._sign_again(host, now))
         outcome = self._outcome(request, proof, message, way, now)
-        self._replays.add(proof.digest, host, outcome, now)
+        self.replays.add(proof.digest, host, outcome, now)
         return outcome
 
     def _sign_again(self, host: str, now: float) -> Refusal:

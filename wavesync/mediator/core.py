@@ -120,7 +120,7 @@ class Mediator:
     @property
     def replays(self) -> int:
         """How many proofs are remembered."""
-        return self._connecting.replays
+        return len(self._connecting.replays)
 
     def next_serial(self) -> int:
         """Count legs."""
@@ -201,12 +201,13 @@ class Mediator:
 
     def deadline(self) -> float | None:
         """Return when :meth:`timer` wants to be called next."""
-        return self.introductions.deadline()
+        times = (self.introductions.deadline(), self._connecting.replays.deadline())
+        return min((at for at in times if at is not None), default=None)
 
     def timer(self, now: float) -> None:
         """Do what is due."""
         self.introductions.timer(now)
-        self._connecting.forget_old(now)
+        self._connecting.replays.forget_old(now)
 
     def _connect(self, message: Message, source: Address, port: Datagrams, now: float) -> bytes:
         return self.connect(message, _DatagramWay(port, source), now)

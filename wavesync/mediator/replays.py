@@ -59,6 +59,12 @@ class Replays(Generic[T]):
         if not self.full(now):
             self._seen[digest] = Seen(host, outcome, now + REPLAY_LIFE)
 
+    def deadline(self) -> float | None:
+        """Return when :meth:`forget_old` has something to do next."""
+        for seen in self._seen.values():
+            return seen.expires
+        return None
+
     def forget_old(self, now: float) -> None:
         """Forget what is old."""
         while self._seen:

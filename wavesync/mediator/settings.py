@@ -44,7 +44,6 @@ class MediatorSettings(Section, frozen=True):
     listen: tuple[str, ...] = (f"*:{DEFAULT_PORT}",)
     systems: str | tuple[str, ...] = ANY
     keep_alive: float = DEFAULT_KEEP_ALIVE
-    allow_loopback: bool = False
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:

@@ -8,6 +8,14 @@ from wavesync.signalling.numbers import ConnectType, ResultCode
 
 __all__ = ["Statistics"]
 
+_PATHS = {
+    ConnectType.NONE: "none",
+    ConnectType.TCP: "tcp",
+    ConnectType.UDP: "udp",
+    ConnectType.RELAY: "relay",
+    ConnectType.LAN: "lan",
+}
+
 
 @dataclass(slots=True)
 class Statistics:
@@ -21,7 +29,8 @@ class Statistics:
     :ivar updates: ``connectionUpdate`` indications sent, repeats included.
     :ivar dropped: datagrams and messages dropped as garbage, out of turn, or beyond a bucket.
     :ivar refused: error answers by code.
-    :ivar results: reports of clients, by the path that won ("tcp", "udp", ..., "none") and the
+    :ivar results: reports of clients, by the path that won ("tcp", "udp", ..., "none"; "several"
+        for a report that makes no sense) and the
         result's name in small letters.
     """
 
@@ -37,11 +46,7 @@ class Statistics:
 
     def report(self, result: ConnectionResult) -> tuple[str, str]:
         """Count a client's report and return its path and outcome as words."""
-        path = "none"
-        if result.connect_type in ConnectType and result.connect_type.name is not None:
-            path = result.connect_type.name.lower()
-        if "|" in path:
-            path = "several"
+        path = _PATHS.get(result.connect_type, "several")
         try:
             outcome = ResultCode(result.result).name.lower().replace("_", " ")
         except ValueError:

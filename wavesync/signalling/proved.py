@@ -33,7 +33,7 @@ _HEAD_SIZE = 4
 class ProvesMessages(Protocol):
     """What signs a message for a purpose: :class:`Prover`, or a stand-in in a test."""
 
-    def __call__(self, purpose: str, message: bytes) -> bytes:
+    def __call__(self, purpose: str, message: bytes, /) -> bytes:
         """Return the value of PROOF for *message*, the bytes before that attribute."""
 
 
