@@ -193,6 +193,11 @@ class Refusals(SynchronousTestCase):
         """A FINGERPRINT of another length than 4 is refused."""
         for size in (0, 3, 5, 8):
             self.assertRaises(StunError, decode, wire((FINGERPRINT, bytes(size))))
+        for size in (1, 2, 3):  # right if its padding is counted in
+            covered = wire((FINGERPRINT, bytes(size)))[:HEADER_SIZE]
+            right = struct.pack("!I", zlib.crc32(covered) ^ 0x5354554E)
+            raw = covered + struct.pack("!HH", FINGERPRINT, size) + right
+            self.assertRaises(StunError, decode, raw)
 
     def test_limit_of_attributes(self) -> None:
         """As many attributes as the limit are taken, one more is refused."""
