@@ -13,15 +13,11 @@ what to send, what happened, when to come back::
 Times are seconds of any monotonic clock; sequence numbers inside are extended (never wrap).
 """
 
-import enum
-import math
-from dataclasses import dataclass
-
 from wavesync.interfaces import Burst
-from wavesync.udt.acknowledger import Acknowledger
 from wavesync.udt.bottleneck import BottleneckControl
 from wavesync.udt.congestion import CongestionControl
-from wavesync.udt.loss_reports import LossReports
+from wavesync.udt.ending import Ending
+from wavesync.udt.events import Closed, CloseReason, DataReceived, Event, SendBufferLow
 from wavesync.udt.packet import (
     HEADER,
     HEADER_SIZE,
@@ -31,13 +27,13 @@ from wavesync.udt.packet import (
     decode_acknowledgement,
     decode_loss_list,
     encode_control,
-    encode_nak,
     payload_size,
 )
-from wavesync.udt.receive_buffer import ReceiveBuffer, parse_burst
+from wavesync.udt.receive_buffer import parse_burst
+from wavesync.udt.receiver import Receiver
 from wavesync.udt.send_buffer import SendBuffer
 from wavesync.udt.sender import PeerReport, Sender
-from wavesync.udt.sequence import MODULUS, extend, to_wire
+from wavesync.udt.sequence import MODULUS, SEQUENCE_MASK, extend, span
 from wavesync.udt.statistics import Statistics
 
 __all__ = [
@@ -62,63 +58,11 @@ PEER_TIMEOUT = 30.0
 DRAIN_TIMEOUT = 180.0
 """Seconds that :meth:`Connection.close` waits for acknowledgements without any coming."""
 
-SHUTDOWNS = 3
-"""Times that SHUTDOWN is said."""
-
-SHUTDOWN_INTERVAL = 0.02
-"""Seconds between them, or a round trip if that is longer (at most a second)."""
-
-LINGER = 3.0
-"""Seconds after the first SHUTDOWN during which a peer that goes on is told again."""
-
 HIGH_WATER = 2 << 20
 """Unsent bytes at which :attr:`Connection.writable` turns false."""
 
 LOW_WATER = 512 << 10
 """Unsent bytes at which it turns true again."""
-
-MAX_NAK_RANGES = 128
-"""Ranges in one NAK packet (1040 bytes at most; fits any path); more make more packets."""
-
-MAX_NAKS_A_TURN = 8
-"""NAK packets that one call of :meth:`Connection.datagrams` gives out; the rest waits."""
-
-
-class CloseReason(enum.Enum):
-    """Why a connection is over."""
-
-    LOCAL = "closed here, everything acknowledged"
-    PEER = "closed by the peer"
-    ABORTED = "aborted here"
-    TIMEOUT = "the peer fell silent"
-
-
-@dataclass(frozen=True, slots=True)
-class DataReceived:
-    """Bytes of the stream arrived, in order.
-
-    :ivar data: 1 byte or more.
-    """
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SendBufferLow:
-    """The unsent bytes fell to the low-water mark after having been above the high one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The connection is over in both directions; the last event.
-
-    :ivar reason: who or what ended it.
-    """
-
-    reason: CloseReason
-
-
-Event = DataReceived | SendBufferLow | Closed
 
 
 class Connection:
@@ -140,30 +84,24 @@ class Connection:
 
     __slots__ = (
         "_above_high",
-        "_acknowledger",
         "_buffer",
         "_closed",
         "_closing",
         "_drain_progress",
+        "_ending",
         "_events",
-        "_finished",
         "_heard_at",
         "_keep_alive",
-        "_linger_end",
         "_local_id",
-        "_losses",
-        "_nak_backlog",
         "_newest_ack",
         "_now",
         "_paused",
         "_peer_id",
         "_pending_ack2",
-        "_received",
+        "_receiver",
         "_segment",
         "_sender",
         "_sent_at",
-        "_shutdown_due",
-        "_shutdowns",
         "statistics",
     )
 
@@ -187,7 +125,6 @@ class Connection:
         self._now = now
         self._local_id = local_id
         self._peer_id = peer_id
-        self._segment = receive_mss - IP_UDP_OVERHEAD
         self._buffer = SendBuffer(peer_id, send_isn, payload_size(send_mss), now)
         self._sender = Sender(
             now,
@@ -197,10 +134,15 @@ class Connection:
             hold_data_until,
             self.statistics,
         )
-        self._received = ReceiveBuffer(receive_isn, receive_window)
-        self._acknowledger = Acknowledger(peer_id, receive_isn)
-        self._losses = LossReports(self._received.missing, self._acknowledger.round_trip)
-        self._nak_backlog: list[tuple[int, int]] = []
+        self._segment = receive_mss - IP_UDP_OVERHEAD
+        self._receiver = Receiver(
+            peer_id,
+            receive_isn,
+            self._segment,
+            receive_window,
+            payload_size(send_mss),
+            self.statistics,
+        )
         self._newest_ack = 0
         self._pending_ack2: int | None = None
         self._events: list[Event] = []
@@ -212,10 +154,7 @@ class Connection:
         self._closing = False
         self._closed: CloseReason | None = None
         self._drain_progress = (0, now)
-        self._shutdowns = 0  # still to be said
-        self._shutdown_due = math.inf
-        self._linger_end = math.inf
-        self._finished = False
+        self._ending = Ending()
 
     # What comes in
 
@@ -234,8 +173,7 @@ class Connection:
             return
         run = parse_burst(data, segment_size, self._local_id)
         if run is not None:
-            short = len(data) % segment_size != 0 or segment_size != self._segment
-            self._on_run(*run, segment_size - HEADER_SIZE, short, now)
+            self._on_run(*run, segment_size - HEADER_SIZE, now)
             return
         view = memoryview(data)
         for start in range(0, len(view), segment_size):
@@ -243,7 +181,7 @@ class Connection:
 
     def _on_packet(self, packet: memoryview, now: float) -> None:
         """Take one datagram."""
-        if len(packet) < HEADER_SIZE:
+        if not HEADER_SIZE <= len(packet) <= self._segment:
             self.statistics.dropped_bad += 1
             return
         first, info, _, destination = HEADER.unpack_from(packet)
@@ -251,44 +189,17 @@ class Connection:
             self.statistics.dropped_bad += 1
         elif first < MODULUS:
             payload = bytes(packet[HEADER_SIZE:])
-            short = len(packet) != self._segment
-            self._on_run(first, 1, payload, len(payload), short, now)
+            self._on_run(first, 1, payload, len(payload), now)
         else:
             self._heard_at = now
             self._on_control(first >> 16 & 0x7FFF, info, packet[HEADER_SIZE:], now)
 
-    def _on_run(
-        self, first: int, count: int, payload: bytes, size: int, short: bool, now: float
-    ) -> None:
-        """Take *count* consecutive data packets of *size* payload bytes, the last maybe shorter."""
+    def _on_run(self, first: int, count: int, payload: bytes, size: int, now: float) -> None:
+        """Take consecutive data packets for us; see :meth:`Receiver.on_run`."""
         if self._closed is not None:
-            self._answer_late(now)
-            return
-        received = self._received
-        if size > self._segment - HEADER_SIZE:
-            self.statistics.dropped_bad += count
-            return
-        self._heard_at = now
-        number = extend(first, received.expected)
-        highest = received.highest
-        holes = bool(received.missing)
-        accepted = received.accept(number, count, payload, size)
-        if not accepted:
-            if number + count <= received.highest:
-                self.statistics.duplicates += count
-            else:
-                self.statistics.dropped_bad += count
-        else:
-            self.statistics.packets_received += accepted
-            self.statistics.bytes_received += len(payload) if accepted == count else accepted * size
-            if number > highest:
-                self._losses.gap(highest, number, now)
-            elif holes and number < highest:
-                self._losses.filled(number, number + count, now)
-            acknowledger = self._acknowledger
-            acknowledger.arrival.add(count, now)
-            acknowledger.capacity.add(number, count, now, acknowledger.arrival.spacing)
-        self._acknowledger.on_data(received.expected, accepted, short, now)
+            self._ending.answer(now)
+        elif self._receiver.on_run(first, count, payload, size, now):
+            self._heard_at = now
 
     def _on_control(self, kind: int, info: int, body: memoryview, now: float) -> None:
         """Take one control packet for us."""
@@ -296,13 +207,11 @@ class Connection:
             self._on_shutdown()
         elif self._closed is not None:
             if kind in (ControlType.ACK, ControlType.NAK, ControlType.KEEP_ALIVE):
-                self._answer_late(now)
+                self._ending.answer(now)
         elif kind == ControlType.ACK:
             self._on_ack(info, body, now)
         elif kind == ControlType.ACK2:
-            if not self._acknowledger.on_ack2(info, now):
-                # Late or forged; a late one is common when ACKs overtake each other.
-                self.statistics.duplicates += 1
+            self._receiver.on_ack2(info, now)
         elif kind == ControlType.NAK:
             self._on_nak(body, now)
         # Keep-alives have been heard; congestion warnings, drop requests, peer errors, unknown
@@ -322,12 +231,12 @@ class Connection:
         report: PeerReport | None = None
         if ack.free is not None:
             self._pending_ack2 = number
-            newest = extend(number & (MODULUS - 1), self._newest_ack)
+            newest = extend(number & SEQUENCE_MASK, self._newest_ack)
             if newest > self._newest_ack:
                 self._newest_ack = newest
                 report = PeerReport(ack.free, ack.arrival_rate or 0, ack.capacity or 0)
-            self._sender.round_trip.adopt((ack.rtt or 0) / 1e6, (ack.rtt_variance or 0) / 1e6)
-            self._acknowledger.round_trip.adopt((ack.rtt or 0) / 1e6, (ack.rtt_variance or 0) / 1e6)
+            for trip in (self._sender.round_trip, self._receiver.round_trip):
+                trip.adopt((ack.rtt or 0) / 1e6, (ack.rtt_variance or 0) / 1e6)
         self._sender.on_ack(point, report, now)
 
     def _on_nak(self, body: memoryview, now: float) -> None:
@@ -340,7 +249,7 @@ class Connection:
         ranges = []
         for first, last in wire:
             start = extend(first, near)
-            ranges.append((start, start + ((last - first) & (MODULUS - 1)) + 1))
+            ranges.append((start, start + span(first, last)))
         if self._sender.on_nak(ranges, now):
             self.statistics.naks_received += 1
         else:
@@ -349,13 +258,7 @@ class Connection:
     def _on_shutdown(self) -> None:
         if self._closed is None:
             self._end(CloseReason.PEER)
-        self._finish()
-
-    def _answer_late(self, now: float) -> None:
-        """Tell a peer that goes on after we have closed."""
-        if not self._finished:
-            self._shutdown_due = min(self._shutdown_due, now)
-            self._shutdowns = max(self._shutdowns, 1)
+        self._ending.finish()
 
     # What the application does
 
@@ -380,7 +283,7 @@ class Connection:
         """Forget what was written and say SHUTDOWN at once."""
         if self._closed is None:
             self._end(CloseReason.ABORTED)
-            self._say_shutdown()
+            self._ending.begin(self._now)
 
     def pause_reading(self) -> None:
         """Give out no more data; the window that the peer is told closes as data arrives."""
@@ -391,9 +294,9 @@ class Connection:
         if not self._paused:
             return
         self._paused = False
-        if self._received.held and self._closed is None:
+        if self._receiver.readable and self._closed is None:
             self._collect()
-            self._acknowledger.window_opened(self._now)
+            self._receiver.room_again(self._now)
 
     def send_keep_alive(self) -> None:
         """Let the next :meth:`datagrams` hold a keep-alive (shows a peer that it was heard)."""
@@ -417,7 +320,7 @@ class Connection:
     @property
     def finished(self) -> bool:
         """Whether nothing more will be sent or answered: forget the id."""
-        return self._finished
+        return self._ending.finished
 
     def events(self) -> list[Event]:
         """Give, and forget, what happened since the last call, oldest first.
@@ -426,15 +329,15 @@ class Connection:
         """
         self._collect()
         events, self._events = self._events, []
-        if self._paused and events and isinstance(events[-1], Closed) and self._received.held:
+        if self._paused and events and isinstance(events[-1], Closed) and self._receiver.readable:
             self._events.append(events.pop())
         return events
 
     def _collect(self) -> None:
         """Move received bytes into an event, ahead of the end."""
-        if self._paused or not self._received.held:
+        if self._paused or not self._receiver.readable:
             return
-        data = self._received.take()
+        data = self._receiver.take()
         if data:
             at = len(self._events)
             if at and isinstance(self._events[-1], Closed):
@@ -459,10 +362,7 @@ class Connection:
                 self._events.append(SendBufferLow())
             if self._closing:
                 self._drain(now)
-        if self._shutdowns and now >= self._shutdown_due:
-            self._shutdowns -= 1
-            pause = min(1.0, max(SHUTDOWN_INTERVAL, self._sender.round_trip.rtt))
-            self._shutdown_due = now + pause if self._shutdowns else math.inf
+        if self._closed is not None and self._ending.due(now, self._sender.round_trip.rtt):
             self._put(ControlType.SHUTDOWN, out)
         if out:
             self._sent_at = now
@@ -477,20 +377,7 @@ class Connection:
         if self._pending_ack2 is not None:
             self._put(ControlType.ACK2, out, self._pending_ack2)
             self._pending_ack2 = None
-        self._nak_backlog += self._losses.due(now)
-        for _ in range(MAX_NAKS_A_TURN):
-            if not self._nak_backlog:
-                break
-            part = self._nak_backlog[:MAX_NAK_RANGES]
-            del self._nak_backlog[:MAX_NAK_RANGES]
-            wire = [(to_wire(start), to_wire(stop - 1)) for start, stop in part]
-            packet = encode_nak(self._peer_id, wire)
-            out.append(Burst(packet, len(packet)))
-            self.statistics.naks_sent += 1
-        ack = self._acknowledger.due(now, self._received.free)
-        if ack is not None:
-            out.append(Burst(ack, len(ack)))
-            self.statistics.acks_sent += 1
+        self._receiver.control(now, out)
         if self._keep_alive:
             self._keep_alive = False
             self._put(ControlType.KEEP_ALIVE, out)
@@ -499,14 +386,14 @@ class Connection:
         """End the connection when everything written has been acknowledged."""
         if not self._buffer.unacknowledged:
             self._end(CloseReason.LOCAL)
-            self._say_shutdown()
+            self._ending.begin(self._now)
             return
         point, since = self._drain_progress
         if self._buffer.acknowledged != point:
             self._drain_progress = (self._buffer.acknowledged, now)
         elif now >= since + DRAIN_TIMEOUT:
             self._end(CloseReason.TIMEOUT)
-            self._say_shutdown()
+            self._ending.begin(self._now)
 
     # Time
 
@@ -514,12 +401,11 @@ class Connection:
         """Note that the time is *now*; calling early or late is harmless."""
         self._now = now
         if self._closed is not None:
-            if now >= self._linger_end:
-                self._finish()
+            self._ending.timer(now)
             return
         if now >= self._heard_at + PEER_TIMEOUT:
             self._end(CloseReason.TIMEOUT)
-            self._say_shutdown()
+            self._ending.begin(self._now)
             return
         self._sender.timer(now)
         if now >= self._sent_at + KEEP_ALIVE_INTERVAL:
@@ -527,18 +413,17 @@ class Connection:
 
     def deadline(self) -> float | None:
         """Tell when :meth:`timer` wants to be called next; None when :attr:`finished`."""
-        if self._finished:
+        if self._ending.finished:
             return None
         if self._closed is not None:
-            return min(self._linger_end, self._shutdown_due)
+            return self._ending.deadline()
         due = min(
             self._sender.deadline(),
-            self._losses.deadline(),
-            self._acknowledger.deadline(),
+            self._receiver.deadline(),
             self._heard_at + PEER_TIMEOUT,
             self._sent_at + KEEP_ALIVE_INTERVAL,
         )
-        if self._keep_alive or self._nak_backlog or self._pending_ack2 is not None:
+        if self._keep_alive or self._receiver.backlogged or self._pending_ack2 is not None:
             return self._now
         if self._closing:
             if not self._buffer.unacknowledged:
@@ -554,15 +439,4 @@ class Connection:
         self._collect()
         self._events.append(Closed(reason))
         self._sender.stop()
-        self._received.clear()
-        self._nak_backlog.clear()
-
-    def _say_shutdown(self) -> None:
-        self._shutdowns = SHUTDOWNS
-        self._shutdown_due = self._now
-        self._linger_end = self._now + LINGER
-
-    def _finish(self) -> None:
-        self._finished = True
-        self._shutdowns = 0
-        self._shutdown_due = math.inf
+        self._receiver.stop()

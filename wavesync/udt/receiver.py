@@ -1,0 +1,151 @@
+"""The receiving half of a connection: data in, ACKs and NAKs out."""
+
+from wavesync.interfaces import Burst
+from wavesync.udt.acknowledger import Acknowledger
+from wavesync.udt.loss_reports import LossReports
+from wavesync.udt.packet import HEADER_SIZE, encode_nak
+from wavesync.udt.receive_buffer import ReceiveBuffer
+from wavesync.udt.sequence import extend, to_wire
+from wavesync.udt.statistics import Statistics
+
+__all__ = ["MAX_NAKS_A_TURN", "MAX_NAK_RANGES", "Receiver"]
+
+MAX_NAK_RANGES = 128
+"""Ranges in one NAK packet at most (1040 bytes); fewer where the peer takes only less."""
+
+MAX_NAKS_A_TURN = 8
+"""NAK packets that one call of :meth:`Receiver.control` gives out; the rest waits."""
+
+
+class Receiver:
+    """See the module.
+
+    :param peer_id: destination id of what leaves.
+    :param isn: extended sequence number of the first packet.
+    :param segment: bytes of a full packet with its header; longer ones are dropped.
+    :param window: packets that may be held.
+    :param payload: bytes that fit behind the header of a packet to the peer.
+    :param statistics: counters to keep.
+    :ivar round_trip: from an ACK to its ACK2.
+    """
+
+    __slots__ = (
+        "_acknowledger",
+        "_backlog",
+        "_buffer",
+        "_losses",
+        "_nak_ranges",
+        "_peer_id",
+        "_segment",
+        "_statistics",
+        "round_trip",
+    )
+
+    def __init__(
+        self,
+        peer_id: int,
+        isn: int,
+        segment: int,
+        window: int,
+        payload: int,
+        statistics: Statistics,
+    ) -> None:
+        """Begin with nothing received."""
+        self._peer_id = peer_id
+        self._segment = segment
+        self._nak_ranges = max(1, min(MAX_NAK_RANGES, payload // 8))
+        self._statistics = statistics
+        self._buffer = ReceiveBuffer(isn, window)
+        self._acknowledger = Acknowledger(peer_id, isn)
+        self.round_trip = self._acknowledger.round_trip
+        self._losses = LossReports(self._buffer.missing, self.round_trip)
+        self._backlog: list[tuple[int, int]] = []  # ranges for the next NAKs
+
+    @property
+    def readable(self) -> bool:
+        """Whether packets wait for :meth:`take`."""
+        return self._buffer.held > 0
+
+    @property
+    def backlogged(self) -> bool:
+        """Whether :meth:`control` had more to say than it may at once."""
+        return bool(self._backlog)
+
+    @property
+    def held(self) -> int:
+        """Packets kept in memory: unread, or waiting for a gap to close."""
+        return self._buffer.held + self._buffer.waiting
+
+    def take(self) -> bytes:
+        """Give all bytes that are in order."""
+        return self._buffer.take()
+
+    def stop(self) -> None:
+        """Forget what waits behind a gap; what is in order can still be taken."""
+        self._buffer.clear()
+        self._backlog.clear()
+
+    def on_run(self, first: int, count: int, payload: bytes, size: int, now: float) -> bool:
+        """Take consecutive data packets.
+
+        :param first: sequence number of the first (wire).
+        :param count: packets.
+        :param payload: their payloads, joined.
+        :param size: payload bytes of each but the last, which may be shorter.
+        :returns: False when they are not acceptable to anybody (longer than agreed).
+        """
+        statistics = self._statistics
+        if size > self._segment - HEADER_SIZE:
+            statistics.dropped_bad += count
+            return False
+        buffer = self._buffer
+        number = extend(first, buffer.expected)
+        highest = buffer.highest
+        holes = bool(buffer.missing)
+        accepted = buffer.accept(number, count, payload, size)
+        if accepted:
+            statistics.packets_received += accepted
+            statistics.bytes_received += len(payload) if accepted == count else accepted * size
+            if number > highest:
+                self._losses.gap(highest, number, now)
+            elif holes and number < highest:
+                self._losses.filled(number, number + count, now)
+            acknowledger = self._acknowledger
+            acknowledger.arrival.add(count, now)
+            acknowledger.capacity.add(number, count, now, acknowledger.arrival.spacing)
+        elif number + count <= buffer.highest:
+            statistics.duplicates += count
+        else:
+            statistics.dropped_bad += count
+        short = len(payload) != count * (self._segment - HEADER_SIZE)
+        self._acknowledger.on_data(buffer.expected, accepted, short, now)
+        return True
+
+    def on_ack2(self, number: int, now: float) -> bool:
+        """Take an ACK2; returns whether it answers an ACK of ours."""
+        return self._acknowledger.on_ack2(number, now)
+
+    def room_again(self, now: float) -> None:
+        """Tell the peer that the reader has taken what was held."""
+        self._acknowledger.window_opened(now)
+
+    def control(self, now: float, out: list[Burst]) -> None:
+        """Append the NAKs and the ACK that are due."""
+        self._backlog += self._losses.due(now)
+        for _ in range(MAX_NAKS_A_TURN):
+            if not self._backlog:
+                break
+            part = self._backlog[: self._nak_ranges]
+            del self._backlog[: self._nak_ranges]
+            wire = [(to_wire(start), to_wire(stop - 1)) for start, stop in part]
+            packet = encode_nak(self._peer_id, wire)
+            out.append(Burst(packet, len(packet)))
+            self._statistics.naks_sent += 1
+        ack = self._acknowledger.due(now, self._buffer.free)
+        if ack is not None:
+            out.append(Burst(ack, len(ack)))
+            self._statistics.acks_sent += 1
+
+    def deadline(self) -> float:
+        """Tell when :meth:`control` will next have something; infinity for never."""
+        return min(self._losses.deadline(), self._acknowledger.deadline())
