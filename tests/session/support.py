@@ -1,6 +1,7 @@
 """Collaborators for the session tests: identities, a path in memory, recording protocols."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.internet.address import IPv4Address
@@ -9,6 +10,7 @@ from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
     IProtocol,
+    IProtocolFactory,
     IPushProducer,
     ITransport,
 )
@@ -76,6 +78,7 @@ class PathEnd:
         self.producer: IPushProducer | None = None
         self.producer_paused = False
         self.peak = 0
+        self.half_closed = False
 
     def write(self, data: bytes) -> None:
         """Buffer bytes, and pause the producer when they are many."""
@@ -99,6 +102,10 @@ class PathEnd:
     def loseConnection(self) -> None:
         """Close once the buffer is empty."""
         self.closed = True
+
+    def loseWriteConnection(self) -> None:
+        """Note it."""
+        self.half_closed = True
 
     def abortConnection(self) -> None:
         """Close now, as TCP does: the other end sees a reset."""
@@ -139,6 +146,9 @@ class PathEnd:
         """The connection of this end is gone."""
         if not self.lost and self.protocol is not None:
             self.lost = True
+            if self.producer is not None:
+                self.producer.stopProducing()
+                self.producer = None
             self.protocol.connectionLost(Failure(reason))
 
     def step(self, limit: int) -> bool:
@@ -159,6 +169,17 @@ class PathEnd:
                 self.other.lose(ConnectionDone())
             return True
         return False
+
+
+ADDRESS = IPv4Address("TCP", "192.0.2.1", 1)
+"""Whom a factory is told of."""
+
+
+def build(factory: IProtocolFactory) -> IProtocol:
+    """One protocol of a factory."""
+    protocol = factory.buildProtocol(ADDRESS)
+    assert protocol is not None
+    return protocol
 
 
 class Path:
@@ -202,6 +223,8 @@ class Path:
 class Recorder(Protocol):
     """A protocol without half-close that notes what it is told."""
 
+    transport: Any
+
     def __init__(self, first: bytes = b"") -> None:
         self.first = first
         self.received = bytearray()
@@ -211,7 +234,6 @@ class Recorder(Protocol):
     def connectionMade(self) -> None:
         """Send the first bytes."""
         if self.first:
-            assert self.transport is not None
             self.transport.write(self.first)
 
     def dataReceived(self, data: bytes) -> None:
@@ -240,7 +262,6 @@ class HalfCloser(Recorder):
         assert not self.read_ended
         self.read_ended = True
         if self.answer:
-            assert self.transport is not None
             self.transport.write(self.answer)
             self.transport.loseConnection()
 

@@ -75,6 +75,7 @@ class BridgeEnd(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """This end is gone (IProtocol)."""
         self._lost = reason
+        cast(IConsumer, self.transport).unregisterProducer()
         other = self.other
         if other is not None and other._connected and other._lost is None:
             cast(IConsumer, other.transport).unregisterProducer()

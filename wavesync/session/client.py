@@ -70,7 +70,7 @@ class ClientSession(SessionShell):
         :raises ValueError: *service* is no name, or something was opened before.
         """
         if self.lost or self._core is None:
-            return fail(SessionLost("the path is gone"))
+            return fail(self._lost_error or SessionLost("there is no path yet"))
         self._core.open(service, self._clock.seconds())
         opening: Deferred[IProtocol] = Deferred(self._open_given_up)
         self._opening = opening

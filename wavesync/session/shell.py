@@ -112,7 +112,10 @@ class SessionShell(Protocol):
         self._handshake_by = None
         peer = self._verdict.peer
         if peer is None or self.transport.negotiatedProtocol != ALPN:
-            self._give_up(PeerNotTrusted("the other side does not speak wavesync", "no-alpn"))
+            # TLS is in the middle of its work: it is ended from the timer.
+            self._refusal = PeerNotTrusted("the other side does not speak wavesync", "no-alpn")
+            self._abort_path_by = self._clock.seconds()
+            self._arm()
             return
         self.peer = peer
         self._core = SessionCore(self._side, self._clock.seconds(), self._timing)
@@ -342,10 +345,10 @@ class SessionShell(Protocol):
         self.app_gone = True
         self._app_aborted = False
         self._stream.clear()
-        if transport is not None:
-            transport.drop_producer()
         if app is not None:
             app.connectionLost(reason)
+        if transport is not None:
+            transport.drop_producer()
 
     def _drop_held(self) -> None:
         """The application closed: it gets no more bytes."""

@@ -147,8 +147,12 @@ class SessionTransport:
         self._shell.resume_app()
 
     def stopProducing(self) -> None:
-        """A consumer of our bytes went away (IPushProducer)."""
-        self.loseConnection()
+        """The consumer of our bytes went away (IPushProducer).
+
+        That alone is no orderly end of anything: whoever owns the consumer has to close or abort
+        this transport.  Until then nothing is delivered.
+        """
+        self.pauseProducing()
 
     # What the shell calls.
 
