@@ -35,9 +35,9 @@ def connect(left: Namespace, left_device: str, right: Namespace, right_device: s
     :param left_device: name of the interface in ``left``.
     :param right_device: name of the interface in ``right``.
     """
-    left.ip(f"link add {left_device} type veth peer name {right_device} netns {right.name}")
-    for namespace, device in ((left, left_device), (right, right_device)):
-        namespace.ip(f"link set {device} gso_max_segs 1 up")
+    add = f"link add {left_device} type veth peer name {right_device} netns {right.name}"
+    left.ip(add, f"link set {left_device} gso_max_segs 1 up")
+    right.ip(f"link set {right_device} gso_max_segs 1 up")
 
 
 def forwarder() -> Path:

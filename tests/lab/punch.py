@@ -19,7 +19,7 @@ import time
 _HELLO_INTERVAL = 0.1
 _PUNCH_INTERVAL = 0.02
 #: Seconds for which a connected side goes on answering a peer that may not have heard it yet.
-_LINGER = 0.25
+_LINGER = 0.15
 _CHUNK = 1200
 _CHUNKS_A_BURST = 16
 _BURST_INTERVAL = 0.002

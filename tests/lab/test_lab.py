@@ -13,10 +13,9 @@ from tests.lab.hosts import Host
 from tests.lab.processes import Process
 from tests.lab.topology import MEDIATOR_NAME, Lab, SiteSettings
 
-#: Milliseconds that a crossing of a delayed link may take longer than asked, on an idle machine.
+#: Milliseconds that a crossing of a delayed link may take longer than asked; the quickest of
+#: several pings is held to it, because a busy machine delays some of them anywhere.
 _CROSSING_ERROR = 0.3
-#: The same for the median on a machine that is busy with other things.
-_BUSY_CROSSING_ERROR = 2.0
 
 
 def _ping(host: Host, target: str, *, count: int = 20, interval: float = 0.02) -> list[float]:
@@ -105,10 +104,9 @@ class LinkTests(LabCase):
         for target, crossings in ((MEDIATOR_NAME, 2), (lab.b.wan, 4)):
             trips = _ping(lab.a.host, target)
             expected, median = crossings * 20, statistics.median(trips)
-            print(f"{crossings} crossings of 20 ms: min {min(trips)}, median {median:.2f} ms")
+            print(f"{crossings} crossings of 20 ms: min {min(trips)}, median {median:.1f} ms")
             self.assertGreaterEqual(min(trips), expected)
             self.assertLess(min(trips), expected + crossings * _CROSSING_ERROR)
-            self.assertLess(median, expected + crossings * _BUSY_CROSSING_ERROR)
 
     def test_no_delay(self) -> None:
         """Without a delay, there is no forwarder in the way."""
@@ -174,6 +172,35 @@ for pause in sys.argv[2:]:
 """
 
 
+_ANSWER = """
+import socket, sys
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.sendto(b"open", (sys.argv[1], 4000))
+print("open", flush=True)
+while True:
+    data, source = sock.recvfrom(100)
+    sock.sendto(data, source)
+"""
+
+_STRANGERS = """
+import socket, sys, time
+def udp(port):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.settimeout(1)
+    sock.bind(("0.0.0.0", port))
+    return sock
+first, second, third = udp(4000), udp(4001), udp(4002)
+print("ready", flush=True)
+mapping = first.recvfrom(100)[1]
+for _ in range(5):
+    time.sleep(0.4)
+    second.sendto(b"?", mapping)
+    second.recv(100)
+third.sendto(b"?", mapping)
+print(third.recv(100) == b"?", flush=True)
+"""
+
+
 class MappingTests(LabCase):
     """How long a router's mappings live."""
 
@@ -187,6 +214,14 @@ class MappingTests(LabCase):
         first, *kept, late = lab.a.host.run([*ask, *pauses]).stdout.split()
         self.assertEqual(kept, [first] * 3)
         self.assertNotEqual(late, first)
+
+    def test_answers_keep_a_mapping(self) -> None:
+        """A mapping that only carries answers to a stranger stays open to further strangers."""
+        lab = self.lab(SiteSettings("full", mapping_timeout=1), "none")
+        strangers = lab.mediator.start([sys.executable, "-c", _STRANGERS])
+        strangers.wait_for_line("^ready$")
+        lab.a.host.start([sys.executable, "-c", _ANSWER, lab.mediator.address])
+        strangers.wait_for_line("^True$")
 
 
 class ProcessTests(LabCase):
