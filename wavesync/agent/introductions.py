@@ -51,7 +51,7 @@ MAX_REMEMBERED = 4096
 MAX_START_DELAY = 2.0
 """Seconds a mediator may ask to wait before the first punch."""
 
-RENDEZVOUS_TIMEOUT = 15.0
+RENDEZVOUS_TIMEOUT = 5.0
 """Seconds after which punching towards a client is given up."""
 
 
@@ -142,6 +142,8 @@ class Introductions:
             self.log.warn("dropped an introduction of {client}: too many", client=peer.text)
             return
         self._remember(requested.connection_id)
+        if not connect.udp and not requested.observed:
+            return  # a client that does without UDP
         running = _Running(link, peer, connect.udp, observed=requested.observed)
         self._running[requested.connection_id] = running
         link.warm.acknowledge(requested.connection_id)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -203,7 +204,7 @@ class Link:
 
     def _unreachable(self, failure: Failure) -> IProtocol | None:
         self._connecting = None
-        if failure.check(CancelledError):
+        if failure.check(CancelledError, ConnectingCancelledError):
             return None
         self.log.warn(
             "cannot reach the mediator {mediator}: {why}",
@@ -214,10 +215,10 @@ class Link:
         return None
 
     def _leg_lost(self, leg: Leg, why: str) -> None:
+        """The leg broke, or its mediator behaves so that it is better given up."""
         if leg is self._leg:
             self.log.warn("lost the mediator {mediator}: {why}", mediator=self.mediator, why=why)
-            self._leg = None
-            self._machine.lost()
+            self._machine.lost()  # hangs up
 
     def _indication(self, message: Message) -> None:
         if message.method == Method.CONNECTION_REQUESTED:

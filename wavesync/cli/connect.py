@@ -56,7 +56,9 @@ def run_command(arguments: argparse.Namespace) -> int:
             await connector.connect(target, arguments.service, far, timeline=timeline)
             write_report(arguments.report, timeline)
             await _until_done(far.lost)
-            timeline.outcome = "ok"
+            # The session is over when all has arrived here; it still has to get to our output.
+            near.transport.loseConnection()
+            await near.lost
         finally:
             write_report(arguments.report, timeline)
             await connector.close()

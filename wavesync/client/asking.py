@@ -123,11 +123,14 @@ class Asking:
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.cancel()
+        self._stop_connecting()
+        if self._leg is not None:
+            self._leg.abandon()
+
+    def _stop_connecting(self) -> None:
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             connecting.cancel()
-        if self._leg is not None:
-            self._leg.abandon()
 
     def _signed(self, nonce: bytes) -> bytes:
         prover = Prover(self._credentials, self._mediator.audience, self._wall_clock(), nonce)
@@ -191,6 +194,8 @@ class Asking:
         self._answered = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
+        # Requests over UDP go on, so that the mediator sees the punching port; TCP need not.
+        self._stop_connecting()
         self.result.callback(introduction)
 
     def _refused(self, refusal: Refusal, way: str) -> None:

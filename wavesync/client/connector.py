@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -27,6 +27,7 @@ from wavesync.identity.ids import Target
 from wavesync.identity.verify import Role
 from wavesync.interfaces import Address, IReactor
 from wavesync.session.client import ClientSession, connect_session
+from wavesync.session.names import check_service_name
 from wavesync.session.tls import ClientTLS, client_context
 from wavesync.signalling.numbers import ResultCode
 from wavesync.signalling.urls import Mediator
@@ -164,6 +165,10 @@ class Connector:
         :returns: fires with the protocol when the server has opened the service; fails with a
             :class:`WavesyncError` whose sentence says why not.  Cancelling it gives up.
         """
+        try:
+            check_service_name(service)
+        except SettingsError as error:
+            return fail(error)
         if timeline is None:
             timeline = Timeline(str(target), self._reactor.seconds)
         self.timelines.append(timeline)
@@ -213,6 +218,11 @@ class Connector:
 
     async def _session(self, target: Target, timeline: Timeline) -> ClientSession:
         """By the known way if there is one, by an approach otherwise."""
+        own = self._credentials.system
+        if target.system != own:
+            raise NotAllowed(
+                f"these credentials are for system {own}; {target} is of another system"
+            )
         name = str(target)
         while not self._closed:
             way = self._known.get(self._names.get(name, name))
@@ -326,6 +336,8 @@ class Connector:
 
     def _remember(self, target: Target, server: str, winner: Winner[ClientSession]) -> None:
         """Keep the way that worked, and hold its hole open."""
+        if self._closed:
+            return
         peer = winner.session.path_peer()
         address: Address = (getattr(peer, "host", ""), getattr(peer, "port", 0))
         sessions = self._sessions(Target.parse(server))

@@ -34,6 +34,9 @@ _RTO = 0.3
 """Seconds to the first retransmission (RFC 8489 section 6.2.1 leaves values below 500 ms to those
 who know their path; the TCP copy follows in the same moment)."""
 
+_RC, _RM = 5, 4
+"""Sendings, and the last wait in RTOs: given up after 5.7 s, within the time for an introduction."""
+
 
 class Introducing:
     """One introduction being made, and what comes after it.
@@ -205,7 +208,7 @@ class Introducer:
         self._families = families
         self._asker: Asker | None = None
         if send_udp is not None:
-            self._asker = Asker(self.reactor, send_udp, Transactions(rto=_RTO))
+            self._asker = Asker(self.reactor, send_udp, Transactions(rto=_RTO, rc=_RC, rm=_RM))
         self._running: dict[str, Introducing] = {}
 
     def introduce(self, target: Target) -> Introducing:

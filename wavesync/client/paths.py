@@ -28,8 +28,8 @@ __all__ = [
 TCP_TIMEOUT = 10.0
 """Seconds for a TCP connection to stand."""
 
-PUNCH_TIMEOUT = 15.0
-"""Seconds of punching."""
+PUNCH_TIMEOUT = 5.0
+"""Seconds of punching.  An unheard candidate gets its last packet after two."""
 
 HOLE_TIMEOUT = 3.0
 """Seconds for a further connection over a hole that is open; then mediation starts again."""
@@ -85,10 +85,9 @@ def _verified(
     result: Deferred[ClientSession] = Deferred(give_up)
 
     def unmade(failure: Failure) -> None:
-        session.addErrback(lambda _: None)
-        session.cancel()
         if not result.called:
             result.errback(failure)
+        session.cancel()
 
     def verified(done: ClientSession) -> None:
         done.path_kind = kind
@@ -155,7 +154,6 @@ class PunchPath:
             )
         except ValueError as error:
             # A token that is in use or impossible: the mediator is confused, or worse.
-            session.cancel()
             return _verified(fail(ConnectFailed(str(error))), session, self.kind)
         connected = self._rendezvous.connected
         connected.addErrback(_unheard)
@@ -175,7 +173,11 @@ class HolePath:
     def open(self) -> Deferred[ClientSession]:
         """Connect, and verify the server."""
         factory, session = self._sessions()
-        connecting = self._port.connect(self.addresses[0], factory, timeout=HOLE_TIMEOUT)
+        try:
+            connecting = self._port.connect(self.addresses[0], factory, timeout=HOLE_TIMEOUT)
+        except ValueError as error:
+            # The port is closed, or makes too many attempts.
+            connecting = fail(ConnectFailed(str(error)))
         return _verified(connecting, session, self.kind)
 
 

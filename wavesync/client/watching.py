@@ -1,4 +1,4 @@
-"""A bridge whose session end tells when its first byte came and when it is over."""
+"""A bridge whose ends tell when they are over, and when the session's first byte came."""
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
@@ -11,30 +11,32 @@ __all__ = ["WatchedEnd", "watched_bridge"]
 
 
 class WatchedEnd(BridgeEnd):
-    """The end of a bridge that is connected to a session.
+    """An end of a bridge that tells when it is over.
 
-    :ivar lost: fires with the reason, an exception as a value, when the session is over.
+    :param timeline: is told of the first byte; that of the end that is connected to a session.
+    :ivar lost: fires with the reason, an exception as a value, when this end is over.
     """
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, timeline: Timeline | None = None) -> None:
         super().__init__()
         self.lost: Deferred[BaseException] = Deferred()
         self._timeline = timeline
 
     def dataReceived(self, data: bytes) -> None:
         """Note the first byte, pass all on (IProtocol)."""
-        self._timeline.mark("first_byte")
+        if self._timeline is not None:
+            self._timeline.mark("first_byte")
         super().dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The session is over (IProtocol)."""
+        """This end is over (IProtocol)."""
         super().connectionLost(reason)
         assert reason.value is not None
         self.lost.callback(reason.value)
 
 
-def watched_bridge(timeline: Timeline) -> tuple[WatchedEnd, BridgeEnd]:
-    """Make a bridge for one connect."""
-    far, near = WatchedEnd(timeline), BridgeEnd()
+def watched_bridge(timeline: Timeline) -> tuple[WatchedEnd, WatchedEnd]:
+    """Make a bridge for one connect: the session's end and the local end."""
+    far, near = WatchedEnd(timeline), WatchedEnd()
     far.other, near.other = near, far
     return far, near

@@ -1,0 +1,210 @@
+"""wavesync itself in a laboratory: mediator in the core, agent on one site, client on the other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.lab.commands import Completed
+from tests.lab.counters import Counts
+from tests.lab.processes import Process, poll
+from tests.lab.services import start_nginx
+from tests.lab.topology import MEDIATOR_NAME, Lab, Site
+from wavesync.identity.credentials import Credentials
+from wavesync.identity.system import SystemCredentials
+
+__all__ = ["WEB", "Fetched", "Product"]
+
+WEB = "web"
+"""The service that a web server stands behind."""
+
+_PORT = 3345
+_REGISTERED = r"registered with"
+_MAPPED = r"sees this server's UDP port"
+_REQUEST = "GET /{name} HTTP/1.0\r\nHost: lab\r\n\r\n"
+_FETCH = """
+import hashlib, subprocess, sys
+wavesync, request = sys.argv[1], sys.argv[2].encode()
+done = subprocess.run([wavesync, *sys.argv[3:]], input=request, stdout=subprocess.PIPE)
+body = done.stdout.partition(b"\\r\\n\\r\\n")[2]
+print(done.returncode, len(body), hashlib.sha256(body).hexdigest())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a client fetched.
+
+    :ivar status: exit status of the command.
+    :ivar size: bytes of the body.
+    :ivar digest: SHA-256 of the body.
+    :ivar report: the connect's report; empty when there is none.
+    :ivar errors: what the command wrote to standard error.
+    """
+
+    status: int
+    size: int
+    digest: str
+    report: dict[str, Any]
+    errors: str
+
+
+class Product:
+    """Mediator, agent and client credentials of one system in a laboratory.
+
+    :param client: the client's site; the agent is on the other one.
+    :param services: what the agent offers besides a web server: name to endpoint.
+    """
+
+    def __init__(
+        self, lab: Lab, *, client: Site | None = None, services: Mapping[str, str] | None = None
+    ) -> None:
+        self.lab = lab
+        self.client_site = client or lab.a
+        self.server_site = lab.b if self.client_site is lab.a else lab.a
+        self.files = lab.directory / "product"
+        self.files.mkdir(exist_ok=True)
+        self.system = SystemCredentials.create((MEDIATOR_NAME,))
+        now = time.time()
+        self.server = self.system.add_server(now=now)
+        self.client = self.system.add_client("lab", now=now)
+        self.server_file = self.save(self.server, "server.pem")
+        self.client_file = self.save(self.client, "client.pem")
+        self.www = self.files / "www"
+        self.www.mkdir()
+        self.services = {WEB: "tcp:127.0.0.1:8080", **(services or {})}
+        self.mediator: Process | None = None
+        self.agent: Process | None = None
+
+    def save(self, credentials: Credentials, name: str) -> Path:
+        """Write a credentials file."""
+        path = self.files / name
+        credentials.save(path)
+        return path
+
+    def payload(self, name: str, size: int) -> str:
+        """Put random bytes where the web server has its files.
+
+        :returns: their SHA-256.
+        """
+        data = os.urandom(size)
+        (self.www / name).write_bytes(data)
+        return hashlib.sha256(data).hexdigest()
+
+    def start(self) -> None:
+        """Start web server, mediator and agent, and wait until the agent can be found."""
+        self.start_web()
+        self.start_mediator()
+        self.start_agent()
+
+    def start_web(self) -> None:
+        """Start the web server beside the agent."""
+        start_nginx(self.server_site.host, self.www)
+
+    def start_mediator(self) -> None:
+        """Start the mediator and wait until it listens."""
+        settings = self.files / "mediator.toml"
+        settings.write_text(f'name = "{MEDIATOR_NAME}"\nlisten = ["*:{_PORT}"]\n')
+        self.mediator = self.lab.mediator.start(
+            _twist("wavesync-mediator", settings), name="mediator"
+        )
+        self.mediator.wait_for_line("is ready on")
+
+    def start_agent(self, *, udp: bool = True) -> None:
+        """Start the agent and wait until the mediator knows it.
+
+        :param udp: wait for its UDP mapping, too.
+        """
+        settings = self.files / "agent.toml"
+        lines = [f'credentials = "{self.server_file}"', "[services]"]
+        lines += [f'{name} = "{endpoint}"' for name, endpoint in self.services.items()]
+        settings.write_text("\n".join(lines) + "\n")
+        self.agent = self.server_site.host.start(_twist("wavesync-agent", settings), name="agent")
+        self.agent.wait_for_line(_MAPPED if udp else _REGISTERED)
+
+    def wait_for_agent(self) -> None:
+        """Wait until the agent is registered with a mediator that was started anew."""
+        assert self.mediator is not None
+        self.mediator.wait_for_line(f"registered.*{self.server.server}", timeout=40)
+
+    def forward(self, service: str, port: int) -> Path:
+        """Start ``wavesync forward`` on the client's host.
+
+        :returns: the file that gets a line of JSON for each connection.
+        """
+        report = self.files / f"forward-{port}.jsonl"
+        command = self.command(
+            "forward", "--report", str(report), str(self.server.target), service, str(port)
+        )
+        self.client_site.host.start(command, name="forward").wait_for_line("^listening on")
+        return report
+
+    def reports(self, report: Path, count: int) -> list[dict[str, Any]]:
+        """Wait until *count* connections have ended, and give what was told of all."""
+
+        def lines() -> list[str]:
+            return report.read_text().splitlines() if report.exists() else []
+
+        poll(lambda: len(lines()) >= count, 10, lambda: f"{len(lines())} of {count} reports")
+        return [json.loads(line) for line in lines()]
+
+    def command(self, *arguments: str, credentials: Path | None = None) -> list[str]:
+        """A ``wavesync`` command line with the client's credentials."""
+        subcommand, *rest = arguments
+        return [
+            *(_wavesync(), subcommand, "--credentials", str(credentials or self.client_file)),
+            *rest,
+        ]
+
+    def wavesync(
+        self, *arguments: str, credentials: Path | None = None, stdin: str = "", timeout: float = 40
+    ) -> Completed:
+        """Run a ``wavesync`` command on the client's host, whatever its exit status."""
+        command = self.command(*arguments, credentials=credentials)
+        return self.client_site.host.run(command, stdin=stdin, timeout=timeout, check=False)
+
+    def fetch(
+        self,
+        name: str,
+        *options: str,
+        target: str | None = None,
+        service: str = WEB,
+        credentials: Path | None = None,
+        timeout: float = 60,
+    ) -> Fetched:
+        """Fetch a file through ``wavesync connect``."""
+        report = self.files / f"report-{time.monotonic_ns()}.json"
+        command = self.command(
+            "connect",
+            *("--report", str(report), *options),
+            *(target or str(self.server.target), service),
+            credentials=credentials,
+        )
+        done = self.client_site.host.run(
+            [sys.executable, "-c", _FETCH, command[0], _REQUEST.format(name=name), *command[1:]],
+            timeout=timeout,
+        )
+        status, size, digest = done.stdout.split()
+        told = json.loads(report.read_text()) if report.exists() else {}
+        return Fetched(int(status), int(size), digest, told, done.stderr)
+
+    def counts(self) -> tuple[Counts, Counts]:
+        """What the client's and the server's router have passed so far."""
+        return self.client_site.counts(), self.server_site.counts()
+
+
+def _wavesync() -> str:
+    """The command, beside the interpreter that runs this."""
+    return str(Path(sys.executable).with_name("wavesync"))
+
+
+def _twist(plugin: str, settings: Path) -> Sequence[str]:
+    twist = [sys.executable, "-m", "twisted", "--log-format", "text"]
+    return [*twist, plugin, "--config", str(settings)]
