@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -159,23 +160,26 @@ def _alive(pid: int) -> bool:
 
 def clean() -> list[str]:
     """
-    Remove the namespaces that dead processes left; those of living ones are not touched.
+    Remove what laboratories of dead processes left; those of living ones are not touched.
 
-    :return: the names removed.
+    :return: the names of the namespaces and temporary directories removed.
     """
-    names = {
-        entry.name
-        for directory in (_RUN, _ETC)
-        if directory.is_dir()
-        for entry in directory.iterdir()
-    }
     removed = []
-    for name in sorted(names):
-        match = _NAME.fullmatch(name)
-        if match is None or _alive(int(match[1])):
-            continue
+    for name in _names_of_the_dead(_RUN) | _names_of_the_dead(_ETC):
         leftover = Namespace.__new__(Namespace)
         leftover.name = name
         leftover.delete()
         removed.append(name)
-    return removed
+    temporary = Path(tempfile.gettempdir())
+    for name in _names_of_the_dead(temporary):
+        shutil.rmtree(temporary / name, ignore_errors=True)
+        removed.append(name)
+    return sorted(removed)
+
+
+def _names_of_the_dead(directory: Path) -> set[str]:
+    """List the entries of a directory that are called after a process that is no more."""
+    if not directory.is_dir():
+        return set()
+    matches = (_NAME.fullmatch(entry.name) for entry in directory.iterdir())
+    return {match[0] for match in matches if match is not None and not _alive(int(match[1]))}

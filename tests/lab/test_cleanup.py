@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from tests.lab.case import LabCase
@@ -20,10 +21,10 @@ _TIMEOUT = 20.0
 
 
 def _left(pid: int) -> list[str]:
-    """List what a process of ours has left in the system's directories of namespaces."""
+    """List the namespaces and the files that a process of ours has left."""
     return [
         str(path)
-        for directory in (Path("/run/netns"), Path("/etc/netns"))
+        for directory in (Path("/run/netns"), Path("/etc/netns"), Path(tempfile.gettempdir()))
         for path in directory.glob(f"{PREFIX}-{pid}-*")
     ]
 

@@ -186,7 +186,7 @@ class Lab:
         self._prefix = new_prefix()
         self._namespaces: list[Namespace] = []
         self._temporary = directory is None
-        self.directory = (directory or Path(tempfile.mkdtemp(prefix="wavesync-lab-"))).absolute()
+        self.directory = (directory or Path(tempfile.mkdtemp(prefix=f"{self._prefix}-"))).absolute()
         self.directory.mkdir(parents=True, exist_ok=True)
         atexit.register(self.close)
         try:
