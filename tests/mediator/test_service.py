@@ -342,8 +342,12 @@ class GarbageTests(ServiceCase):
 
     def _state(self) -> tuple[object, ...]:
         gc.collect()
-        legs = sum(isinstance(each, Leg | LegProtocol) for each in gc.get_objects())
         mediator = self.service.mediator
+        legs = sum(
+            (isinstance(each, Leg) and each._mediator is mediator)
+            or (isinstance(each, LegProtocol) and each._factory is self.service.legs)
+            for each in gc.get_objects()
+        )
         return (
             descriptors(),
             len(reactor.getDelayedCalls()),
