@@ -1,5 +1,7 @@
 """Tests of :mod:`wavesync.session.frames`."""
 
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -209,3 +211,15 @@ class PropertyTests(SynchronousTestCase):
         stream = b"".join(encode_data(data))
         frames = decode(*(stream[i : i + size] for i in range(0, len(stream), size)))
         self.assertEqual(b"".join(f.data for f in frames if isinstance(f, Data)), data)
+
+
+class DocumentationTests(SynchronousTestCase):
+    """The documentation shows what the code does."""
+
+    def test_examples(self) -> None:
+        """Every golden frame stands in docs/session.rst, and no other."""
+        page = Path(__file__).parents[2] / "docs" / "session.rst"
+        text = page.read_text(encoding="utf-8")
+        block = text.split("Examples::\n\n")[1].split("\n\n")[0]
+        shown = [line[37:].strip() for line in block.splitlines()]
+        self.assertEqual(shown, [wanted for _, wanted in GOLDEN])

@@ -289,6 +289,12 @@ class OpeningTests(SessionCase):
         self.clock.advance(0.125)
         path.pump()
         self.assertEqual(self.successResultOf(answer), 0.125)
+        path.advance(1.75)
+        self.clock.advance(0.25)  # the session's own PING is under way
+        answer = session.ping()
+        self.clock.advance(0.25)
+        path.pump()
+        self.assertEqual(self.successResultOf(answer), 0.25)
         answer = session.ping()
         path.client.abortConnection()
         self.failureResultOf(answer, SessionLost)
@@ -705,7 +711,7 @@ class TimeTests(SessionCase):
         path.advance(60, step=0.5)
         self.assertFalse(session.lost)
         session.close()
-        path.advance(12)
+        path.pump()
         self.assertTrue(session.lost)
         assert app.lost is not None
         app.lost.trap(ConnectionDone)

@@ -1,7 +1,6 @@
 """The client's end of a session: connect over any path, then open one service."""
 
 import time
-from collections import deque
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, fail
@@ -41,7 +40,7 @@ class ClientSession(SessionShell):
         self._authenticated_called = False
         self._opening: Deferred[IProtocol] | None = None
         self._accepted = False
-        self._pings: deque[Deferred[float]] = deque()
+        self._pings: dict[bytes, Deferred[float]] = {}
 
     def _given_up(self, _: object) -> None:
         """Nobody waits for authentication any more."""
@@ -83,11 +82,12 @@ class ClientSession(SessionShell):
 
         The Deferred fails with :class:`wavesync.session.errors.SessionLost` when no answer can come.
         """
-        if self.lost or self._core is None or self._core.over or self._core.service is None:
+        core = self._core
+        token = core.ping(self._clock.seconds()) if core is not None and not self.lost else None
+        if token is None:
             return fail(SessionLost("there is no open session"))
         answer: Deferred[float] = Deferred()
-        self._pings.append(answer)
-        self._core.ping(self._clock.seconds())
+        self._pings[token] = answer
         self._stirred()
         return answer
 
@@ -111,8 +111,8 @@ class ClientSession(SessionShell):
                 if self._opening is not None:
                     self._not_opened(error)
                 self._fail_pings(error)
-            case PongReceived(rtt) if self._pings:
-                self._pings.popleft().callback(rtt)
+            case PongReceived(token, rtt) if token in self._pings:
+                self._pings.pop(token).callback(rtt)
 
     def _not_opened(self, error: WavesyncError) -> None:
         opening, self._opening = self._opening, None
@@ -121,8 +121,9 @@ class ClientSession(SessionShell):
             opening.errback(Failure(error))
 
     def _fail_pings(self, error: WavesyncError) -> None:
-        while self._pings:
-            self._pings.popleft().errback(Failure(error))
+        pings, self._pings = self._pings, {}
+        for answer in pings.values():
+            answer.errback(Failure(error))
 
     def why_lost(self, reason: Failure) -> WavesyncError:
         """A server judges our certificate after we are done with its: that is an alert here."""

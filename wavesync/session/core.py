@@ -204,14 +204,14 @@ class SessionCore:
         """Tell the core that its byte stream ended, in whatever way: never an end of the data."""
         self._machine.lose(sentence)
 
-    def ping(self, now: float) -> None:
+    def ping(self, now: float) -> bytes | None:
         """Send a PING; a :class:`wavesync.session.events.PongReceived` event follows.
 
-        Without effect before OPEN and after the end.
+        :returns: the token that the event will carry; None, and nothing is sent, before OPEN and
+            after the end.
         """
         self._now = now
-        if self._begun and not self.over:
-            self._send_ping()
+        return self._send_ping() if self._begun and not self.over else None
 
     def pause_reading(self, now: float) -> None:
         """The shell reads nothing from the stream for a while.
@@ -280,7 +280,7 @@ class SessionCore:
             case Pong(token):
                 sent = self._pings.pop(token, None)
                 if sent is not None:
-                    self._events.append(PongReceived(self._now - sent))
+                    self._events.append(PongReceived(token, self._now - sent))
             case Open(service, options):
                 self._machine.open_received(service, options)
             case Opened(options):
@@ -335,20 +335,18 @@ class SessionCore:
 
     def deadline(self) -> float | None:
         """When :meth:`timer` has to be called next; None when nothing is due."""
-        return min((time for time in self._times() if time is not None), default=None)
-
-    def _times(self) -> tuple[float | None, ...]:
         if self.over:
-            return ()
-        silence = None
+            return None
+        times = [self._open_by, self._next_control, self._close_by]
         if self._begun and not self._reading_paused:
             if self._silence_ping is None:
-                silence = self._heard + self._timing.ping_after
+                times.append(self._heard + self._timing.ping_after)
             else:
-                silence = self._silence_ping + self._timing.dead_after
-        ack = None if self._writing_paused else self._ack_due
-        beat = None if self._writing_paused else self._next_beat
-        return (self._open_by, silence, ack, beat, self._next_control, self._close_by)
+                times.append(self._silence_ping + self._timing.dead_after)
+        if not self._writing_paused:
+            times += (self._ack_due, self._next_beat)
+        known = [time for time in times if time is not None]
+        return min(known) if known else None
 
     def timer(self, now: float) -> None:
         """Do what is due at *now*; calling it early or late does no harm."""
@@ -428,7 +426,7 @@ class SessionCore:
         if self.finished:
             self._machine.finish()
 
-    def _send_ping(self) -> None:
+    def _send_ping(self) -> bytes:
         self._ping_count += 1
         token = self._ping_count.to_bytes(8, "big")
         if len(self._pings) >= MAX_PINGS:
@@ -437,6 +435,7 @@ class SessionCore:
         self._out.append(encode(Ping(token)))
         if self._next_control is not None:
             self._next_control = self._now + self._timing.control_interval
+        return token
 
     def _send_ack(self) -> None:
         self._acknowledged = self._received

@@ -73,8 +73,9 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class PongReceived:
-    """The answer to a PING came after *rtt* seconds."""
+    """The answer to the PING with *token* came after *rtt* seconds."""
 
+    token: bytes
     rtt: float
 
 

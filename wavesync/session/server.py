@@ -13,7 +13,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     ITransport,
 )
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
@@ -121,7 +121,10 @@ class ServerSession(SessionShell):
             assert self.peer is not None
             self._factory.lost(self.peer, self)
         else:
-            self._log.debug("a path ended before a client was known: {error}", error=str(error))
+            # Logged by the class: an event that is kept must not keep the session.
+            type(self)._log.debug(
+                "a path ended before a client was known: {error}", error=str(error)
+            )
 
     def happened(self, event: Event) -> None:
         """An event came that is not about the stream."""
@@ -140,19 +143,19 @@ class ServerSession(SessionShell):
         return held >= EARLY_BYTES
 
     def _asked_for(self, service: str) -> None:
-        core, peer = self._core, self.peer
-        assert core is not None and peer is not None
+        peer = self.peer
+        assert peer is not None
         if len(self._factory.serving) >= self._factory.max_sessions:
             self._refuse(Refusal.BUSY, "this server has as many sessions as it may have")
             return
         self._factory.serving.add(self)
         if service == CONTROL:
-            core.accept(self._clock.seconds())
+            self._accept(Protocol())
             return
         try:
             found = self._factory.services(service, peer)
         except Exception:
-            self._log.failure("looking up service {service} failed", service=service)
+            type(self)._log.failure("looking up service {service} failed", service=service)
             self._refuse(Refusal.BROKEN, f"this server could not look up service '{service}'")
             return
         if found is None:
@@ -192,7 +195,7 @@ class ServerSession(SessionShell):
                 )
 
         dial.addCallbacks(reached, missed)
-        dial.addErrback(lambda f: self._log.failure("joining a service failed", f))
+        dial.addErrback(lambda f: type(self)._log.failure("joining a service failed", f))
 
     def _accept(self, app: IProtocol) -> None:
         assert self._core is not None

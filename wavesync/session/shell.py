@@ -397,7 +397,8 @@ class SessionShell(Protocol):
             self._core.deadline() if self._core is not None and not self._path_lost else None,
             now if self._deliverable() else None,
         ]
-        earliest = min((time for time in due if time is not None), default=None)
+        known = [time for time in due if time is not None]
+        earliest = min(known) if known else None
         timer = self._timer
         if timer is not None and timer.active():
             if earliest is not None and timer.getTime() <= earliest:

@@ -150,9 +150,10 @@ class _TLS:
         self._context = context
 
     def _connection(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        # Twisted makes the protocol the connection's app data, where the callbacks find it.
         vars(protocol)[_VERDICT] = Verdict()
-        return SSL.Connection(self._context, None)
+        connection = SSL.Connection(self._context, None)
+        connection.set_app_data(protocol)  # where the callbacks find it; Twisted sets the same
+        return connection
 
     def _verify(
         self, connection: SSL.Connection, shown: crypto.X509, error: int, depth: int, ok: int
