@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 MACHINES: list[tuple[str, str]] = [
+    ("mediator-introduction", "wavesync.mediator.introduction:build_progress"),
+    ("mediator-server-leg", "wavesync.mediator.registration:build_server_leg"),
     ("udt-connecting", "wavesync.udt.connecting:connecting"),
     ("udt-punching", "wavesync.udt.punching:punching"),
     ("udt-rendezvous", "wavesync.udt.rendezvous:rendezvous"),

@@ -5,6 +5,7 @@ address.  A list is entries back to back, at most :data:`~.numbers.MAX_ADDRESSES
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from struct import Struct
 
@@ -23,6 +24,7 @@ __all__ = [
 
 _ENTRY_HEAD = Struct("!BH")
 _SIZES = {1: 4, 2: 16}
+_PARSED_HOSTS = 1024
 _BROADCAST = IPv4Address("255.255.255.255")
 
 
@@ -37,6 +39,7 @@ def canonical(address: Address) -> Address:
     return str(_parsed(host)), port
 
 
+@lru_cache(maxsize=_PARSED_HOSTS)
 def _parsed(host: str) -> IPv4Address | IPv6Address:
     ip = ip_address(host.partition("%")[0])
     if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
