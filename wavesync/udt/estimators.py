@@ -124,20 +124,22 @@ class Capacity:
         self._first_sequence = -1
         self._first_at = 0.0
 
-    def add(self, first: int, count: int, now: float, spacing: float) -> None:
+    def add(self, first: int, count: int, now: float, arrival: ArrivalRate) -> None:
         """Note a run of packets that arrived at *now*.
 
         :param first: the first one's sequence number.
         :param count: how many with consecutive numbers.
-        :param spacing: seconds a packet, used for pairs that arrived in one piece; 0 for unknown.
+        :param arrival: tells the spacing of a pair that arrived in one piece.
         """
         if first == self._first_sequence + 1 and now > self._first_at:
             self._gaps.append(now - self._first_at)
         last = first + count - 1
         if last % 16 == 0:
             self._first_sequence, self._first_at = last, now
-        elif spacing > 0 and first <= last - last % 16 < last:
-            self._gaps.append(spacing)
+        elif first <= last - last % 16 < last:
+            spacing = arrival.spacing
+            if spacing > 0:
+                self._gaps.append(spacing)
 
     def rate(self, arrival_rate: int) -> int:
         """Packets a second, never less than *arrival_rate*; 0 for unknown."""

@@ -112,7 +112,7 @@ class Receiver:
                 self._losses.filled(number, number + count, now)
             acknowledger = self._acknowledger
             acknowledger.arrival.add(count, now)
-            acknowledger.capacity.add(number, count, now, acknowledger.arrival.spacing)
+            acknowledger.capacity.add(number, count, now, acknowledger.arrival)
         elif number + count <= buffer.highest:
             statistics.duplicates += count
         else:

@@ -1,0 +1,190 @@
+"""Tests for :mod:`wavesync.udt.acknowledger`."""
+
+import itertools
+import math
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from wavesync.udt.acknowledger import (
+    ACK_INTERVAL,
+    LIGHT_PACKETS,
+    MAX_HISTORY,
+    MAX_REPEATS,
+    MIN_ACK_INTERVAL,
+    Acknowledger,
+)
+from wavesync.udt.packet import (
+    Acknowledgement,
+    ControlPacket,
+    ControlType,
+    decode_acknowledgement,
+    decode_packet,
+)
+
+
+class AcknowledgerTests(SynchronousTestCase):
+    """ACKs leave often enough for the sender, and no oftener."""
+
+    def setUp(self) -> None:
+        """A receiver whose first packet is number 100."""
+        self.acks = Acknowledger(7, 100)
+
+    def due(self, now: float, free: int = 50) -> tuple[int, Acknowledgement] | None:
+        """Give number and content of the ACK due, if any."""
+        data = self.acks.due(now, free)
+        if data is None:
+            return None
+        packet = decode_packet(data)
+        assert isinstance(packet, ControlPacket)
+        self.assertEqual((packet.kind, packet.destination), (ControlType.ACK, 7))
+        return packet.info, decode_acknowledgement(packet.body)
+
+    def test_nothing_at_first(self) -> None:
+        """No data, no ACK."""
+        self.assertIsNone(self.due(5.0))
+        self.assertEqual(self.acks.deadline(), math.inf)
+
+    def test_the_first_packet(self) -> None:
+        """The first packet is acknowledged at once: the sender learns the round trip."""
+        self.acks.on_data(101, 1, False, 1.0)
+        ack = self.due(1.0)
+        assert ack is not None
+        self.assertEqual(ack[0], 1)
+        self.assertEqual((ack[1].sequence, ack[1].rtt, ack[1].free), (101, 100_000, 50))
+        self.assertEqual(ack[1].arrival_rate, 0)
+
+    def test_every_10_ms(self) -> None:
+        """Bulk data is acknowledged by a timer, each time with a new number."""
+        self.acks.on_data(101, 1, False, 1.0)
+        self.due(1.0)
+        self.acks.on_data(102, 1, False, 1.001)
+        self.acks.on_data(103, 1, False, 1.002)
+        self.assertIsNone(self.due(1.009))
+        self.assertAlmostEqual(self.acks.deadline(), 1.0 + ACK_INTERVAL)
+        ack = self.due(1.0 + ACK_INTERVAL)
+        assert ack is not None
+        self.assertEqual((ack[0], ack[1].sequence), (2, 103))
+
+    def test_sooner_on_short_paths(self) -> None:
+        """Where a round trip takes less than 40 ms the sender hears four times in one."""
+        self.acks.on_data(101, 1, False, 1.0)
+        self.due(1.0)
+        self.acks.round_trip.add(0.016)
+        self.acks.on_data(102, 1, False, 1.001)
+        self.assertAlmostEqual(self.acks.deadline(), 1.004)
+        self.acks.round_trip.rtt = 0.0001
+        self.due(1.004)
+        self.acks.on_data(103, 1, False, 1.0041)
+        self.assertAlmostEqual(self.acks.deadline(), 1.004 + MIN_ACK_INTERVAL)
+
+    def test_short_packets_at_once(self) -> None:
+        """The packet that ends a burst is acknowledged at once; many tiny ones are not."""
+        self.acks.on_data(101, 1, False, 1.0)
+        self.due(1.0)
+        self.acks.on_data(102, 1, True, 1.005)
+        ack = self.due(1.005)
+        assert ack is not None
+        self.assertEqual(ack[1].sequence, 102)
+        self.assertIsNone(ack[1].arrival_rate)  # short: the last full one is only 5 ms old
+        count = 0
+        for index in range(100):
+            now = 1.01 + index * 0.0001
+            self.acks.on_data(103 + index, 1, True, now)
+            count += self.due(now) is not None
+        self.assertLessEqual(count, 6)
+
+    def test_light(self) -> None:
+        """After 64 packets without an ACK a light one leaves, without a number; not after 63."""
+        self.acks.on_data(101, 1, False, 1.0)
+        self.due(1.0)
+        self.acks.on_data(164, LIGHT_PACKETS - 1, False, 1.001)
+        self.assertIsNone(self.due(1.001))
+        self.acks.on_data(165, 1, False, 1.001)
+        self.assertEqual(self.due(1.001), (0, Acknowledgement(165)))
+        self.assertIsNone(self.due(1.001))
+
+    def test_no_light_without_news(self) -> None:
+        """Packets behind a gap do not cause ACKs that say the same again."""
+        self.acks.on_data(101, 1, False, 1.0)
+        self.due(1.0)
+        self.acks.on_data(101, 200, False, 1.001)
+        self.assertIsNone(self.due(1.001))
+
+    def test_repeated_until_answered(self) -> None:
+        """An ACK without an ACK2 is repeated ever less often, then given up."""
+        self.acks.on_data(101, 1, False, 1.0)
+        times = []
+        while (now := self.acks.deadline()) < math.inf:
+            self.assertIsNotNone(self.due(now))
+            times.append(now)
+        self.assertEqual(len(times), 1 + MAX_REPEATS)
+        self.assertAlmostEqual(times[1] - times[0], 0.3)
+        waits = [later - earlier for earlier, later in itertools.pairwise(times)]
+        self.assertEqual(waits, sorted(waits))
+
+    def test_answered(self) -> None:
+        """ACK2 ends the repeating and measures the round trip."""
+        self.acks.on_data(101, 1, False, 1.0)
+        self.due(1.0)
+        self.assertTrue(self.acks.on_ack2(1, 1.03))
+        self.assertEqual(self.acks.deadline(), math.inf)
+        self.assertAlmostEqual(self.acks.round_trip.rtt, 0.03)
+
+    def test_forged_answers(self) -> None:
+        """An ACK2 for an ACK never sent, or answered before, measures nothing."""
+        self.acks.on_data(101, 1, False, 1.0)
+        self.due(1.0)
+        self.assertFalse(self.acks.on_ack2(2, 1.001))
+        self.assertTrue(self.acks.on_ack2(1, 1.03))
+        self.assertFalse(self.acks.on_ack2(1, 9.0))
+        self.assertAlmostEqual(self.acks.round_trip.rtt, 0.03)
+
+    def test_history_limit(self) -> None:
+        """1024 unanswered ACKs are remembered, the one before them is not."""
+        for index in range(MAX_HISTORY + 1):
+            now = 1.0 + index * 0.02
+            self.acks.on_data(101 + index, 1, False, now)
+            self.due(now)
+        self.assertFalse(self.acks.on_ack2(1, 60.0))
+        self.assertTrue(self.acks.on_ack2(2, 60.0))
+
+    def test_duplicates_after_a_lost_ack(self) -> None:
+        """A peer that sends again what we have is told again, at most every 10 ms."""
+        self.acks.on_data(101, 1, False, 1.0)
+        self.due(1.0)
+        self.acks.on_data(101, 0, False, 1.1)
+        self.assertIsNotNone(self.due(1.1))
+        self.acks.on_data(101, 0, False, 1.105)
+        self.assertIsNone(self.due(1.105))
+        self.assertAlmostEqual(self.acks.deadline(), 1.11)
+
+    def test_window_opened(self) -> None:
+        """Room again is told at once and until it was heard, though the point is an old one."""
+        self.acks.on_data(101, 1, False, 1.0)
+        self.due(1.0, free=0)
+        self.acks.on_ack2(1, 1.01)
+        self.acks.window_opened(2.0)
+        ack = self.due(2.0, free=50)
+        assert ack is not None
+        self.assertEqual((ack[0], ack[1].sequence, ack[1].free), (2, 101, 50))
+        self.assertLess(self.acks.deadline(), math.inf)
+        self.acks.on_ack2(2, 2.01)
+        self.assertEqual(self.acks.deadline(), math.inf)
+
+    def test_window_word_is_never_below_2(self) -> None:
+        """libudt never asks again when it is told 0 or 1."""
+        self.acks.on_data(101, 1, False, 1.0)
+        ack = self.due(1.0, free=0)
+        assert ack is not None
+        self.assertEqual(ack[1].free, 2)
+
+    def test_number_wraps(self) -> None:
+        """ACK number 0x7FFFFFFF is followed by 0."""
+        self.acks._number = 0x7FFF_FFFE
+        numbers = []
+        for index in range(3):
+            self.acks.on_data(101 + index, 1, False, 1.0 + index)
+            ack = self.due(1.0 + index)
+            assert ack is not None
+            numbers.append(ack[0])
+        self.assertEqual(numbers, [0x7FFF_FFFF, 0, 1])
