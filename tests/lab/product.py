@@ -132,7 +132,7 @@ class Product:
     def wait_for_agent(self) -> None:
         """Wait until the agent is registered with a mediator that was started anew."""
         assert self.mediator is not None
-        self.mediator.wait_for_line(f"registered.*{self.server.server}", timeout=40)
+        self.mediator.wait_for_line(f"{self.server.server}.*registered from", timeout=40)
 
     def forward(self, service: str, port: int) -> Path:
         """Start ``wavesync forward`` on the client's host.

@@ -165,7 +165,7 @@ def run_command(arguments: argparse.Namespace) -> int:
     async def main(reactor: IReactor) -> int:
         payload = os.urandom(int(arguments.size * 2**20))
         mediator = MediatorService(
-            MediatorSettings(name=_HOST, listen=(f"{_HOST}:0",), allow_loopback=True),
+            MediatorSettings(name=_HOST, listen=(f"{_HOST}:0",)),
             IReactorSocket(reactor),
         )
         mediator.startService()

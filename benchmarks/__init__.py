@@ -1,0 +1,1 @@
+"""Measurements, one module a figure: ``python -m benchmarks NAME`` prints one line of JSON."""
