@@ -139,6 +139,22 @@ class AckTests(SynchronousTestCase):
         self.world.advance(10)
         self.assertEqual(self.world.port.updates(), [])
 
+    def test_server_returns_update(self) -> None:
+        """What a server returns is no news, not even from behind the client's own router."""
+        world = World()
+        near = Server(world, source=(CLIENT_UDP[0], 33000)).ready()
+        asking = Client(world)
+        raw = asking.connect_bytes(near.target)
+        asking.ask(raw)
+        asking.ask(raw, (CLIENT_UDP[0], 6000))
+        world.datagram(near.ack_bytes(), MOVED)
+        world.port.updates()
+        (update,) = near.updates()
+        near.leg.receive(decode(update.encode(bytes(12))), world.now)
+        world.advance(0.11)
+        self.assertEqual(len(world.port.updates()), 2)
+        self.assertEqual(world.mediator.statistics.dropped, 0)
+
     def test_client_moves_often(self) -> None:
         """The server is told of so many moves of a client, not of one more."""
         for i in range(MAX_MOVES):

@@ -37,6 +37,12 @@ SERVER_RATE = 5.0
 SERVER_BURST = 50.0
 """Messages that a registered server may send over its leg at once."""
 
+# A registered server returns updates too; over a byte stream nobody waits for them.
+_FROM_CLIENTS = (
+    (Method.CONNECTION_UPDATE, MessageClass.INDICATION),
+    (Method.CONNECTION_RESULT, MessageClass.INDICATION),
+)
+
 
 class Channel(Protocol):
     """The connection's socket."""
@@ -112,10 +118,7 @@ class Leg:
             self._bind(message)
         elif kind == (Method.CONNECT, MessageClass.REQUEST):
             self.send(self._mediator.connect(message, self, now))
-        elif kind == (Method.CONNECTION_UPDATE, MessageClass.INDICATION) or kind == (
-            Method.CONNECTION_RESULT,
-            MessageClass.INDICATION,
-        ):
+        elif kind in _FROM_CLIENTS and self._registration is None:
             self._mediator.indication(message, self.source[0], now)
         elif message.message_class is MessageClass.REQUEST:
             self.out_of_turn(message)
