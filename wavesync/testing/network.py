@@ -260,9 +260,19 @@ class Nat(_Realm):
         mapped = self._by_port.get(destination[1])
         if mapped is None or self._expired(mapped) or not self._passes(mapped, source):
             return
+        # Answers leave by the mapping that the flow came in by, as connection tracking does it.
+        self._by_flow[self._flow(mapped.inside, source)] = mapped
         member = self.members.get(mapped.inside[0])
         if member is not None:
             self.network.carry(self.delay, member, data, source, mapped.inside)
+
+    def _flow(self, inside: Address, remote: Address) -> tuple[Address, str, int]:
+        """:return: what a mapping is found by."""
+        if self._mapping is Mapping.ENDPOINT_INDEPENDENT:
+            return (inside, "", 0)
+        if self._mapping is Mapping.ADDRESS_DEPENDENT:
+            return (inside, remote[0], 0)
+        return (inside, *remote)
 
     def _passes(self, mapped: _Mapped, source: Address) -> bool:
         if self._filtering is Filtering.ENDPOINT_INDEPENDENT:
@@ -275,15 +285,10 @@ class Nat(_Realm):
         return self.network.clock.seconds() - mapped.used > self._timeout
 
     def _map(self, source: Address, destination: Address) -> _Mapped:
-        if self._mapping is Mapping.ENDPOINT_INDEPENDENT:
-            key = (source, "", 0)
-        elif self._mapping is Mapping.ADDRESS_DEPENDENT:
-            key = (source, destination[0], 0)
-        else:
-            key = (source, destination[0], destination[1])
+        key = self._flow(source, destination)
         mapped = self._by_flow.get(key)
         if mapped is not None and self._expired(mapped):
-            del self._by_port[mapped.outside_port]
+            self._by_port.pop(mapped.outside_port, None)
             mapped = None
         if mapped is None:
             mapped = _Mapped(source, self._free_port(source[1]), 0.0)

@@ -63,10 +63,23 @@ class Listener:
     """The decisions of one listener.
 
     :param cookies: proves that a client is where it says.
+    :param max_accepted: live connections.
+    :param max_accepted_per_host: live connections from one IP address.
+    :param max_half_open: connections whose client has not shown itself.
     """
 
-    def __init__(self, cookies: CookieJar) -> None:
+    def __init__(
+        self,
+        cookies: CookieJar,
+        *,
+        max_accepted: int = MAX_ACCEPTED,
+        max_accepted_per_host: int = MAX_ACCEPTED_PER_HOST,
+        max_half_open: int = MAX_HALF_OPEN,
+    ) -> None:
         self._cookies = cookies
+        self._max_accepted = max_accepted
+        self._max_accepted_per_host = max_accepted_per_host
+        self._max_half_open = max_half_open
         self._answers: dict[_Key, tuple[int, bytes]] = {}
         self._keys: dict[int, _Key] = {}
         self._per_host: Counter[str] = Counter()
@@ -165,7 +178,7 @@ class Listener:
 
     def _is_full(self, host: str) -> bool:
         return (
-            len(self._keys) >= MAX_ACCEPTED
-            or len(self._half_open) >= MAX_HALF_OPEN
-            or self._per_host[host] >= MAX_ACCEPTED_PER_HOST
+            len(self._keys) >= self._max_accepted
+            or len(self._half_open) >= self._max_half_open
+            or self._per_host[host] >= self._max_accepted_per_host
         )
