@@ -28,7 +28,7 @@ from wavesync.identity.credentials import Credentials
 from wavesync.identity.verify import Peer, Role
 from wavesync.interfaces import Address, IReactor
 from wavesync.services import or_exit
-from wavesync.session.server import NamedServices, ServerSessionFactory
+from wavesync.session.server import NamedServices, ServerSessionFactory, Services
 from wavesync.settings import load_settings
 from wavesync.signalling.local import local_hosts
 from wavesync.signalling.numbers import MAX_ADDRESSES
@@ -50,7 +50,7 @@ class AgentService(Service):
     """Registers with mediators, accepts over TCP and UDP, serves named services.
 
     :param credentials: a server's.
-    :param services: what clients may open, by name.
+    :param services: what clients may open: by name, or what finds it.
     :param mediators: whom to register with.
     :param wall_clock: seconds since the epoch.
     :raises SettingsError: the credentials are no server's, or nothing can be listened on.
@@ -63,7 +63,7 @@ class AgentService(Service):
         self,
         reactor: IReactor,
         credentials: Credentials,
-        services: Mapping[str, IStreamClientEndpoint | IProtocolFactory],
+        services: Mapping[str, IStreamClientEndpoint | IProtocolFactory] | Services,
         mediators: tuple[Mediator, ...],
         *,
         settings: AgentSettings = AgentSettings(),  # noqa: B008
@@ -87,7 +87,7 @@ class AgentService(Service):
         self._trusted: dict[ITransport, Address] = {}
         self._sessions = ServerSessionFactory(
             credentials,
-            NamedServices(services),
+            NamedServices(services) if isinstance(services, Mapping) else services,
             reactor,
             on_authenticated=self._authenticated,
             on_lost=self._lost,

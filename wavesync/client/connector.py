@@ -7,7 +7,7 @@ ones as soon as the first connection is verified.
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -35,7 +35,7 @@ from wavesync.stun.message import StunError, decode
 
 _T = TypeVar("_T")
 
-__all__ = ["MAX_KNOWN", "MAX_TIMELINES", "PATHS", "ClientPort", "Connector"]
+__all__ = ["MAX_KNOWN", "MAX_TIMELINES", "PATHS", "ClientPort", "Connector", "check_paths"]
 
 PATHS = ("tcp", "udp")
 """The kinds of path this version can take."""
@@ -45,6 +45,20 @@ MAX_KNOWN = 1024
 
 MAX_TIMELINES = 64
 """Timelines kept of the last connects."""
+
+
+def check_paths(kinds: Iterable[str]) -> frozenset[str]:
+    """Return these kinds of path as a set.
+
+    :raises SettingsError: one is not of :data:`PATHS`, or there is none.
+    """
+    wanted = frozenset(kinds)
+    unknown = sorted(wanted - set(PATHS))
+    if unknown:
+        raise SettingsError(f"no such path: {', '.join(unknown)}; there are {', '.join(PATHS)}")
+    if not wanted:
+        raise SettingsError(f"no path is named; there are {', '.join(PATHS)}")
+    return wanted
 
 
 class ClientPort(UDPPort, Protocol):
@@ -116,17 +130,12 @@ class Connector:
                 "these are a server's credentials; connecting needs a client's"
                 " (wavesync system add-client NAME)"
             )
-        unknown = sorted(set(paths) - set(PATHS))
-        if unknown or not paths:
-            raise SettingsError(
-                f"no such path: {', '.join(unknown) or 'none named'}; there are {', '.join(PATHS)}"
-            )
         self.timelines: deque[Timeline] = deque(maxlen=MAX_TIMELINES)
         """What the last connects did, the newest last."""
         self._reactor = reactor
         self._credentials = credentials
         self._port = port
-        self._paths = frozenset(paths)
+        self._paths = check_paths(paths)
         self._wall_clock = wall_clock
         self._allow_loopback = allow_loopback
         self._introducer = Introducer(

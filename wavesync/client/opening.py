@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from twisted.internet.error import CannotListenError
 
-from wavesync.client.connector import PATHS, Connector
+from wavesync.client.connector import PATHS, Connector, check_paths
 from wavesync.errors import SettingsError
 from wavesync.identity.credentials import Credentials
 from wavesync.interfaces import Address, IReactor
@@ -36,6 +36,7 @@ def open_connector(
         be had.
     """
     where = parse_mediators(mediators or credentials.mediators)
+    check_paths(paths)
     if "udp" not in paths:
         return Connector(
             reactor,

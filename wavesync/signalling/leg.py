@@ -114,11 +114,12 @@ class Leg(Protocol):
         self._asker.stop(why)
 
     def _lose(self, why: str) -> None:
-        self._stop(why)
         on_lost, self._on_lost = self._on_lost, None
         if on_lost is not None:
             self._abort()
+            # Before whoever waits for an answer: it should hear why none comes.
             on_lost(self, why)
+        self._stop(why)
 
     def _abort(self) -> None:
         if self.transport is not None:

@@ -1,0 +1,453 @@
+"""Tests for :mod:`wavesync.agent.link`."""
+
+import os
+
+from twisted.internet.error import ConnectionRefusedError, DNSLookupError
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.agent.support import (
+    MEDIATOR_HOST,
+    NONCE,
+    REGISTRATION,
+    LogListener,
+    MemoryEndpoint,
+    ScriptedMediator,
+)
+from tests.signalling.provers import AUDIENCE, NOW, server
+from wavesync.agent.link import Link, Listed
+from wavesync.agent.waits import Waits
+from wavesync.interfaces import Address
+from wavesync.signalling.leg import ANSWER_TIMEOUT
+from wavesync.signalling.messages import (
+    Bind,
+    ConnectionRequested,
+    ConnectionUpdate,
+    Listen,
+    Refusal,
+    Registered,
+    RegistrationEnded,
+    WarmUp,
+    keep_alive_indication,
+)
+from wavesync.signalling.numbers import ErrorCode, Method
+from wavesync.signalling.urls import Mediator
+from wavesync.stun.message import Message, MessageClass, check_integrity, decode, encode
+
+DAY = 86400.0
+OURS: Listed = ((("192.0.2.9", 80),), (("192.0.2.9", 4000),))
+MOVED: Listed = ((("198.51.100.9", 80),), (("198.51.100.9", 4000),))
+
+
+class RecordingTaker:
+    """Notes what it is told of clients."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Link, Message]] = []
+
+    def requested(self, link: Link, message: Message) -> None:
+        self.told.append(("requested", link, message))
+
+    def updated(self, link: Link, message: Message) -> None:
+        self.told.append(("updated", link, message))
+
+
+class LinkTests(SynchronousTestCase):
+    """An agent is found by its clients whatever happens between it and its mediator."""
+
+    ahead = 0.0
+    """How far the agent's clock is ahead of the mediator's, seconds."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.endpoint = MemoryEndpoint()
+        self.taker = RecordingTaker()
+        self.udp: list[tuple[Message, Address]] = []
+        self.listed = OURS
+        self.link = self.make_link(Mediator(AUDIENCE, 3345, 3345))
+        listener = LogListener("wavesync.agent")
+        self.addCleanup(listener.stop)
+        self.said = listener.said
+
+    def make_link(self, mediator: Mediator) -> Link:
+        """A link without sockets, whose waits are not random."""
+        return Link(
+            self.clock,
+            mediator,
+            self.endpoint,
+            server(),
+            lambda data, to: self.udp.append((decode(data), to)),
+            lambda: self.listed,
+            self.taker,
+            wall_clock=lambda: NOW + self.ahead + self.clock.seconds(),
+            waits=Waits(jitter=lambda: 1.0),
+        )
+
+    def mediator(self) -> ScriptedMediator:
+        """Let the newest attempt to connect succeed."""
+        return ScriptedMediator(self.endpoint.dialled[-1], now=NOW + self.clock.seconds())
+
+    def register(self) -> ScriptedMediator:
+        """Come to a registration, with its first bind taken."""
+        mediator = self.mediator()
+        mediator.challenge()
+        mediator.accept()
+        self.assertEqual(mediator.bound(), (1, *OURS))
+        return mediator
+
+    def test_register(self) -> None:
+        """Connect, be challenged, prove, tell the addresses, warm the UDP mapping: registered."""
+        self.link.start()
+        waiting = self.link.when_registered()
+        mediator = self.mediator()
+        mediator.challenge()
+        request = mediator.one(Method.LISTEN)
+        self.assertEqual(Listen.decode(request).server, server().target)
+        self.assertEqual(mediator.proof_of(request, Listen.PURPOSE).nonce, NONCE)
+        self.assertNoResult(waiting)
+        self.assertEqual(self.udp, [])
+        mediator.transport.write(request.raw)  # to be read once more
+        mediator.accept()
+        self.successResultOf(waiting)
+        self.assertTrue(self.link.registered)
+        self.assertEqual(mediator.bound(), (1, *OURS))
+        ((warm, to),) = self.udp
+        self.assertEqual(to, (MEDIATOR_HOST, 3345))
+        self.assertEqual(WarmUp.decode(warm), WarmUp(REGISTRATION, 1))
+        self.assertTrue(check_integrity(warm, mediator.key))
+        self.successResultOf(self.link.when_registered())
+        self.link.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_clock_two_days_off(self) -> None:
+        """A wrong clock does not keep a server off line: proofs use the mediator's time."""
+        for self.ahead in (2 * DAY, -2 * DAY):
+            self.link = self.make_link(Mediator(AUDIENCE, 3345, 3345))
+            self.link.start()
+            mediator = self.register()
+            self.assertAlmostEqual(self.link.time_offset, -self.ahead, places=2)
+            self.listed = MOVED
+            self.link.refresh()
+            bind = mediator.one(Method.BIND)
+            # No nonce helps here: the time itself has to be right.
+            self.assertEqual(mediator.proof_of(bind, Bind.PURPOSE).nonce, b"")
+            self.listed = OURS
+            self.link.stop()
+
+    def test_no_udp(self) -> None:
+        """A mediator without UDP is registered with all the same."""
+        self.link = self.make_link(Mediator(AUDIENCE, None, 3345))
+        self.link.start()
+        self.register()
+        self.assertEqual(self.udp, [])
+        self.link.stop()
+
+    def test_unreachable(self) -> None:
+        """An agent that cannot reach its mediator says so, and tries again ever more slowly."""
+        self.link.start()
+        for attempt, wait in enumerate([0.5, 1, 2, 4, 8, 16, 30, 30], start=1):
+            self.endpoint.dialled[-1].result.errback(ConnectionRefusedError())
+            self.clock.advance(wait - 0.01)
+            self.assertEqual(len(self.endpoint.dialled), attempt)
+            self.clock.advance(0.02)
+            self.assertEqual(len(self.endpoint.dialled), attempt + 1)
+        self.assertIn("cannot reach the mediator mediator.example:3345", self.said[0])
+        self.register()
+        self.link.stop()
+
+    def test_unknown_name(self) -> None:
+        """A mediator's name that does not resolve today may resolve tomorrow."""
+        self.link.start()
+        self.endpoint.dialled[-1].result.errback(DNSLookupError("no such name"))
+        self.clock.advance(0.5)
+        self.assertEqual(len(self.endpoint.dialled), 2)
+        self.assertIn("no such name", self.said[0])
+        self.link.stop()
+
+    def test_refused(self) -> None:
+        """A mediator that will not have this server is left alone for minutes; the log says why."""
+        self.link.start()
+        mediator = self.mediator()
+        mediator.challenge()
+        refusal = Refusal(ErrorCode.FORBIDDEN, "expired", b"", AUDIENCE, NOW)
+        mediator.refuse(mediator.one(Method.LISTEN), refusal)
+        self.assertTrue(mediator.closed)
+        self.assertEqual(
+            self.said,
+            ["the mediator mediator.example:3345 refuses this server: expired"],
+        )
+        self.assert_away(Waits.REFUSED)
+
+    def assert_away(self, seconds: float) -> None:
+        """The next attempt comes after so many seconds, not before."""
+        self.assertEqual(len(self.endpoint.dialled), 1)
+        self.clock.advance(seconds - 1)
+        self.assertEqual(len(self.endpoint.dialled), 1)
+        self.clock.advance(1.1)
+        self.assertEqual(len(self.endpoint.dialled), 2)
+        self.register()
+        self.link.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_refused_other_name(self) -> None:
+        """Two different names for one mediator are the usual mistake: both are told."""
+        self.link.start()
+        mediator = self.mediator()
+        mediator.challenge()
+        refusal = Refusal(ErrorCode.FORBIDDEN, "bad-signature", b"", "m.internal", NOW)
+        mediator.refuse(mediator.one(Method.LISTEN), refusal)
+        self.assertIn("calls itself 'm.internal'", self.said[0])
+        self.assertIn("the credentials name it 'mediator.example'", self.said[0])
+        self.link.stop()
+
+    def test_refused_without_a_word(self) -> None:
+        """A refusal without a reason is told by its number."""
+        self.link.start()
+        mediator = self.mediator()
+        mediator.refuse(mediator.one(Method.LISTEN), Refusal(ErrorCode.NOT_FOUND))
+        self.assertIn("code 404", self.said[0])
+        self.link.stop()
+
+    def test_busy(self) -> None:
+        """A busy mediator is asked again soon."""
+        for code in (
+            ErrorCode.QUOTA_REACHED,
+            ErrorCode.SERVER_ERROR,
+            ErrorCode.INSUFFICIENT_CAPACITY,
+        ):
+            self.endpoint.dialled.clear()
+            self.said.clear()
+            self.link = self.make_link(Mediator(AUDIENCE, 3345, 3345))
+            self.link.start()
+            mediator = self.mediator()
+            mediator.refuse(mediator.one(Method.LISTEN), Refusal(code))
+            self.assertTrue(mediator.closed)
+            self.assertEqual(self.said, ["the mediator mediator.example:3345 is busy"])
+            self.clock.advance(0.6)
+            self.assertEqual(len(self.endpoint.dialled), 2)
+            self.link.stop()
+
+    def test_challenged_without_end(self) -> None:
+        """A mediator that only ever challenges is not answered at line speed."""
+        self.link.start()
+        mediator = self.mediator()
+        mediator.challenge()
+        request = mediator.one(Method.LISTEN)
+        mediator.refuse(request, Refusal(ErrorCode.STALE_NONCE, "", b"m" * 16, AUDIENCE, NOW))
+        self.assertTrue(mediator.closed)
+        self.assertEqual(len(self.endpoint.dialled), 1)
+        self.clock.advance(0.6)
+        self.assertEqual(len(self.endpoint.dialled), 2)
+        self.link.stop()
+
+    def test_silent_at_greeting(self) -> None:
+        """A mediator that takes the connection and says nothing is given up, socket and all."""
+        self.link.start()
+        mediator = self.mediator()
+        self.clock.advance(ANSWER_TIMEOUT + 0.1)
+        self.assertTrue(mediator.closed)
+        self.assertIn("it does not answer", self.said[0])
+        self.clock.advance(0.6)
+        self.assertEqual(len(self.endpoint.dialled), 2)
+        self.link.stop()
+
+    def test_nonsense(self) -> None:
+        """Answers that make no sense end the connection, socket and all, and are no crash."""
+        zero_key = Registered(REGISTRATION, bytes(32), 15.0, NOW)
+        answers = (
+            lambda request: encode(
+                Message(Method.LISTEN, MessageClass.SUCCESS, request.transaction_id)
+            ),
+            lambda request: encode(
+                Message(Method.LISTEN, MessageClass.ERROR, request.transaction_id)
+            ),
+            lambda request: zero_key.encode(request.transaction_id),
+            lambda request: b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        )
+        for answer in answers:
+            self.said.clear()
+            self.endpoint.dialled.clear()
+            self.link = self.make_link(Mediator(AUDIENCE, 3345, 3345))
+            self.link.start()
+            mediator = self.mediator()
+            mediator.challenge()
+            mediator.send(answer(mediator.one(Method.LISTEN)))
+            self.assertTrue(mediator.closed)
+            self.assertEqual(len(self.said), 1, self.said)
+            self.assertRegex(self.said[0], "nonsense|not STUN")
+            self.clock.advance(0.6)
+            self.assertEqual(len(self.endpoint.dialled), 2)
+            self.link.stop()
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_silence(self) -> None:
+        """A registered agent notices that its mediator is gone, and comes back when it can."""
+        self.link.start()
+        mediator = self.register()
+        self.clock.pump([15, 15, 7.4])
+        self.assertTrue(self.link.registered)
+        self.clock.advance(0.2)
+        self.assertFalse(self.link.registered)
+        self.assertTrue(mediator.closed)
+        self.assertIn("silent", self.said[-1])
+        self.clock.advance(0.5)
+        self.register()
+        self.link.stop()
+
+    def test_kept_alive(self) -> None:
+        """While the mediator is heard the registration stands, for days."""
+        self.link.start()
+        mediator = self.register()
+        for _ in range(1000):
+            self.clock.advance(15)
+            mediator.send(keep_alive_indication(os.urandom(12)))
+        self.assertTrue(self.link.registered)
+        self.assertEqual(len(self.endpoint.dialled), 1)
+        self.link.stop()
+
+    def test_keep_alive_has_a_floor(self) -> None:
+        """A mediator cannot make an agent send keep-alives without pause."""
+        self.link.start()
+        mediator = self.mediator()
+        mediator.challenge()
+        mediator.accept(keep_alive=0.0)
+        mediator.transport.clear()
+        self.clock.pump([0.1] * 15)
+        size = len(mediator.transport.value())
+        self.assertLess(size, 200)
+        self.link.stop()
+
+    def test_lost(self) -> None:
+        """A broken connection is made again, and everything told again from the start."""
+        self.link.start()
+        mediator = self.register()
+        mediator.lose()
+        self.assertFalse(self.link.registered)
+        self.assertIn("lost the mediator", self.said[-1])
+        self.clock.advance(0.5)
+        second = self.register()
+        self.assertNotEqual(second.key, mediator.key)
+        self.link.stop()
+
+    def test_superseded(self) -> None:
+        """Credentials installed twice: the older agent says so and stays away for minutes."""
+        self.link.start()
+        mediator = self.register()
+        mediator.send(RegistrationEnded(ErrorCode.SUPERSEDED, "superseded").encode(b"e" * 12))
+        self.assertTrue(mediator.closed)
+        self.assertFalse(self.link.registered)
+        self.assertIn("installed twice", self.said[-1])
+        self.assertIn(str(server().target), self.said[-1])
+        self.assert_away(Waits.SUPERSEDED)
+
+    def test_mediator_shuts_down(self) -> None:
+        """A mediator that says good-bye is tried again soon: it may be restarting."""
+        self.link.start()
+        mediator = self.register()
+        mediator.send(RegistrationEnded(ErrorCode.SERVER_ERROR, "shutting-down").encode(b"e" * 12))
+        self.assertTrue(mediator.closed)
+        self.clock.advance(0.6)
+        self.assertEqual(len(self.endpoint.dialled), 2)
+        self.link.stop()
+
+    def test_malformed_ending(self) -> None:
+        """A good-bye that cannot be read changes nothing."""
+        self.link.start()
+        mediator = self.register()
+        mediator.send(encode(Message(Method.LISTEN, MessageClass.INDICATION, b"e" * 12)))
+        self.assertTrue(self.link.registered)
+        self.link.stop()
+
+    def test_addresses_change(self) -> None:
+        """A server that moves is found at its new addresses; without a change nothing is sent."""
+        self.link.start()
+        mediator = self.register()
+        self.link.refresh()
+        self.assertEqual(mediator.received(), [])
+        self.listed = MOVED
+        self.link.refresh()
+        self.assertEqual(mediator.bound(), (2, *MOVED))
+        self.link.refresh()
+        self.assertEqual(mediator.received(), [])
+        self.listed = OURS
+        self.link.refresh()
+        self.assertEqual(mediator.bound(), (3, *OURS))
+        self.link.stop()
+
+    def test_addresses_change_while_away(self) -> None:
+        """What changed while there was no mediator is told when there is one."""
+        self.link.start()
+        self.link.refresh()
+        self.listed = MOVED
+        mediator = self.mediator()
+        mediator.challenge()
+        mediator.accept()
+        self.assertEqual(mediator.bound(), (1, *MOVED))
+        self.link.stop()
+
+    def test_addresses_refused(self) -> None:
+        """Addresses that the mediator refuses are told again at the next look."""
+        self.link.start()
+        mediator = self.mediator()
+        mediator.challenge()
+        mediator.accept()
+        mediator.refuse(mediator.one(Method.BIND), Refusal(ErrorCode.QUOTA_REACHED))
+        self.assertIn("refuses the addresses", self.said[-1])
+        self.link.refresh()
+        self.assertEqual(mediator.bound(), (2, *OURS))
+        self.link.stop()
+
+    def test_indications(self) -> None:
+        """What the mediator says of clients goes to whom it concerns, and can be sent back."""
+        self.link.start()
+        mediator = self.register()
+        update = ConnectionUpdate("c0" * 16, 1, ()).encode(b"u" * 12)
+        requested = ConnectionRequested("c0" * 16, b"x" * 20, (), 7, 0.0).encode(b"r" * 12)
+        unknown = encode(Message(0x0FF, MessageClass.INDICATION, b"o" * 12))
+        mediator.send(requested + update + unknown)
+        self.assertEqual(
+            [(name, link, message.raw) for name, link, message in self.taker.told],
+            [("requested", self.link, requested), ("updated", self.link, update)],
+        )
+        self.link.echo(update)
+        self.assertEqual([message.raw for message in mediator.received()], [update])
+        self.link.stop()
+        self.link.echo(update)
+
+    def test_stop_while_connecting(self) -> None:
+        """An agent that is stopped leaves nothing behind, whatever it was doing, silently."""
+        self.link.start()
+        self.link.stop()
+        self.assertTrue(self.endpoint.dialled[0].cancelled)
+        self.assertEqual(self.said, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop_while_asking(self) -> None:
+        """The same while an answer is awaited."""
+        self.link.start()
+        mediator = self.mediator()
+        self.link.stop()
+        self.assertTrue(mediator.closed)
+        self.assertEqual(self.said, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop_while_waiting(self) -> None:
+        """The same between two attempts."""
+        self.link.start()
+        self.endpoint.dialled[-1].result.errback(ConnectionRefusedError())
+        self.link.stop()
+        self.clock.advance(100)
+        self.assertEqual(len(self.endpoint.dialled), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_late_words(self) -> None:
+        """What an old connection still says after a new one stands is not listened to."""
+        self.link.start()
+        old = self.register()
+        old.lose()
+        self.clock.advance(0.5)
+        new = self.register()
+        old.lose()
+        self.assertTrue(self.link.registered)
+        self.assertFalse(new.closed)
+        self.link.stop()

@@ -1,0 +1,131 @@
+"""Tests for :mod:`wavesync.agent.warm`."""
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from wavesync.agent.warm import WARM_INTERVAL, WarmMapping
+from wavesync.interfaces import Address
+from wavesync.signalling.messages import ConnectionAck, ConnectionAcked, Refusal, WarmedUp, WarmUp
+from wavesync.signalling.numbers import Method
+from wavesync.stun.message import Message, MessageClass, check_integrity, decode, encode
+
+MEDIATOR: Address = ("192.0.2.1", 3345)
+MAPPED: Address = ("198.51.100.1", 4100)
+KEY = b"k" * 32
+CONNECTION = "c0" * 16
+
+
+class WarmMappingTests(SynchronousTestCase):
+    """The router in front of a server keeps the server's UDP port open and known."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.sent: list[Message] = []
+        self.warm = WarmMapping(self.clock, self.send)
+        self.warm.begin(MEDIATOR, 7, KEY)
+
+    def send(self, data: bytes, to: Address) -> None:
+        """Take a datagram."""
+        self.assertEqual(to, MEDIATOR)
+        self.sent.append(decode(data))
+
+    def take(self) -> list[Message]:
+        """What was sent since the last look."""
+        sent, self.sent = self.sent, []
+        return sent
+
+    def answer(self, key: bytes = KEY, source: Address = MEDIATOR) -> bool:
+        """Answer what was sent last."""
+        data = WarmedUp(MAPPED).encode(self.sent[-1].transaction_id, key)
+        return self.warm.received(decode(data), source)
+
+    def test_answered(self) -> None:
+        """The mapping is learned, and renewed four times a minute with a rising number."""
+        for sequence in range(1, 20):
+            (message,) = self.sent
+            self.assertTrue(check_integrity(message, KEY))
+            self.assertEqual(WarmUp.decode(message), WarmUp(7, sequence))
+            self.assertTrue(self.answer())
+            self.assertEqual(self.warm.mapped, MAPPED)
+            self.take()
+            self.clock.advance(WARM_INTERVAL - 0.1)
+            self.assertEqual(self.sent, [])
+            self.clock.advance(0.1)
+        self.assertLessEqual(WARM_INTERVAL, 15.0)
+
+    def test_retransmitted(self) -> None:
+        """A lost packet is sent again, with the same bytes, until an answer comes."""
+        self.clock.pump([0.1] * 20)
+        first = self.sent[0].raw
+        self.assertEqual([message.raw for message in self.sent], [first] * 3)
+        self.assertTrue(self.answer())
+        self.take()
+        self.clock.advance(10)
+        self.assertEqual(self.sent, [])
+
+    def test_never_answered(self) -> None:
+        """A network without UDP costs a few packets now and then, and no growing memory."""
+        for _ in range(6000):
+            self.clock.advance(0.1)
+        self.assertLess(len(self.clock.getDelayedCalls()), 4)
+        self.assertIsNone(self.warm.mapped)
+        # Seven sendings of each of the forty, none after its time.
+        self.assertLess(len(self.sent), 7 * 41)
+        self.warm.end()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_forged(self) -> None:
+        """Nobody but the mediator can tell a server where it is."""
+        self.assertFalse(self.answer(key=b"x" * 32))
+        self.assertFalse(self.answer(source=("203.0.113.6", 3345)))
+        unsigned = encode(Message(Method.BIND, MessageClass.SUCCESS, self.sent[0].transaction_id))
+        self.assertFalse(self.warm.received(decode(unsigned), MEDIATOR))
+        self.assertIsNone(self.warm.mapped)
+        self.assertTrue(self.answer())
+
+    def test_error_answer(self) -> None:
+        """An error, or an answer without an address, changes nothing."""
+        transaction = self.sent[-1].transaction_id
+        refusal = Refusal(404).encode(Method.BIND, transaction, key=KEY)
+        self.assertTrue(self.warm.received(decode(refusal), MEDIATOR))
+        self.assertIsNone(self.warm.mapped)
+        self.take()
+        self.clock.advance(WARM_INTERVAL)
+        self.assertEqual(len(self.sent), 1)
+
+    def test_acknowledge(self) -> None:
+        """That punching has begun is told from the punching port, again until it is heard."""
+        self.take()
+        self.warm.acknowledge(CONNECTION)
+        (message,) = self.sent
+        self.assertTrue(check_integrity(message, KEY))
+        self.assertEqual(ConnectionAck.decode(message), ConnectionAck(CONNECTION, 7))
+        self.clock.pump([0.1] * 6)
+        acks = [each for each in self.take() if each.method == Method.CONNECTION_ACK]
+        self.assertEqual([each.raw for each in acks], [message.raw] * 2)
+        answer = ConnectionAcked().encode(message.transaction_id, KEY)
+        self.assertTrue(self.warm.received(decode(answer), MEDIATOR))
+        self.clock.advance(5)
+        self.assertNotIn(Method.CONNECTION_ACK, [each.method for each in self.sent])
+
+    def test_end(self) -> None:
+        """With the registration all of it ends; a late answer is nobody's."""
+        self.warm.acknowledge(CONNECTION)
+        self.warm.end()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertFalse(self.answer())
+        self.take()
+        self.warm.acknowledge(CONNECTION)
+        self.assertEqual(self.sent, [])
+
+    def test_begin_again(self) -> None:
+        """A new registration has its own key and counts from one."""
+        self.clock.advance(WARM_INTERVAL)
+        self.take()
+        self.warm.begin(MEDIATOR, 8, b"K" * 32)
+        (message,) = self.sent
+        self.assertEqual(WarmUp.decode(message), WarmUp(8, 1))
+        self.assertFalse(self.answer(KEY))
+        self.assertTrue(self.answer(b"K" * 32))
+        self.warm.end()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
