@@ -1,0 +1,29 @@
+"""``python -m benchmarks NAME [RUNS]`` takes one figure and prints it as one line of JSON."""
+
+import argparse
+import importlib
+import json
+import os
+import platform
+
+_NAMES = ("first_byte", "udt")
+
+
+def main() -> int:
+    """Read the command line, measure, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", choices=_NAMES)
+    parser.add_argument(
+        "runs", type=int, nargs="?", help="how many runs (default: the figure's own)"
+    )
+    arguments = parser.parse_args()
+    module = importlib.import_module(f"benchmarks.{arguments.name}")
+    result = module.measure(*([arguments.runs] if arguments.runs else []))
+    machine = f"{platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}"
+    result["machine"] = f"{machine}, Python {platform.python_version()}"
+    print(json.dumps({"figure": arguments.name, **result}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
