@@ -331,6 +331,22 @@ class BackPressureTests(SessionCase):
         self.assertEqual(bytes(app.received), b"")
         self.assert_quiet()
 
+    def test_consumer_gone(self) -> None:
+        """A consumer that breaks stops the flow; that alone never looks like an orderly end."""
+        app = HalfCloser()
+        path, _ = self.opened(app)
+        server = self.apps[0]
+        server.transport.stopProducing()
+        app.transport.write(b"for nobody")
+        path.advance(20)
+        self.assertEqual(bytes(server.received), b"")
+        self.assertFalse(app.read_ended)
+        server.transport.abortConnection()
+        path.pump()
+        assert app.lost is not None
+        app.lost.trap(SessionLost)
+        self.assert_quiet()
+
     def test_close_waits_for_producer(self) -> None:
         """A registered producer may finish after loseConnection."""
         app = Recorder()

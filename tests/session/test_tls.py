@@ -6,7 +6,7 @@ import dataclasses
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
@@ -181,6 +181,18 @@ class BadTests(SynchronousTestCase):
             self.server, private_key=key, certificate=x509.load_der_x509_certificate(bytes(broken))
         )
         self.assertEqual(self.reasons(self.client, credentials)[0], "bad-signature")
+
+    def test_openssl_disagrees(self) -> None:
+        """A good leaf is not enough when OpenSSL finds no way from it to the system."""
+        context, _ = both(self.client, self.server, self.server.target)
+        protocol = wrap(context, True, Clock())
+        connection = context.clientConnectionForTLS(protocol)
+        shown = crypto.X509.from_cryptography(self.server.certificate)
+        self.assertTrue(context._verify(connection, shown, 0, 0, 1))
+        self.assertTrue(context._verify(connection, shown, 10, 0, 0))  # our clock decides
+        self.assertFalse(context._verify(connection, shown, 20, 0, 0))
+        self.assertEqual(verdict_of(protocol).reason, "bad-chain")
+        self.assertIs(verdict_of(protocol).peer, None)
 
     def test_revoked(self) -> None:
         """A certificate on the list of revoked ones."""
