@@ -98,6 +98,7 @@ class Introductions:
 
     :param factory: builds the server side of a session for a path that was punched.
     :param allow_loopback: punch towards loopback addresses too (everything on one host).
+    :param max_remembered: connection ids remembered.
     """
 
     log = Logger()
@@ -111,6 +112,7 @@ class Introductions:
         *,
         wall_clock: Callable[[], float],
         allow_loopback: bool = False,
+        max_remembered: int = MAX_REMEMBERED,
     ) -> None:
         self._clock = clock
         self._credentials = credentials
@@ -118,6 +120,7 @@ class Introductions:
         self._factory = factory
         self._wall_clock = wall_clock
         self._allow_loopback = allow_loopback
+        self._max_remembered = max_remembered
         self._checker = ProofChecker(MAX_RENDEZVOUS)
         self._running: dict[str, _Running] = {}
         self._remembered: OrderedDict[str, None] = OrderedDict()
@@ -215,7 +218,7 @@ class Introductions:
 
     def _remember(self, connection_id: str) -> None:
         self._remembered[connection_id] = None
-        if len(self._remembered) > MAX_REMEMBERED:
+        if len(self._remembered) > self._max_remembered:
             self._remembered.popitem(last=False)
 
     def _candidates(self, running: _Running) -> tuple[Address, ...]:
