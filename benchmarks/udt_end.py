@@ -2,9 +2,10 @@
 
 import sys
 import time
+from typing import cast
 
 from twisted.internet import reactor
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -42,8 +43,7 @@ class _Source(Protocol):
         self._paused = False
 
     def connectionMade(self) -> None:
-        assert self.transport is not None
-        self.transport.registerProducer(self, True)
+        cast(IConsumer, self.transport).registerProducer(self, True)
         self.resumeProducing()
 
     def pauseProducing(self) -> None:
@@ -57,7 +57,7 @@ class _Source(Protocol):
         assert self.transport is not None
         while not self._paused:
             if time.monotonic() > self._end:
-                self.transport.unregisterProducer()
+                cast(IConsumer, self.transport).unregisterProducer()
                 self.transport.loseConnection()
                 return
             self.transport.write(_CHUNK)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 MACHINES: list[tuple[str, str]] = [
+    ("agent-registration", "wavesync.agent.registration:build_registration"),
     ("mediator-introduction", "wavesync.mediator.introduction:build_progress"),
     ("mediator-server-leg", "wavesync.mediator.registration:build_server_leg"),
     ("udt-connecting", "wavesync.udt.connecting:connecting"),
