@@ -77,6 +77,7 @@ class Sender:
         "_lost",
         "_missing",
         "_next_send",
+        "_probes",
         "_queue",
         "_recent",
         "_recent_times",
@@ -116,6 +117,7 @@ class Sender:
         self._settled = 0
         self._head_time = math.inf  # when the oldest unacknowledged packet last made us wait
         self._timeouts = 0
+        self._probes = 0  # packets that may leave although the window is full
         self._recovery_end = buffer.next  # before it, deliveries are not known well
         self._app_limited = 0  # sequence number; samples before it tell the writer's rate
 
@@ -147,7 +149,7 @@ class Sender:
         self._missing.remove_below(point)
         self._recent.remove_below(point)
         self._settled += self._queue.remove_below(point)
-        self._timeouts = 0
+        self._timeouts = self._probes = 0
         self._note_delivery(max(point, self._known), moved, report, now)
         buffer.acknowledge(point)
         self._head_time = now if point < buffer.next else math.inf
@@ -241,8 +243,8 @@ class Sender:
         quantum = max(1, min(buffer.max_burst, int(congestion.rate * PACING_INTERVAL)))
         while self._next_send <= now and limit > 0:
             room = min(quantum, limit, int(congestion.window) - self.in_flight)
-            if self._queue and self._timeouts:
-                room = max(room, 1)  # what asks for news of a silent path always leaves
+            if self._queue and self._probes:
+                room = max(room, 1)  # what asks for news of a silent path leaves in any case
             if room <= 0:
                 return
             if self._queue:
@@ -263,6 +265,7 @@ class Sender:
         out.append(burst)
         stop = start + count
         self._queue.remove(start, stop)
+        self._probes = max(0, self._probes - count)
         self._recent.add(start, stop)
         self._recent_times.append((now, start, stop, self._buffer.next))
         if start <= self._buffer.acknowledged:
@@ -309,6 +312,7 @@ class Sender:
         self._head_time = now
         self._statistics.timeouts += 1
         self._timeouts = min(self._timeouts + 1, 16)
+        self._probes = 2
         if self._timeouts <= RESEND_ALL_AFTER or self._limit - first <= 2:
             # The oldest hole, and the newest packet: it makes the peer name every other hole.
             holes = self._missing.overlap(first, stop)
@@ -325,8 +329,8 @@ class Sender:
     def deadline(self) -> float:
         """Tell when :meth:`datagrams` or :meth:`timer` will have something to do."""
         tail = self._head_time + self._tail_timeout
-        urgent = self._queue and self._timeouts
-        if int(self._congestion.window) <= self.in_flight and not urgent:
+        probing = self._queue and self._probes
+        if int(self._congestion.window) <= self.in_flight and not probing:
             return tail
         if self._queue or (self._buffer.unsent and self._buffer.next < self._limit):
             return min(tail, max(self._next_send, self._hold_until))
