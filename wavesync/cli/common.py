@@ -22,13 +22,19 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 __all__ = [
+    "INTERRUPTED",
     "add_common",
+    "check_report",
     "connector_for",
     "new_parser",
     "run_in_reactor",
     "target_of",
+    "wind_up",
     "write_report",
 ]
+
+INTERRUPTED = 130
+"""Exit status of a command that was interrupted (128 + SIGINT, as shells have it)."""
 
 
 def new_parser(
@@ -95,6 +101,20 @@ def connector_for(reactor: IReactor, arguments: argparse.Namespace) -> Connector
     )
 
 
+def check_report(path: str | None) -> None:
+    """Find out whether ``--report`` can be written, before anything else is done.
+
+    :raises SettingsError: it cannot.
+    """
+    if path is None:
+        return
+    try:
+        with open(path, "a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise SettingsError(f"the report {path} cannot be written: {error.strerror}") from None
+
+
 def write_report(path: str | None, timeline: Timeline) -> None:
     """Write the timeline to the file that ``--report`` names, if it does."""
     if path is None:
@@ -105,28 +125,50 @@ def write_report(path: str | None, timeline: Timeline) -> None:
         raise SettingsError(f"the report {path} cannot be written: {error.strerror}") from None
 
 
+async def wind_up(connector: Connector, report: str | None, timeline: Timeline) -> None:
+    """Close the connector and write the report, whatever happened."""
+    await connector.close()
+    write_report(report, timeline)
+
+
 def run_in_reactor(main: Callable[[IReactor], Coroutine[Deferred[Any], Any, int]]) -> int:
     """Run *main* to its end in Twisted's reactor.
+
+    An interrupt cancels *main*, which may clean up.
 
     :returns: what *main* returns; 130 when it was interrupted.
     :raises WavesyncError: what *main* raised.
     """
     from twisted.internet import reactor
 
+    running: list[Deferred[int]] = []
     outcome: list[int | Failure] = []
+    ended: Deferred[None] = Deferred()
+    interrupted: list[bool] = []
+
+    def begin() -> None:
+        started = Deferred.fromCoroutine(main(reactor))  # type: ignore[arg-type]
+        running.append(started)
+        started.addBoth(done)
 
     def done(result: int | Failure) -> None:
         outcome.append(result)
-        if reactor.running:
+        ended.callback(None)
+        if not interrupted:
             reactor.stop()
 
-    def begin() -> None:
-        Deferred.fromCoroutine(main(reactor)).addBoth(done)  # type: ignore[arg-type]
+    def stop() -> Deferred[None] | None:
+        if outcome or not running:
+            return None
+        interrupted.append(True)
+        running[0].cancel()
+        return ended
 
     reactor.callWhenRunning(begin)
+    reactor.addSystemEventTrigger("before", "shutdown", stop)
     reactor.run()
-    if not outcome:
-        return 130
+    if interrupted or not outcome:
+        return INTERRUPTED
     (result,) = outcome
     if isinstance(result, Failure):
         result.raiseException()

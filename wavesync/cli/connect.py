@@ -3,22 +3,23 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.stdio import StandardIO
 
 from wavesync.cli.common import (
     add_common,
+    check_report,
     connector_for,
     new_parser,
     run_in_reactor,
     target_of,
-    write_report,
+    wind_up,
 )
 from wavesync.client.report import Timeline
-from wavesync.client.watching import watched_bridge
+from wavesync.client.watching import LocalEnd, SessionEnd, watched_bridge
 from wavesync.errors import ConnectFailed, WavesyncError
 from wavesync.interfaces import IReactor
+from wavesync.session.names import check_service_name
 
 if TYPE_CHECKING:
     from wavesync.cli.common import Subparsers
@@ -46,6 +47,8 @@ def add_parser(subparsers: "Subparsers") -> None:
 def run_command(arguments: argparse.Namespace) -> int:
     """Do it."""
     target = target_of(arguments)
+    service = check_service_name(arguments.service)
+    check_report(arguments.report)
 
     async def main(reactor: IReactor) -> int:
         connector = connector_for(reactor, arguments)
@@ -53,23 +56,23 @@ def run_command(arguments: argparse.Namespace) -> int:
         far, near = watched_bridge(timeline)
         StandardIO(near, reactor=reactor)
         try:
-            await connector.connect(target, arguments.service, far, timeline=timeline)
-            write_report(arguments.report, timeline)
-            await _until_done(far.lost)
-            # The session is over when all has arrived here; it still has to get to our output.
-            near.transport.loseConnection()
-            await near.lost
+            await connector.connect(target, service, far, timeline=timeline)
+            await _until_done(far, near)
         finally:
-            write_report(arguments.report, timeline)
-            await connector.close()
+            await wind_up(connector, arguments.report, timeline)
         return 0
 
     return run_in_reactor(main)
 
 
-async def _until_done(lost: Deferred[BaseException]) -> None:
-    reason = await lost
+async def _until_done(far: SessionEnd, near: LocalEnd) -> None:
+    """Wait for the end of the session, and until all of it has left through standard output."""
+    reason = await far.lost
+    if near.deaf:
+        raise BrokenPipeError
     if isinstance(reason, WavesyncError):
         raise reason
     if not isinstance(reason, ConnectionDone):
         raise ConnectFailed(f"the connection broke: {reason}")
+    near.transport.loseConnection()
+    await near.flushed

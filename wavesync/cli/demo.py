@@ -4,13 +4,14 @@ import argparse
 import hashlib
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorSocket
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IProtocolFactory, IReactorSocket
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.wire import Echo
 from twisted.python.failure import Failure
@@ -33,7 +34,7 @@ from wavesync.signalling.urls import parse_mediators
 if TYPE_CHECKING:
     from wavesync.cli.common import Subparsers
 
-__all__ = ["add_parser", "run_command"]
+__all__ = ["Row", "add_parser", "run_command", "run_demo", "show"]
 
 _EXAMPLES = """\
 example:
@@ -64,15 +65,25 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 
 def _size(text: str) -> float:
-    size = float(text)
-    if not 0 < size <= 1024:
-        raise argparse.ArgumentTypeError("more than 0 and at most 1024 MiB")
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 1 <= size * 2**20 <= 2**30:
+        raise argparse.ArgumentTypeError(f"{text!r} is not more than 0 and at most 1024 MiB")
     return size
 
 
 @dataclass(slots=True)
-class _Row:
-    """One line of the table."""
+class Row:
+    """One line of the table.
+
+    :ivar path: the kind of path.
+    :ivar how: ``introduced`` by the mediator, or ``reused``.
+    :ivar seconds: from asking to the last byte.
+    :ivar digest: SHA-256 of what came back.
+    :ivar wrong: what went wrong; empty if nothing did.
+    """
 
     path: str
     how: str
@@ -118,9 +129,9 @@ class _EchoCheck(Protocol):
 
 async def _try(
     reactor: IReactor, connector: Connector, target: Target, payload: bytes, path: str, how: str
-) -> _Row:
+) -> Row:
     """Echo the payload over one path."""
-    row = _Row(path, how, Timeline(str(target), reactor.seconds))
+    row = Row(path, how, Timeline(str(target), reactor.seconds))
     check = _EchoCheck(payload, row.timeline)
     began = reactor.seconds()
     opening = connector.connect(target, "echo", check, timeline=row.timeline)
@@ -129,8 +140,11 @@ async def _try(
         row.digest = await check.finished.addTimeout(_DEADLINE, reactor)
     except WavesyncError as error:
         row.wrong = str(error)
+    except TimeoutError:
+        row.wrong = f"not done in {_DEADLINE:.0f} s"
     except Exception as error:
         row.wrong = f"{type(error).__name__}: {error}"
+    check.finished.addErrback(lambda _: None)  # told already, or not worth telling
     row.seconds = reactor.seconds() - began
     if not row.wrong:
         if row.digest != hashlib.sha256(payload).hexdigest():
@@ -142,7 +156,7 @@ async def _try(
     return row
 
 
-def _table(rows: list[_Row], size: int) -> Table:
+def _table(rows: list[Row], size: int) -> Table:
     table = Table(title=f"{size / 2**20:g} MiB echoed over every path of this version")
     for name in ("path", "how"):
         table.add_column(name)
@@ -159,16 +173,24 @@ def _table(rows: list[_Row], size: int) -> Table:
     return table
 
 
-def run_command(arguments: argparse.Namespace) -> int:
-    """Do it."""
+async def run_demo(
+    reactor: IReactor,
+    payload: bytes,
+    *,
+    service: IProtocolFactory,
+    paths: Sequence[str] = PATHS,
+) -> list[Row]:
+    """Run all roles on loopback and echo *payload* over every path, twice.
 
-    async def main(reactor: IReactor) -> int:
-        payload = os.urandom(int(arguments.size * 2**20))
-        mediator = MediatorService(
-            MediatorSettings(name=_HOST, listen=(f"{_HOST}:0",)),
-            IReactorSocket(reactor),
-        )
-        mediator.startService()
+    :param service: makes the protocols of the service; they should echo.
+    :raises WavesyncError: the roles do not come together at all.
+    """
+    mediator = MediatorService(
+        MediatorSettings(name=_HOST, listen=(f"{_HOST}:0",)),
+        IReactorSocket(reactor),
+    )
+    mediator.startService()
+    try:
         url = f"{_HOST}:{mediator.addresses[0][1]}"
         system = SystemCredentials.create((url,))
         now = time.time()
@@ -176,31 +198,35 @@ def run_command(arguments: argparse.Namespace) -> int:
         agent = AgentService(
             reactor,
             server,
-            {"echo": Factory.forProtocol(Echo)},
+            {"echo": service},
             parse_mediators((url,)),
             settings=AgentSettings(allow_loopback=True),
         )
         agent.startService()
-        rows = []
         try:
-            await agent.links[0].when_registered().addTimeout(_DEADLINE, reactor)
-            for path in PATHS:
+            await _registered(reactor, agent)
+            rows = []
+            for path in paths:
                 rows += await _both(reactor, client, server.target, payload, path)
+            return rows
         finally:
             await agent.stopService()
-            await mediator.stopService()
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=160)
-        console.print(_table(rows, len(payload)))
-        return 1 if any(row.wrong for row in rows) else 0
+    finally:
+        await mediator.stopService()
 
-    return run_in_reactor(main)
+
+async def _registered(reactor: IReactor, agent: AgentService) -> None:
+    try:
+        await agent.links[0].when_registered().addTimeout(_DEADLINE, reactor)
+    except TimeoutError:
+        raise ConnectFailed(
+            f"the agent could not register with the mediator on {_HOST} in {_DEADLINE:.0f} s"
+        ) from None
 
 
 async def _both(
     reactor: IReactor, client: Credentials, target: Target, payload: bytes, path: str
-) -> list[_Row]:
+) -> list[Row]:
     """One path: first with an introduction, then without."""
     connector = open_connector(reactor, client, paths={path}, allow_loopback=True)
     try:
@@ -210,3 +236,27 @@ async def _both(
         ]
     finally:
         await connector.close()
+
+
+def show(rows: list[Row], size: int, console: Console) -> int:
+    """Print the table.
+
+    :param size: bytes of the payload.
+    :returns: the exit status: 1 if any path failed, or none was tried.
+    """
+    console.print(_table(rows, size))
+    return 1 if not rows or any(row.wrong for row in rows) else 0
+
+
+def run_command(arguments: argparse.Namespace) -> int:
+    """Do it."""
+    payload = os.urandom(int(arguments.size * 2**20))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+
+    async def main(reactor: IReactor) -> int:
+        rows = await run_demo(reactor, payload, service=Factory.forProtocol(Echo))
+        return show(rows, len(payload), console)
+
+    return run_in_reactor(main)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.interfaces import IAddress, IProtocol, IStreamServerEndpoint
@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from wavesync.cli.common import (
     add_common,
+    check_report,
     connector_for,
     new_parser,
     run_in_reactor,
@@ -20,11 +21,11 @@ from wavesync.cli.common import (
 )
 from wavesync.client.connector import Connector
 from wavesync.client.report import Timeline, format_address
-from wavesync.client.watching import WatchedEnd, watched_bridge
+from wavesync.client.watching import LocalEnd, SessionEnd, watched_bridge
 from wavesync.errors import SettingsError
 from wavesync.identity.ids import Target
 from wavesync.interfaces import IReactor
-from wavesync.session.bridge import BridgeEnd
+from wavesync.session.names import check_service_name
 
 if TYPE_CHECKING:
     from wavesync.cli.common import Subparsers
@@ -96,7 +97,7 @@ class ForwardFactory(Factory):
         self._service = service
         self._report = report
 
-    def buildProtocol(self, addr: IAddress | None) -> BridgeEnd:
+    def buildProtocol(self, addr: IAddress | None) -> LocalEnd:
         """Open the service for a local connection (IProtocolFactory)."""
         timeline = Timeline(str(self._target), self._reactor.seconds)
         far, near = watched_bridge(timeline)
@@ -104,10 +105,12 @@ class ForwardFactory(Factory):
         self._reactor.callLater(0, self._open, far, near, timeline)
         return near
 
-    def _open(self, far: WatchedEnd, near: BridgeEnd, timeline: Timeline) -> None:
+    def _open(self, far: SessionEnd, near: LocalEnd, timeline: Timeline) -> None:
         opening: Deferred[IProtocol] = self._connector.connect(
             self._target, self._service, far, timeline=timeline
         )
+        # Whoever has gone away needs no connection any more.
+        near.lost.addCallback(lambda _: opening.cancel())
         opening.addCallbacks(
             self._opened,
             self._failed,
@@ -115,7 +118,7 @@ class ForwardFactory(Factory):
             errbackArgs=(near, timeline),
         )
 
-    def _opened(self, _: IProtocol, far: WatchedEnd, timeline: Timeline) -> None:
+    def _opened(self, _: IProtocol, far: SessionEnd, timeline: Timeline) -> None:
         def over(reason: BaseException) -> None:
             if not isinstance(reason, ConnectionDone):
                 timeline.outcome = str(reason)
@@ -124,8 +127,11 @@ class ForwardFactory(Factory):
 
         far.lost.addCallback(over)
 
-    def _failed(self, failure: Failure, near: BridgeEnd, timeline: Timeline) -> None:
-        _say(failure.getErrorMessage())
+    def _failed(self, failure: Failure, near: LocalEnd, timeline: Timeline) -> None:
+        if failure.check(CancelledError):
+            timeline.outcome = "given up: the local side closed the connection"
+        else:
+            _say(failure.getErrorMessage())
         self._write(timeline)
         abort = getattr(near.transport, "abortConnection", near.transport.loseConnection)
         abort()
@@ -143,21 +149,27 @@ class ForwardFactory(Factory):
 def run_command(arguments: argparse.Namespace) -> int:
     """Do it, until interrupted."""
     target = target_of(arguments)
+    service = check_service_name(arguments.service)
+    check_report(arguments.report)
 
     async def main(reactor: IReactor) -> int:
         endpoint = listen_endpoint(reactor, arguments.listen)
         connector = connector_for(reactor, arguments)
-        factory = ForwardFactory(reactor, connector, target, arguments.service, arguments.report)
+        factory = ForwardFactory(reactor, connector, target, service, arguments.report)
         try:
-            port = await endpoint.listen(factory)
-        except (CannotListenError, OSError) as error:
-            raise SettingsError(f"cannot listen on {arguments.listen}: {error}") from None
-        where = port.getHost()
-        host, number = getattr(where, "host", None), getattr(where, "port", None)
-        place = str(where) if number is None else format_address((host or "", number))
-        print(f"listening on {place}, forwarding to {arguments.service} of {target}", flush=True)
-        forever: Deferred[int] = Deferred()
-        return await forever
+            try:
+                port = await endpoint.listen(factory)
+            except (CannotListenError, OSError) as error:
+                why = getattr(error, "socketError", None) or error
+                raise SettingsError(f"cannot listen on {arguments.listen}: {why}") from None
+            where = port.getHost()
+            host, number = getattr(where, "host", None), getattr(where, "port", None)
+            place = str(where) if number is None else format_address((host or "", number))
+            print(f"listening on {place}, forwarding to {service} of {target}", flush=True)
+            forever: Deferred[int] = Deferred()
+            return await forever
+        finally:
+            await connector.close()
 
     return run_in_reactor(main)
 

@@ -9,11 +9,12 @@ from twisted.internet.task import deferLater
 
 from wavesync.cli.common import (
     add_common,
+    check_report,
     connector_for,
     new_parser,
     run_in_reactor,
     target_of,
-    write_report,
+    wind_up,
 )
 from wavesync.client.report import Timeline, format_address
 from wavesync.interfaces import IReactor
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from wavesync.cli.common import Subparsers
 
 __all__ = ["add_parser", "run_command"]
+
+MAX_COUNT = 1_000_000
+"""Pings of one command."""
+
+MAX_INTERVAL = 3600
+"""Seconds of the longest pause between them."""
 
 _EXAMPLES = """\
 examples:
@@ -57,22 +64,25 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 1_000_000:
-        raise argparse.ArgumentTypeError("a number from 1 to 1000000 is needed")
-    return number
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:8]) <= MAX_COUNT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {MAX_COUNT}")
+    return int(text)
 
 
 def _interval(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError("0 to 3600 seconds")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MAX_INTERVAL:
+        raise argparse.ArgumentTypeError(f"{text!r} is not 0 to {MAX_INTERVAL} seconds")
     return seconds
 
 
 def run_command(arguments: argparse.Namespace) -> int:
     """Do it."""
     target = target_of(arguments)
+    check_report(arguments.report)
 
     async def main(reactor: IReactor) -> int:
         connector = connector_for(reactor, arguments)
@@ -101,8 +111,7 @@ def run_command(arguments: argparse.Namespace) -> int:
             )
             session.close()
         finally:
-            write_report(arguments.report, timeline)
-            await connector.close()
+            await wind_up(connector, arguments.report, timeline)
         return 0
 
     return run_in_reactor(main)
