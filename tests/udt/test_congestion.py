@@ -1,0 +1,294 @@
+"""Tests for the congestion strategies: alone, and filling simulated links."""
+
+import random
+from typing import NamedTuple
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from wavesync.testing.link import Link, connect_pair
+from wavesync.udt.bottleneck import MIN_RATE, MIN_WINDOW, RTT_LIFETIME, BottleneckControl, Mode
+from wavesync.udt.congestion import AckSample, LossEvent
+from wavesync.udt.connection import Connection
+from wavesync.udt.native import MAX_RATE, NativeControl
+
+_BLOCK = bytes(1 << 18)
+
+
+def _fill(connection: Connection) -> None:
+    connection.write(_BLOCK)
+
+
+class Run(NamedTuple):
+    """How a link was used.
+
+    :ivar goodput: payload delivered over the link's capacity, 0 .. 1.
+    :ivar mean_queue: average queue over the bandwidth-delay product.
+    :ivar late_goodput: goodput after the first second.
+    """
+
+    goodput: float
+    mean_queue: float
+    late_goodput: float
+
+
+class GoodputTests(SynchronousTestCase):
+    """How much of a link a transfer gets, start-up included."""
+
+    def fill(
+        self,
+        *,
+        seconds: float = 10.0,
+        rate: float = 100e6,
+        rtt: float = 0.04,
+        queue: float = 1.0,
+        loss: float = 0.0,
+        native: bool = False,
+    ) -> Run:
+        """Send as fast as the strategy allows; *queue* is in bandwidth-delay products."""
+        product = rate * rtt / 8
+        there, back = (
+            Link(rate=rate, delay=rtt / 2, queue=int(queue * product), loss=loss, seed=seed)
+            for seed in (3, 4)
+        )
+        control = NativeControl(1500, 8192, random.Random(1).random) if native else None
+        coalesce = 0.0 if native else 0.0005  # its receiver needs to see each packet's time
+        sim = connect_pair(there, back, left={"congestion": control}, coalesce=coalesce)
+        sim.left.source = _fill
+        sim.run(1.0)
+        early = sim.right.received
+        sim.run(seconds - 1)
+        late = sim.right.received - early
+        return Run(
+            sim.right.received * 8 / rate / seconds,
+            there.mean_queue / product,
+            late * 8 / rate / (seconds - 1),
+        )
+
+    def test_clean(self) -> None:
+        """A clean 100 Mbit/s link of 40 ms is filled to 90 %, and its queue stays short."""
+        run = self.fill()
+        self.assertGreater(run.goodput, 0.90)
+        self.assertLess(run.mean_queue, 0.35)
+
+    def test_random_loss(self) -> None:
+        """1 % of packets lost each way costs less than a tenth of it."""
+        run = self.fill(loss=0.01)
+        self.assertGreater(run.goodput, 0.85)
+        self.assertLess(run.mean_queue, 0.35)
+
+    def test_heavy_random_loss(self) -> None:
+        """5 % lost each way leave two thirds and more."""
+        self.assertGreater(self.fill(loss=0.05, seconds=3).goodput, 0.66)
+
+    def test_shallow_queue(self) -> None:
+        """A router with little memory is no obstacle."""
+        self.assertGreater(self.fill(queue=0.2, seconds=3).late_goodput, 0.88)
+
+    def test_deep_queue(self) -> None:
+        """A router with too much memory is not filled with it."""
+        run = self.fill(queue=8.0, seconds=3)
+        self.assertGreater(run.late_goodput, 0.90)
+        self.assertLess(run.mean_queue, 0.5)
+
+    def test_slow_link(self) -> None:
+        """A 2 Mbit/s uplink of 60 ms."""
+        run = self.fill(rate=2e6, rtt=0.06, queue=2.0, loss=0.01)
+        self.assertGreater(run.late_goodput, 0.80)
+
+    def test_long_link(self) -> None:
+        """20 Mbit/s over 250 ms, 0.5 % lost."""
+        run = self.fill(rate=20e6, rtt=0.25, loss=0.005)
+        self.assertGreater(run.goodput, 0.70)
+
+    def test_native(self) -> None:
+        """UDT's own strategy gets there too, slowly."""
+        run = self.fill(native=True)
+        self.assertGreater(run.late_goodput, 0.70)
+
+    def test_two_share(self) -> None:
+        """Two transfers over one bottleneck get about as much each, and all of it together."""
+        product = 50e6 * 0.04 / 8
+        shared = Link(rate=50e6, delay=0.02, queue=int(product), seed=1)
+        sims = [connect_pair(shared, Link(delay=0.02)) for _ in range(2)]
+        for sim in sims:
+            sim.left.source = _fill
+        for _ in range(4000):  # turn by turn, so that both see the same queue
+            for sim in sims:
+                sim.run(0.001)
+        one, two = (sim.right.received for sim in sims)
+        self.assertGreater(min(one, two) / max(one, two), 0.6)
+        self.assertGreater((one + two) * 8 / 4 / 50e6, 0.8)
+
+
+def _sample(now: float, delivered: int, prior: int, **changes: object) -> AckSample:
+    values: dict[str, object] = {
+        "now": now,
+        "acknowledged": 10,
+        "delivered": delivered,
+        "prior_delivered": prior,
+        "in_flight": 10,
+        "rtt": 0.04,
+        "app_limited": False,
+        **changes,
+    }
+    return AckSample(**values)  # type: ignore[arg-type]
+
+
+class BottleneckControlTests(SynchronousTestCase):
+    """The model behind the default strategy."""
+
+    def feed(self, control: BottleneckControl, rate: float, rounds: int, **changes: object) -> None:
+        """Let *rounds* round trips of 40 ms pass at *rate* packets a second."""
+        for _ in range(rounds):
+            self.now += 0.04
+            prior = self.delivered
+            self.delivered += round(rate * 0.04)
+            control.on_ack(_sample(self.now, self.delivered, prior, **changes))
+
+    def setUp(self) -> None:
+        """Nothing delivered yet."""
+        self.now = 0.0
+        self.delivered = 0
+
+    def test_startup_ends_when_the_rate_stops_growing(self) -> None:
+        """Three round trips without growth mean that the path is full."""
+        control = BottleneckControl()
+        for rate in (500, 1000, 2000, 4000):
+            self.feed(control, rate, 1)
+        self.assertIs(control.mode, Mode.STARTUP)
+        self.feed(control, 4000, 4)
+        self.assertIsNot(control.mode, Mode.STARTUP)
+        self.feed(control, 4000, 8)
+        self.assertIs(control.mode, Mode.PROBE)
+        self.assertAlmostEqual(control.bandwidth, 4000, delta=1)
+        self.assertAlmostEqual(control.min_rtt, 0.04)
+
+    def test_window_and_rate_follow_the_model(self) -> None:
+        """Pace is the measured rate within a quarter; the window about two products."""
+        control = BottleneckControl()
+        self.feed(control, 4000, 20)
+        self.assertTrue(3000 <= control.rate <= 5000)
+        self.assertTrue(2 * 160 <= control.window <= 2.5 * 160, control.window)
+
+    def test_loss_alone_changes_nothing(self) -> None:
+        """Random loss does not slow it down."""
+        control = BottleneckControl()
+        self.feed(control, 4000, 20)
+        before = (control.rate, control.window)
+        control.on_loss(LossEvent(self.now, 3, 100, 500))
+        self.assertEqual((control.rate, control.window), before)
+
+    def test_a_slower_path_is_noticed(self) -> None:
+        """The best rate is forgotten after ten round trips."""
+        control = BottleneckControl()
+        self.feed(control, 4000, 20)
+        self.feed(control, 1000, 15)
+        self.assertAlmostEqual(control.bandwidth, 1000, delta=1)
+
+    def test_pauses_of_the_writer_do_not_count(self) -> None:
+        """A writer with little to say does not make the path slow."""
+        control = BottleneckControl()
+        self.feed(control, 4000, 20)
+        self.feed(control, 100, 30, app_limited=True)
+        self.assertAlmostEqual(control.bandwidth, 4000, delta=1)
+
+    def test_guesses_do_not_count(self) -> None:
+        """After a timeout, deliveries that were counted late do not look like a fast path."""
+        control = BottleneckControl()
+        self.feed(control, 4000, 20)
+        self.feed(control, 50_000, 1, exact=False)
+        self.assertAlmostEqual(control.bandwidth, 4000, delta=1)
+
+    def test_timeout(self) -> None:
+        """After a timeout little is sent until something is heard; then the model is there."""
+        control = BottleneckControl()
+        self.feed(control, 4000, 20)
+        window = control.window
+        control.on_timeout(self.now)
+        self.assertEqual(control.window, MIN_WINDOW)
+        self.feed(control, 4000, 1)
+        self.assertGreater(control.window, window / 2)
+
+    def test_the_shortest_round_trip_is_measured_anew(self) -> None:
+        """When it was not seen for 10 s the flight is halved for a moment."""
+        control = BottleneckControl()
+        self.feed(control, 4000, 20)
+        self.feed(control, 4000, int(RTT_LIFETIME / 0.04) + 1, rtt=0.06)
+        modes = set()
+        for _ in range(30):
+            self.feed(control, 4000, 1, rtt=0.06)
+            modes.add(control.mode)
+        self.assertAlmostEqual(control.min_rtt, 0.06)
+
+    def test_floors(self) -> None:
+        """However bad the path looks, something is sent."""
+        control = BottleneckControl()
+        for _ in range(50):
+            self.now += 10
+            self.delivered += 1
+            control.on_ack(_sample(self.now, self.delivered, self.delivered - 1, rtt=10.0))
+        self.assertGreaterEqual(control.rate, MIN_RATE)
+        self.assertGreaterEqual(control.window, MIN_WINDOW)
+
+
+class NativeControlTests(SynchronousTestCase):
+    """UDT's own strategy, by libudt's figures."""
+
+    def setUp(self) -> None:
+        """A connection of 1500-byte packets to a peer with room for 8192."""
+        self.control = NativeControl(1500, 8192, lambda: 0.0)
+
+    def test_slow_start(self) -> None:
+        """The window starts at 16 and grows by what is acknowledged, plus one, each 10 ms."""
+        self.assertEqual(self.control.window, 16)
+        self.control.on_ack(_sample(1.0, 16, 0, acknowledged=16))
+        self.assertEqual(self.control.window, 33)
+        self.control.on_ack(_sample(1.005, 20, 0, acknowledged=4))
+        self.assertEqual(self.control.window, 33)
+        self.control.on_ack(_sample(1.010, 24, 0, acknowledged=4))
+        self.assertEqual(self.control.window, 42)
+
+    def test_first_loss_sets_the_rate_to_what_arrives(self) -> None:
+        """Slow start ends at the peer's arrival rate."""
+        self.control.on_ack(_sample(1.0, 16, 0, arrival_rate=5000))
+        self.control.on_loss(LossEvent(1.1, 1, 100, 200))
+        self.assertAlmostEqual(self.control.rate, 5000)
+
+    def test_no_collapse_without_a_delivery_rate(self) -> None:
+        """A loss before any rate is known leaves the window over a round trip, not 16 a second."""
+        self.control.on_loss(LossEvent(1.1, 1, 100, 200))
+        self.assertGreater(self.control.rate, 100)
+
+    def test_timeout_ends_slow_start(self) -> None:
+        """A timeout does what a loss does, and later nothing."""
+        self.control.on_timeout(1.0)
+        rate = self.control.rate
+        self.assertLess(rate, MAX_RATE)
+        self.control.on_timeout(2.0)
+        self.assertEqual(self.control.rate, rate)
+
+    def test_peer_window_ends_slow_start(self) -> None:
+        """Beyond the peer's window there is nothing to find."""
+        self.control.on_ack(_sample(1.0, 8200, 0, acknowledged=8200, arrival_rate=5000))
+        self.assertAlmostEqual(self.control.rate, 5000)
+
+    def test_decrease(self) -> None:
+        """A new loss lengthens the period by an eighth; the same trouble again, at most 5 times more."""
+        self.control.on_ack(_sample(1.0, 16, 0, arrival_rate=5000))
+        self.control.on_loss(LossEvent(1.1, 1, 100, 200))
+        self.control.on_loss(LossEvent(1.2, 1, 300, 400))
+        self.assertAlmostEqual(self.control.rate, 5000 / 1.125)
+        for _ in range(20):
+            self.control.on_loss(LossEvent(1.3, 1, 300, 400))
+        self.assertAlmostEqual(self.control.rate, 5000 / 1.125**6)
+
+    def test_increase(self) -> None:
+        """With capacity to spare the step grows by powers of ten, as the draft's table says."""
+        self.control.on_ack(_sample(1.0, 16, 0, arrival_rate=1000))
+        self.control.on_loss(LossEvent(1.1, 1, 100, 200))
+        self.control.on_ack(_sample(1.2, 32, 0))  # uses up the loss
+        slow = self.control.rate
+        self.control.on_ack(_sample(1.3, 48, 0))
+        self.assertAlmostEqual(self.control.rate - slow, 1.0, delta=0.01)
+        self.control.on_ack(_sample(1.4, 64, 0, capacity=80_000))
+        self.assertGreater(self.control.rate - slow, 5)
