@@ -8,6 +8,7 @@ from wavesync.identity.ids import Target
 from wavesync.identity.proofs import PROOF_FRESHNESS, check_proof
 from wavesync.identity.verify import Role
 from wavesync.mediator.introducing import INTRODUCTION_LIFE
+from wavesync.mediator.registry import Registration
 from wavesync.mediator.replays import REPLAY_LIFE
 from wavesync.mediator.settings import Limits
 from wavesync.signalling.messages import (
@@ -145,6 +146,8 @@ class RefusedTests(SynchronousTestCase):
     def test_policy(self) -> None:
         """A system that the operator does not serve looks like one without servers."""
         world = World(systems=(system(2).system,))
+        online = Registration(1, self.server.target, bytes(32), self.server.leg)
+        world.mediator.registry.add(online)
         own = Client(world)
         self.assertEqual(own.refused(self.server.target), Refusal(404))
 

@@ -146,8 +146,11 @@ class LifeTests(StreamCase):
         """What a peer sends after it was refused is not looked at."""
         protocol, transport = self.connect()
         self.register(protocol, transport)
+        self.assertIs(transport.producer, protocol)
         self.factory.leave()
         self.assertTrue(transport.disconnecting)
+        # With a producer left, Twisted would wait for it before closing.
+        self.assertIsNone(transport.producer)
         self.sent(transport)
         protocol.dataReceived(keep_alive_request(bytes(12)))
         self.assertEqual(transport.value(), b"")

@@ -79,7 +79,7 @@ class Connecting:
         if proof.peer.system != system or not self._admission.allows(system):
             return ErrorCode.NOT_FOUND
         seen = self.replays.find(proof.digest)
-        if seen is not None and seen.expires > now:
+        if seen is not None:
             if seen.host != host:
                 raise Refused(self._sign_again(host, now))
             if isinstance(seen.outcome, Introduction):

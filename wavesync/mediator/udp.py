@@ -7,7 +7,6 @@ from twisted.internet.protocol import DatagramProtocol
 
 from wavesync.interfaces import Address
 from wavesync.mediator.core import Mediator
-from wavesync.signalling.addresses import canonical
 
 __all__ = ["MediatorDatagrams"]
 
@@ -29,10 +28,11 @@ class MediatorDatagrams(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """Take one datagram."""
-        source = addr[:2] if "." in addr[0] and ":" not in addr[0] else canonical(addr[:2])
+        # The scope of a link-local address means something to this host only.
+        source = (addr[0].partition("%")[0], addr[1])
         answer = self._mediator.datagram(datagram, source, self, self._clock.seconds())
         if answer is not None:
-            self.send_datagram(answer, source)
+            self.send_datagram(answer, (addr[0], addr[1]))
         self._turn()
 
     def send_datagram(self, data: bytes, address: Address) -> None:

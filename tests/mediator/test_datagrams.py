@@ -1,0 +1,110 @@
+"""The mediator's UDP side, without a socket."""
+
+from typing import cast
+
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.mediator.driver import CLIENT_UDP, World
+from wavesync.interfaces import Address
+from wavesync.mediator.core import DROP_LOG_INTERVAL, MAX_DATAGRAM
+from wavesync.mediator.udp import MediatorDatagrams
+from wavesync.signalling.messages import keep_alive_request
+from wavesync.stun.attributes import XOR_MAPPED_ADDRESS, decode_xor_address
+from wavesync.stun.message import BINDING, Message, MessageClass, decode, encode, pad_message
+
+
+class Wire:
+    """A UDP transport that keeps what is written, or cannot send."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes, Address]] = []
+        self.broken = False
+
+    def write(self, data: bytes, address: Address) -> None:
+        """Keep a datagram."""
+        if self.broken:
+            raise OSError("no route")
+        self.sent.append((data, address))
+
+
+class CoreTests(SynchronousTestCase):
+    """What the core makes of datagrams before it looks closer."""
+
+    def setUp(self) -> None:
+        """A mediator."""
+        self.world = World()
+
+    def test_longest(self) -> None:
+        """The longest datagram is answered, a longer one dropped."""
+        for size, answered in ((MAX_DATAGRAM, True), (MAX_DATAGRAM + 4, False)):
+            message = Message(BINDING, MessageClass.REQUEST, bytes(12))
+            raw = encode(pad_message(message, size))
+            self.assertEqual(len(raw), size)
+            answer = self.world.datagram(raw, CLIENT_UDP)
+            self.assertEqual(answer is not None, answered)
+
+    def test_indications_and_answers(self) -> None:
+        """A Binding indication, or an answer to nothing, is not answered."""
+        for message_class in (MessageClass.INDICATION, MessageClass.SUCCESS, MessageClass.ERROR):
+            raw = encode(Message(BINDING, message_class, bytes(12)))
+            self.assertIsNone(self.world.datagram(raw, CLIENT_UDP))
+
+    def test_log(self) -> None:
+        """Dropping is told once a minute, with who it was that time and how much in all."""
+        lines: list[LogEvent] = []
+
+        def observe(event: LogEvent) -> None:
+            if "dropped what" in (event.get("log_format") or ""):
+                lines.append(event)
+
+        observer = cast(ILogObserver, observe)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        for _ in range(5):
+            self.world.datagram(b"?", CLIENT_UDP)
+        self.assertEqual(len(lines), 1)
+        self.world.advance(DROP_LOG_INTERVAL)
+        self.world.datagram(b"?", CLIENT_UDP)
+        self.assertEqual([line["count"] for line in lines], [1, 6])
+
+
+class ShellTests(SynchronousTestCase):
+    """The UDP port around the core."""
+
+    def setUp(self) -> None:
+        """A port of a mediator."""
+        self.turns = 0
+        self.wire = Wire()
+        self.port = MediatorDatagrams(World().mediator, Clock(), self._turn)
+        self.port.transport = self.wire  # type: ignore[assignment]
+
+    def _turn(self) -> None:
+        self.turns += 1
+
+    def test_answers(self) -> None:
+        """An answer goes back to where the request came from, then the timer is seen to."""
+        self.port.datagramReceived(keep_alive_request(bytes(12)), CLIENT_UDP)
+        ((_, to),) = self.wire.sent
+        self.assertEqual((to, self.turns), (CLIENT_UDP, 1))
+
+    def test_link_local(self) -> None:
+        """A neighbour on the link is answered on that link; its scope is nobody else's."""
+        self.port.datagramReceived(keep_alive_request(bytes(12)), ("fe80::1%eth0", 5))
+        ((data, to),) = self.wire.sent
+        self.assertEqual(to, ("fe80::1%eth0", 5))
+        value = decode(data).get(XOR_MAPPED_ADDRESS) or b""
+        self.assertEqual(decode_xor_address(value, bytes(12)), ("fe80::1", 5))
+
+    def test_cannot_send(self) -> None:
+        """What the host cannot send is counted and forgotten."""
+        self.wire.broken = True
+        self.port.datagramReceived(keep_alive_request(bytes(12)), CLIENT_UDP)
+        self.assertEqual(self.turns, 1)
+
+    def test_closed(self) -> None:
+        """After the port was closed nothing is sent."""
+        self.port.transport = None
+        self.port.send_datagram(b"", CLIENT_UDP)
+        self.assertEqual(self.wire.sent, [])
