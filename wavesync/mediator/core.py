@@ -136,8 +136,11 @@ class Mediator:
         :returns: what to send back, which is never longer than *data* but for a Binding request;
             ``None`` for silence.
         """
-        if len(data) > MAX_DATAGRAM or not is_stun(data) or not self.sources.allow(source[0], now):
-            self.statistics.dropped += 1
+        if not is_stun(data) or len(data) > MAX_DATAGRAM:
+            self.drop(source[0], "not STUN, or too long", now)
+            return None
+        if not self.sources.allow(source[0], now):
+            self.drop(source[0], "too much", now)
             return None
         if data[:2] == _BINDING_REQUEST:
             return binding_response(data, source)
