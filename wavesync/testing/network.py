@@ -156,6 +156,12 @@ class Network(_Realm):
         self._order = 0
         self._call: IDelayedCall | None = None
 
+    def route_out(self, data: bytes, source: Address, destination: Address) -> None:
+        """Lose a datagram for an address that nobody has."""
+        self.carried += 1
+        if self.drop is not None:
+            self.drop(data, source, destination)
+
     def inject(self, data: bytes, source: Address, destination: Address) -> None:
         """Send a datagram with any source address, as a forger does."""
         self.route(data, source, destination)

@@ -5,6 +5,8 @@ what comes in the first milliseconds after the answer.  So nothing is sent befor
 shown itself, or, if the server is the one to speak, before the answer has surely arrived.
 """
 
+import math
+
 __all__ = ["FALLBACK", "HALF_OPEN_TIME", "REPEAT_AFTER", "SETTLE", "WAIT", "Courtesy"]
 
 SETTLE = 0.005
@@ -68,12 +70,15 @@ class Courtesy:
         return now < self._until
 
     def expired(self, now: float) -> bool:
-        """:return: whether the client had its time and never showed itself."""
-        return not self.shown and now >= self._gives_up
+        """:return: whether the client had its time and never showed itself; once true."""
+        if self.shown or now < self._gives_up:
+            return False
+        self._gives_up = math.inf
+        return True
 
     def deadline(self, now: float) -> float | None:
         """:return: when something changes by itself."""
-        times = [] if self.shown else [self._gives_up]
+        times = [] if self.shown or self._gives_up == math.inf else [self._gives_up]
         if self._repeat is not None:
             times.append(self._repeat)
         if now < self._until:

@@ -35,6 +35,8 @@ class Turns:
         """*member* needs no more turns."""
         self._touched.pop(member, None)
         self._timetable.schedule(member, None)
+        if not self._busy:
+            self._arm()
 
     def hold(self) -> None:
         """Let touched members wait until :meth:`run`: more is coming."""
