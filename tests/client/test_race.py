@@ -112,6 +112,23 @@ class RaceTests(SynchronousTestCase):
         self.assertIs(self.successResultOf(self.race.result).path, ready)
         self.assertEqual(self.results(), {"a:1": ("won", "")})
 
+    def test_one_address_of_several(self) -> None:
+        """The report names the one address that was used, even one that nobody had named."""
+        for place, expected in (
+            (("b", 2), {"a:1": "lost", "b:2": "won"}),
+            (("c", 3), {"a:1": "lost", "b:2": "lost", "c:3": "won"}),
+        ):
+            self.timeline = Timeline("t", Clock().seconds)
+            race: Race[str] = Race(self.timeline, lambda session, at=place: at)  # type: ignore[misc]
+            path = FakePath("udp", "a")
+            path.addresses.append(("b", 2))
+            race.enter([path])
+            path.opened.callback("session")
+            self.successResultOf(race.result)
+            self.assertEqual(
+                {address: result for address, (result, _) in self.results().items()}, expected
+            )
+
     def test_cancel(self) -> None:
         """Giving up a connect gives up every path."""
         path = FakePath("tcp", "a")

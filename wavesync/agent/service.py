@@ -277,7 +277,7 @@ def makeService(options: Options) -> IService:
         for name, endpoint in settings.services.items():
             try:
                 services[name] = clientFromString(reactor, endpoint)
-            except (ValueError, TypeError, KeyError, IndexError) as error:
+            except Exception as error:  # parsers are plugins, and may read files
                 raise SettingsError(f"{path}: services.{name}: {endpoint!r}: {error}") from None
         mediators = parse_mediators(settings.mediators or credentials.mediators)
         return AgentService(

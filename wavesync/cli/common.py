@@ -3,13 +3,15 @@
 import argparse
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from wavesync.client.connector import PATHS, Connector
+from wavesync.client.connector import PATHS, Connector, check_client, check_paths
 from wavesync.client.opening import open_connector
 from wavesync.client.report import Timeline
 from wavesync.errors import SettingsError
@@ -17,20 +19,17 @@ from wavesync.identity.credentials import Credentials
 from wavesync.identity.files import default_directory
 from wavesync.identity.ids import Target
 from wavesync.interfaces import IReactor
+from wavesync.signalling.urls import parse_mediators
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 __all__ = [
     "INTERRUPTED",
+    "Plan",
     "add_common",
-    "check_report",
-    "connector_for",
     "new_parser",
     "run_in_reactor",
-    "target_of",
-    "wind_up",
-    "write_report",
 ]
 
 INTERRUPTED = 130
@@ -82,53 +81,84 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def target_of(arguments: argparse.Namespace) -> Target:
-    """Read the target, or say what one looks like."""
-    return Target.parse(arguments.target)
+@dataclass(frozen=True)
+class Plan:
+    """What the common options ask for, checked before anything is opened.
 
-
-def connector_for(reactor: IReactor, arguments: argparse.Namespace) -> Connector:
-    """Make the connector that the common options ask for."""
-    path = arguments.credentials or default_directory() / "client.pem"
-    credentials = Credentials.load(path, now=time.time())
-    paths = {kind.strip() for kind in arguments.paths.split(",") if kind.strip()}
-    return open_connector(
-        reactor,
-        credentials,
-        mediators=arguments.mediator,
-        paths=paths,
-        allow_loopback=arguments.allow_loopback,
-    )
-
-
-def check_report(path: str | None) -> None:
-    """Find out whether ``--report`` can be written, before anything else is done.
-
-    :raises SettingsError: it cannot.
+    :ivar target: whom to reach.
+    :ivar credentials: the client's.
+    :ivar mediators: URLs instead of those that the credentials name.
+    :ivar paths: the kinds of path to take.
+    :ivar allow_loopback: use loopback addresses too.
+    :ivar report: where the report goes, if one is wanted.
     """
+
+    target: Target
+    credentials: Credentials
+    mediators: tuple[str, ...]
+    paths: frozenset[str]
+    allow_loopback: bool
+    report: str | None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "Plan":
+        """Check the arguments of :func:`add_common` and the target.
+
+        :raises SettingsError: one cannot be used, or the report could not be written.
+        :raises NotAllowed: the credentials have expired or do not fit together.
+        """
+        target = Target.parse(arguments.target)
+        paths = check_paths(filter(None, map(str.strip, arguments.paths.split(","))))
+        path = arguments.credentials or default_directory() / "client.pem"
+        credentials = check_client(Credentials.load(path, now=time.time()))
+        mediators = tuple(arguments.mediator)
+        parse_mediators(mediators or credentials.mediators)
+        _check_report(arguments.report)
+        return cls(
+            target, credentials, mediators, paths, arguments.allow_loopback, arguments.report
+        )
+
+    def open_connector(self, reactor: IReactor) -> Connector:
+        """Make the connector.
+
+        :raises SettingsError: no UDP port can be had.
+        """
+        return open_connector(
+            reactor,
+            self.credentials,
+            mediators=self.mediators,
+            paths=self.paths,
+            allow_loopback=self.allow_loopback,
+        )
+
+    def timeline(self, clock: IReactorTime) -> Timeline:
+        """Begin the timeline of a connect."""
+        return Timeline(str(self.target), clock.seconds)
+
+    async def wind_up(self, connector: Connector, timeline: Timeline) -> None:
+        """Close the connector and write the report, whatever happened."""
+        await connector.close()
+        if self.report is None:
+            return
+        try:
+            Path(self.report).write_text(timeline.as_json(), encoding="utf-8")
+        except OSError as error:
+            raise _unwritable(self.report, error) from None
+
+
+def _check_report(path: str | None) -> None:
+    """Find out whether ``--report`` can be written, before anything else is done."""
     if path is None:
         return
     try:
         with open(path, "a", encoding="utf-8"):
             pass
     except OSError as error:
-        raise SettingsError(f"the report {path} cannot be written: {error.strerror}") from None
+        raise _unwritable(path, error) from None
 
 
-def write_report(path: str | None, timeline: Timeline) -> None:
-    """Write the timeline to the file that ``--report`` names, if it does."""
-    if path is None:
-        return
-    try:
-        Path(path).write_text(timeline.as_json(), encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f"the report {path} cannot be written: {error.strerror}") from None
-
-
-async def wind_up(connector: Connector, report: str | None, timeline: Timeline) -> None:
-    """Close the connector and write the report, whatever happened."""
-    await connector.close()
-    write_report(report, timeline)
+def _unwritable(path: str, error: OSError) -> SettingsError:
+    return SettingsError(f"the report {path} cannot be written: {error.strerror}")
 
 
 def run_in_reactor(main: Callable[[IReactor], Coroutine[Deferred[Any], Any, int]]) -> int:

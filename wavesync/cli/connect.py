@@ -7,15 +7,11 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.stdio import StandardIO
 
 from wavesync.cli.common import (
+    Plan,
     add_common,
-    check_report,
-    connector_for,
     new_parser,
     run_in_reactor,
-    target_of,
-    wind_up,
 )
-from wavesync.client.report import Timeline
 from wavesync.client.watching import LocalEnd, SessionEnd, watched_bridge
 from wavesync.errors import ConnectFailed, WavesyncError
 from wavesync.interfaces import IReactor
@@ -46,20 +42,19 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 def run_command(arguments: argparse.Namespace) -> int:
     """Do it."""
-    target = target_of(arguments)
     service = check_service_name(arguments.service)
-    check_report(arguments.report)
+    plan = Plan.of(arguments)
 
     async def main(reactor: IReactor) -> int:
-        connector = connector_for(reactor, arguments)
-        timeline = Timeline(arguments.target, reactor.seconds)
+        connector = plan.open_connector(reactor)
+        timeline = plan.timeline(reactor)
         far, near = watched_bridge(timeline)
         StandardIO(near, reactor=reactor)
         try:
-            await connector.connect(target, service, far, timeline=timeline)
+            await connector.connect(plan.target, service, far, timeline=timeline)
             await _until_done(far, near)
         finally:
-            await wind_up(connector, arguments.report, timeline)
+            await plan.wind_up(connector, timeline)
         return 0
 
     return run_in_reactor(main)

@@ -12,12 +12,10 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from wavesync.cli.common import (
+    Plan,
     add_common,
-    check_report,
-    connector_for,
     new_parser,
     run_in_reactor,
-    target_of,
 )
 from wavesync.client.connector import Connector
 from wavesync.client.report import Timeline, format_address
@@ -62,11 +60,13 @@ def listen_endpoint(reactor: IReactor, text: str) -> IStreamServerEndpoint:
 
     :raises SettingsError: it is neither a port number nor an endpoint.
     """
-    if text.isascii() and text.isdigit():
-        text = f"tcp:{text}:interface=127.0.0.1"
+    number = text.isascii() and text.isdigit()
+    described = f"tcp:{text}:interface=127.0.0.1" if number else text
+    if number and (len(text) > 5 or int(text) > 65535):
+        raise SettingsError(f"cannot listen on {text!r}: a port number is 0 to 65535")
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, described)
+    except Exception as error:  # parsers are plugins, and may read files
         raise SettingsError(
             f"cannot listen on {text!r}: {error}; write a port number or an endpoint such as"
             " tcp:8080:interface=127.0.0.1"
@@ -148,24 +148,23 @@ class ForwardFactory(Factory):
 
 def run_command(arguments: argparse.Namespace) -> int:
     """Do it, until interrupted."""
-    target = target_of(arguments)
     service = check_service_name(arguments.service)
-    check_report(arguments.report)
+    plan = Plan.of(arguments)
 
     async def main(reactor: IReactor) -> int:
         endpoint = listen_endpoint(reactor, arguments.listen)
-        connector = connector_for(reactor, arguments)
-        factory = ForwardFactory(reactor, connector, target, service, arguments.report)
+        connector = plan.open_connector(reactor)
+        factory = ForwardFactory(reactor, connector, plan.target, service, plan.report)
         try:
             try:
                 port = await endpoint.listen(factory)
-            except (CannotListenError, OSError) as error:
+            except (CannotListenError, OSError, OverflowError) as error:
                 why = getattr(error, "socketError", None) or error
                 raise SettingsError(f"cannot listen on {arguments.listen}: {why}") from None
             where = port.getHost()
             host, number = getattr(where, "host", None), getattr(where, "port", None)
             place = str(where) if number is None else format_address((host or "", number))
-            print(f"listening on {place}, forwarding to {service} of {target}", flush=True)
+            print(f"listening on {place}, forwarding to {service} of {plan.target}", flush=True)
             forever: Deferred[int] = Deferred()
             return await forever
         finally:

@@ -8,15 +8,13 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 
 from wavesync.cli.common import (
+    Plan,
     add_common,
-    check_report,
-    connector_for,
     new_parser,
     run_in_reactor,
-    target_of,
-    wind_up,
 )
-from wavesync.client.report import Timeline, format_address
+from wavesync.client.report import format_address
+from wavesync.errors import WavesyncError
 from wavesync.interfaces import IReactor
 from wavesync.session.client import CONTROL
 
@@ -64,9 +62,10 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:8]) <= MAX_COUNT:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+    if not 1 <= number <= MAX_COUNT:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {MAX_COUNT}")
-    return int(text)
+    return number
 
 
 def _interval(text: str) -> float:
@@ -81,14 +80,13 @@ def _interval(text: str) -> float:
 
 def run_command(arguments: argparse.Namespace) -> int:
     """Do it."""
-    target = target_of(arguments)
-    check_report(arguments.report)
+    plan = Plan.of(arguments)
 
     async def main(reactor: IReactor) -> int:
-        connector = connector_for(reactor, arguments)
-        timeline = Timeline(arguments.target, reactor.seconds)
+        connector = plan.open_connector(reactor)
+        timeline = plan.timeline(reactor)
         try:
-            session = await connector.session(target, timeline)
+            session = await connector.session(plan.target, timeline)
             await session.open(CONTROL, Protocol())
             timeline.mark("accepted")
             timeline.outcome = "ok"
@@ -110,8 +108,11 @@ def run_command(arguments: argparse.Namespace) -> int:
                 f" {min(times):.1f}/{fmean(times):.1f}/{max(times):.1f} ms"
             )
             session.close()
+        except WavesyncError as error:
+            timeline.outcome = str(error)
+            raise
         finally:
-            await wind_up(connector, arguments.report, timeline)
+            await plan.wind_up(connector, timeline)
         return 0
 
     return run_in_reactor(main)

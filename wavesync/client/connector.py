@@ -35,7 +35,15 @@ from wavesync.stun.message import StunError, decode
 
 _T = TypeVar("_T")
 
-__all__ = ["MAX_KNOWN", "MAX_TIMELINES", "PATHS", "ClientPort", "Connector", "check_paths"]
+__all__ = [
+    "MAX_KNOWN",
+    "MAX_TIMELINES",
+    "PATHS",
+    "ClientPort",
+    "Connector",
+    "check_client",
+    "check_paths",
+]
 
 PATHS = ("tcp", "udp")
 """The kinds of path this version can take."""
@@ -45,6 +53,19 @@ MAX_KNOWN = 1024
 
 MAX_TIMELINES = 64
 """Timelines kept of the last connects."""
+
+
+def check_client(credentials: Credentials) -> Credentials:
+    """Return *credentials* if they are a client's.
+
+    :raises SettingsError: they are a server's.
+    """
+    if credentials.role is not Role.CLIENT:
+        raise SettingsError(
+            "these are a server's credentials; connecting needs a client's"
+            " (wavesync system add-client NAME)"
+        )
+    return credentials
 
 
 def check_paths(kinds: Iterable[str]) -> frozenset[str]:
@@ -125,11 +146,7 @@ class Connector:
         wall_clock: Callable[[], float] = time.time,
         allow_loopback: bool = False,
     ) -> None:
-        if credentials.role is not Role.CLIENT:
-            raise SettingsError(
-                "these are a server's credentials; connecting needs a client's"
-                " (wavesync system add-client NAME)"
-            )
+        check_client(credentials)
         self.timelines: deque[Timeline] = deque(maxlen=MAX_TIMELINES)
         """What the last connects did, the newest last."""
         self._reactor = reactor
@@ -250,7 +267,7 @@ class Connector:
         """Take the way that worked; ``None`` when it works no more."""
         timeline.server, timeline.reused = way.server, True
         way.used()
-        race: Race[ClientSession] = Race(timeline)
+        race: Race[ClientSession] = Race(timeline, _place)
         race.enter([way.make_path()])
         race.no_more()
         try:
@@ -291,7 +308,7 @@ class Connector:
             introduction = await introducing.result
             timeline.mark("introduced")
             timeline.server = str(introduction.server)
-            race: Race[ClientSession] = Race(timeline)
+            race: Race[ClientSession] = Race(timeline, _place)
             paths, punch = self._paths_to(introduction)
             if punch is not None:
                 introducing.on_update = punch.add
@@ -347,8 +364,7 @@ class Connector:
         """Keep the way that worked, and hold its hole open."""
         if self._closed:
             return
-        peer = winner.session.path_peer()
-        address: Address = (getattr(peer, "host", ""), getattr(peer, "port", 0))
+        address = _place(winner.session)
         sessions = self._sessions(Target.parse(server))
         old = self._known.get(server)
         if old is not None:
@@ -383,3 +399,9 @@ class Connector:
             del self._known[way.server]
             self._names = {name: to for name, to in self._names.items() if to != way.server}
         way.close()
+
+
+def _place(session: ClientSession) -> Address:
+    """Where the far end of a session is."""
+    peer = session.path_peer()
+    return getattr(peer, "host", ""), getattr(peer, "port", 0)

@@ -1,12 +1,12 @@
 """Every path at once; the first whose far end is *verified* wins (seed, "Client"; design section 4)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from wavesync.client.report import Candidate, Timeline
+from wavesync.client.report import Candidate, Timeline, format_address
 from wavesync.errors import ConnectFailed
 from wavesync.interfaces import Address
 
@@ -46,14 +46,18 @@ class Winner(Generic[_Session]):
 class Race(Generic[_Session]):
     """Runs paths against each other.
 
+    :param where: tells the address at which a session's far end is, if it has one.
     :ivar result: fires with the :class:`Winner`; fails with :class:`ConnectFailed`, whose sentence
         tells what became of every path, once all have failed and :meth:`no_more` was called.
         Cancelling it ends the race.
     """
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(
+        self, timeline: Timeline, where: Callable[[_Session], Address | None] = lambda _: None
+    ) -> None:
         self.result: Deferred[Winner[_Session]] = Deferred(lambda _: self._give_up("given up"))
         self._timeline = timeline
+        self._where = where
         self._running: dict[Path[_Session], tuple[Deferred[_Session], list[Candidate]]] = {}
         self._failures: list[tuple[Path[_Session], str]] = []
         self._more = True
@@ -79,10 +83,22 @@ class Race(Generic[_Session]):
     def _verified(self, session: _Session, path: Path[_Session]) -> None:
         _, entries = self._running.pop(path)
         self._over = True
-        for entry in entries:
-            self._timeline.close(entry, "won")
+        self._tell_winner(path.kind, entries, self._where(session))
         self._give_up("another path was faster")
         self.result.callback(Winner(path, session))
+
+    def _tell_winner(self, kind: str, entries: list[Candidate], place: Address | None) -> None:
+        """Of a path with several addresses, only the one that was used has won."""
+        if place is not None:
+            won = [entry for entry in entries if entry.address == format_address(place)]
+            # A peer may come from an address that nobody has named.
+            won = won or [self._timeline.candidate(kind, place)]
+        else:
+            won = entries
+        for entry in won:
+            self._timeline.close(entry, "won")
+        for entry in entries:
+            self._timeline.close(entry, "lost", "another address was heard")
 
     def _failed(self, failure: Failure, path: Path[_Session]) -> None:
         _, entries = self._running.pop(path, (None, []))
