@@ -5,7 +5,7 @@ from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, ITransport
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from wavesync.interfaces import Address
 from wavesync.testing.network import Host, Network
 from wavesync.udt.port import Port
+from wavesync.udt.transport import UDTTransport
 
 
 class Recorder(Protocol):
@@ -23,7 +24,7 @@ class Recorder(Protocol):
     :ivar lost: the reason of ``connectionLost``.
     """
 
-    transport: ITransport
+    transport: UDTTransport
 
     def __init__(self, clock: Clock, greeting: bytes = b"", *, echo: bool = False) -> None:
         self.received = b""

@@ -582,6 +582,6 @@ class ClosingTests(SynchronousTestCase):
         run_for(clock, 1.0)
         self.assertEqual([end.received for end in made.made], [b"hi", b"hi"])
         self.assertEqual(
-            sorted(end.transport.getHost().host for end in served.made),  # type: ignore[attr-defined]
+            sorted(end.transport.getHost().host for end in served.made),
             ["192.0.2.60", "2001:db8::1"],
         )

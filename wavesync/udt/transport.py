@@ -82,6 +82,7 @@ class UDTTransport:
         self._protocol: IProtocol | None = None
         self._events: deque[Event] = deque()
         self._reading_paused = False
+        self._discarding = False
         self._producer: IPushProducer | None = None
         self._streaming = False
         self._producer_paused = False
@@ -110,7 +111,8 @@ class UDTTransport:
             self._events.popleft()
             match event:
                 case DataReceived(data):
-                    self._call_protocol(data)
+                    if not self._discarding:
+                        self._call_protocol(data)
                 case SendBufferLow():
                     self._resume_producer()
                 case Closed(reason):
@@ -120,8 +122,7 @@ class UDTTransport:
     def fail(self, problem: BaseException) -> None:
         """End the connection at once for a reason of our own."""
         self._reason = Failure(problem)
-        self._connection.abort()
-        self._owner.touch()
+        self._abort()
 
     @property
     def waiting(self) -> bool:
@@ -177,8 +178,7 @@ class UDTTransport:
         """Close at once; what the peer has not acknowledged is lost."""
         if self.connected:
             self.disconnecting = True
-            self._connection.abort()
-            self._owner.touch()
+            self._abort()
 
     def getPeer(self) -> IPv4Address | IPv6Address:
         """:return: where the peer is now (a rendezvous may yet choose another path)."""
@@ -190,13 +190,26 @@ class UDTTransport:
 
     def _close(self) -> None:
         self._connection.close()
+        self._discard_if_paused()
         self._owner.touch()
+
+    def _abort(self) -> None:
+        self._connection.abort()
+        self._discard_if_paused()
+        self._owner.touch()
+
+    def _discard_if_paused(self) -> None:
+        """Let a paused reader that closes be told the end; the data before it are not wanted."""
+        if self._reading_paused:
+            self._discarding = True
+            self._reading_paused = False
+            self._connection.resume_reading()
 
     # IPushProducer: what comes from the peer
 
     def pauseProducing(self) -> None:
         """Deliver no more; the peer is told so when our buffer fills."""
-        if self.connected and not self._reading_paused:
+        if self.connected and not (self._reading_paused or self._discarding):
             self._reading_paused = True
             self._connection.pause_reading()
 
