@@ -118,7 +118,7 @@ class ForwardFactoryTests(TestCase):
 
         return listen_endpoint(reactor, "0").listen(factory).addCallback(listening)
 
-    def tearDown(self) -> DeferredList[Any]:  # type: ignore[override]
+    def tearDown(self) -> Deferred[Any]:  # type: ignore[override]
         """Listen no more."""
         stop: Callable[[], Any] = self.port.stopListening
         return DeferredList([maybeDeferred(stop)])
