@@ -142,7 +142,8 @@ class Link:
                 courtesy.speak(now)
             if courtesy.repeat_due(now):
                 self.answer_again(now)
-            if courtesy.expired(now) and not connection.finished:
+            if courtesy.expired(now):
+                self._courtesy = None
                 self.transport.fail(error.TimeoutError(string="The client never showed itself."))
             elif courtesy.silent(now):
                 return
