@@ -278,7 +278,10 @@ def makeService(options: Options) -> IService:
             try:
                 services[name] = clientFromString(reactor, endpoint)
             except Exception as error:  # parsers are plugins, and may read files
-                raise SettingsError(f"{path}: services.{name}: {endpoint!r}: {error}") from None
+                raise SettingsError(
+                    f"{path}: services.{name}: {endpoint!r} is no endpoint such as"
+                    f" tcp:127.0.0.1:80 ({error})"
+                ) from None
         mediators = parse_mediators(settings.mediators or credentials.mediators)
         return AgentService(
             reactor,  # type: ignore[arg-type]

@@ -87,6 +87,7 @@ def parse_listen(text: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         host = ""
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    numeric = port.isascii() and port.isdigit() and len(port) <= 5
+    if not colon or not host or not numeric or int(port) > 65535:
         raise SettingsError(f"{text!r} is no address to listen on: write HOST:PORT or *:PORT")
     return host, int(port)
