@@ -23,6 +23,10 @@ CAPACITY_SAMPLES = 64
 GROUP = 0.0002
 """Seconds; packets that arrive closer than this are measured together (a burst has one time)."""
 
+PAIR_GAP = 0.00002
+"""Seconds; packets of a pair that arrive in one piece are taken to be no further apart.  The pace of a
+slow sender must not count: a libudt sender would take it for the path's capacity and stay slow."""
+
 _OUTLIER = 8
 
 
@@ -137,9 +141,8 @@ class Capacity:
         if last % 16 == 0:
             self._first_sequence, self._first_at = last, now
         elif first <= last - last % 16 < last:
-            spacing = arrival.spacing
-            if spacing > 0:
-                self._gaps.append(spacing)
+            # A slow sender's pace is no measure: only the pair left back to back.
+            self._gaps.append(min(arrival.spacing or PAIR_GAP, PAIR_GAP))
 
     def rate(self, arrival_rate: int) -> int:
         """Packets a second, never less than *arrival_rate*; 0 for unknown."""
