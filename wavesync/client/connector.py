@@ -15,12 +15,13 @@ from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from wavesync.client.hole import Hole, KnownWay
+from wavesync.client.hole import KnownWay
 from wavesync.client.introducer import Introducer
 from wavesync.client.introduction import Introduction
-from wavesync.client.paths import HolePath, PunchPath, Sessions, TCPPath, UDPPort
+from wavesync.client.paths import PunchPath, Sessions, TCPPath, UDPPort
 from wavesync.client.race import Path, Race, Winner
 from wavesync.client.report import Timeline
+from wavesync.client.ways import MAX_KNOWN, Ways
 from wavesync.errors import ConnectFailed, NotAllowed, SettingsError, WavesyncError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
@@ -47,9 +48,6 @@ __all__ = [
 
 PATHS = ("tcp", "udp")
 """The kinds of path this version can take."""
-
-MAX_KNOWN = 1024
-"""Servers whose working way is remembered."""
 
 MAX_TIMELINES = 64
 """Timelines kept of the last connects."""
@@ -166,8 +164,7 @@ class Connector:
             allow_loopback=allow_loopback,
         )
         self._approaches: dict[str, _Approach] = {}
-        self._known: dict[str, KnownWay] = {}
-        self._names: dict[str, str] = {}
+        self._ways = Ways(reactor, port)
         self._contexts: dict[str, ClientTLS] = {}
         self._running: set[Deferred[Any]] = set()
         self._closed = False
@@ -211,9 +208,7 @@ class Connector:
         for running in list(self._running):
             running.cancel()
         self._introducer.close()
-        known, self._known = self._known, {}
-        for way in known.values():
-            way.close()
+        self._ways.close()
         if self._port is None:
             return succeed(None)
         return self._port.close()
@@ -251,7 +246,7 @@ class Connector:
             )
         name = str(target)
         while not self._closed:
-            way = self._known.get(self._names.get(name, name))
+            way = self._ways.get(name)
             if way is not None:
                 session = await self._by_known_way(way, timeline)
                 if session is not None:
@@ -274,8 +269,7 @@ class Connector:
             winner = await race.result
         except WavesyncError as error:
             self.log.debug("{server}: the known way failed: {why}", server=way.server, why=error)
-            if self._known.get(way.server) is way:
-                self._forget(way)
+            self._ways.forget(way)
             timeline.reused = False
             return None
         self._won(winner, timeline)
@@ -296,13 +290,27 @@ class Connector:
             del self._approaches[name]
             approach.over()
             raise
-        del self._approaches[name]
-        approach.over()
+        # Whoever asked opens its service first; those who wait need the way to be remembered.
+        self._reactor.callLater(0, self._arrived, name, approach, session, timeline)
         return session
+
+    def _arrived(
+        self, name: str, approach: _Approach, session: ClientSession, timeline: Timeline
+    ) -> None:
+        """Remember the way, hold its hole open, and let the others take it."""
+        del self._approaches[name]
+        if not self._closed and timeline.server is not None:
+            sessions = self._sessions(Target.parse(timeline.server))
+            kind = session.path_kind
+            self._ways.remember(name, timeline.server, kind, _place(session), sessions)
+        approach.over()
 
     async def _introduced(self, target: Target, timeline: Timeline) -> ClientSession:
         introducing = self._introducer.introduce(target)
         began = self._reactor.seconds()
+        if target.server is not None:
+            # Made while the answer is under way: it takes some milliseconds.
+            self._sessions(target)
         introduction: Introduction | None = None
         try:
             introduction = await introducing.result
@@ -327,8 +335,9 @@ class Connector:
             introducing.close()
         self._won(winner, timeline)
         seconds = self._reactor.seconds() - began
-        self._introducer.report(introduction, ResultCode.OK, winner.path.kind, seconds)
-        self._remember(target, str(introduction.server), winner)
+        self._reactor.callLater(
+            0, self._introducer.report, introduction, ResultCode.OK, winner.path.kind, seconds
+        )
         return winner.session
 
     def _paths_to(
@@ -359,46 +368,6 @@ class Connector:
     def _won(self, winner: Winner[ClientSession], timeline: Timeline) -> None:
         timeline.mark("authenticated")
         timeline.path = winner.path.kind
-
-    def _remember(self, target: Target, server: str, winner: Winner[ClientSession]) -> None:
-        """Keep the way that worked, and hold its hole open."""
-        if self._closed:
-            return
-        address = _place(winner.session)
-        sessions = self._sessions(Target.parse(server))
-        old = self._known.get(server)
-        if old is not None:
-            self._forget(old)
-        if len(self._known) >= MAX_KNOWN:
-            self._forget(next(iter(self._known.values())))
-        way: KnownWay
-        if winner.path.kind == "udp":
-            assert self._port is not None
-            port = self._port
-            way = Hole(
-                server,
-                address,
-                lambda: HolePath(port, address, sessions),
-                clock=self._reactor,
-                on_lost=self._forget,
-            )
-        else:
-            way = KnownWay(
-                server,
-                winner.path.kind,
-                address,
-                lambda: TCPPath(self._reactor, address, sessions),
-            )
-        self._known[server] = way
-        self._names[str(target)] = server
-        if isinstance(way, Hole):
-            way.hold()
-
-    def _forget(self, way: KnownWay) -> None:
-        if self._known.get(way.server) is way:
-            del self._known[way.server]
-            self._names = {name: to for name, to in self._names.items() if to != way.server}
-        way.close()
 
 
 def _place(session: ClientSession) -> Address:

@@ -1,0 +1,74 @@
+"""The ways to servers that have worked, by the server that was authenticated and by what was asked for."""
+
+from wavesync.client.hole import Hole, KnownWay
+from wavesync.client.paths import HolePath, Sessions, TCPPath, UDPPort
+from wavesync.interfaces import Address, IReactor
+
+__all__ = ["MAX_KNOWN", "Ways"]
+
+MAX_KNOWN = 1024
+"""Servers whose working way is remembered; the oldest goes first."""
+
+
+class Ways:
+    """Remembers, and holds holes open.
+
+    :param port: the UDP port that holes belong to; ``None`` when there is none.
+    """
+
+    def __init__(self, reactor: IReactor, port: UDPPort | None) -> None:
+        self._reactor = reactor
+        self._port = port
+        self._known: dict[str, KnownWay] = {}
+        self._names: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        """How many servers' ways are known."""
+        return len(self._known)
+
+    def get(self, name: str) -> KnownWay | None:
+        """Find the way to a server, or to the server that a system's name stood for last time."""
+        return self._known.get(self._names.get(name, name))
+
+    def remember(
+        self, name: str, server: str, kind: str, address: Address, sessions: Sessions
+    ) -> None:
+        """Keep a way that was verified; a hole is held open from now on.
+
+        :param name: what was asked for.
+        :param server: the whole name of the server that was found.
+        """
+        old = self._known.get(server)
+        if old is not None:
+            self.forget(old)
+        if len(self._known) >= MAX_KNOWN:
+            self.forget(next(iter(self._known.values())))
+        self._names[name] = server
+        if kind != "udp":
+            reactor = self._reactor
+            self._known[server] = KnownWay(
+                server, kind, address, lambda: TCPPath(reactor, address, sessions)
+            )
+            return
+        assert self._port is not None
+        port = self._port
+        hole = self._known[server] = Hole(
+            server,
+            address,
+            lambda: HolePath(port, address, sessions),
+            clock=self._reactor,
+            on_lost=self.forget,
+        )
+        hole.hold()
+
+    def forget(self, way: KnownWay) -> None:
+        """It works no more."""
+        if self._known.get(way.server) is way:
+            del self._known[way.server]
+            self._names = {name: to for name, to in self._names.items() if to != way.server}
+        way.close()
+
+    def close(self) -> None:
+        """Let all go."""
+        for way in list(self._known.values()):
+            self.forget(way)
