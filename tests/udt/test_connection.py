@@ -292,7 +292,7 @@ class ForgeryTests(ConnectionCase):
         self.assertTrue(self.connection.finished)
         self.assertEqual(self.sent(), [])
 
-    @settings(max_examples=300)
+    @settings(max_examples=300, deadline=None)
     @given(st.binary(max_size=64), st.sampled_from([0, 0x8002, 0x8003, 0x8006]), st.booleans())
     def test_any_packet(self, tail: bytes, kind: int, aimed: bool) -> None:
         """Whatever arrives: nothing is raised, and no more leaves than came, but what is owed."""
@@ -374,6 +374,43 @@ class TimeTests(ConnectionCase):
         due = self.connection.deadline()
         assert due is not None
         self.assertLessEqual(due, 1.0)
+
+    def test_nothing_happens_after_the_end(self) -> None:
+        """Closing, aborting, writing and resuming an ended connection are harmless."""
+        connection = self.connection
+        connection.abort()
+        connection.abort()
+        connection.close()
+        connection.write(b"late")
+        connection.resume_reading()
+        self.assertEqual(connection.events(), [Closed(CloseReason.ABORTED)])
+        self.assertEqual(connection.unsent, 0)
+        self.assertEqual(len(self.controls(ControlType.SHUTDOWN)), 1)
+
+    def test_answers_after_the_end_are_few(self) -> None:
+        """However many packets still come in one turn, one SHUTDOWN answers them."""
+        self.connection.abort()
+        for self.now in (0.0, 0.1, 0.2):
+            self.sent()
+        for sequence in range(2000, 2010):
+            self.put_data(sequence)
+        self.put(encode_control(ControlType.KEEP_ALIVE, _ME))
+        self.put(encode_control(ControlType.ACK2, _ME))
+        self.assertEqual(len(self.sent()), 1)
+        self.connection.timer(3.0)
+        self.assertTrue(self.connection.finished)
+        self.put_data(2000)
+        self.assertEqual(self.sent(), [])
+
+    def test_close_and_keep_alive_are_due_at_once(self) -> None:
+        """What was asked for between two turns makes the deadline now."""
+        self.now = 1.0
+        self.sent()
+        self.connection.send_keep_alive()
+        self.assertEqual(self.connection.deadline(), 1.0)
+        self.sent()
+        self.connection.close()
+        self.assertEqual(self.connection.deadline(), 1.0)
 
     def test_asked_for_keep_alive(self) -> None:
         """A keep-alive can be asked for, to show a peer that it was heard."""

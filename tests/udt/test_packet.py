@@ -4,7 +4,7 @@ import contextlib
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -150,6 +150,7 @@ class CaptureTests(SynchronousTestCase):
 class BrokenTests(SynchronousTestCase):
     """Anything a peer can send is decoded or refused, and nothing else happens."""
 
+    @settings(deadline=None)
     @given(st.binary(max_size=80))
     def test_total(self, data: bytes) -> None:
         """Any bytes are a packet or a :class:`PacketError`; bodies too."""
@@ -199,12 +200,14 @@ class BrokenTests(SynchronousTestCase):
 class EncodingTests(SynchronousTestCase):
     """What we send is what we mean."""
 
+    @settings(deadline=None)
     @given(st.lists(st.tuples(_NUMBERS, st.integers(0, 10000)), min_size=1))
     def test_loss_lists(self, losses: list[tuple[int, int]]) -> None:
         """Any list of ranges is read back as it was written."""
         ranges = [(first, first + more & 0x7FFF_FFFF) for first, more in losses]
         self.assertEqual(decode_loss_list(encode_loss_list(ranges)), ranges)
 
+    @settings(deadline=None)
     @given(_NUMBERS, st.tuples(_WORDS, _WORDS, _WORDS, _WORDS, _WORDS))
     def test_full_acknowledgement(self, sequence: int, words: tuple[int, ...]) -> None:
         """All words of a full ACK are read back."""

@@ -1,6 +1,6 @@
 """Tests for :mod:`wavesync.udt.ranges`."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,6 +14,7 @@ _STEP = st.tuples(
 class RangeSetTests(SynchronousTestCase):
     """A range set is a set of integers."""
 
+    @settings(deadline=None)
     @given(st.lists(_STEP, max_size=40), st.integers(0, 60), st.integers(0, 20))
     def test_like_a_set(self, steps: list[tuple[str, int, int]], start: int, length: int) -> None:
         """After any steps it holds, counts, overlaps and lacks what a plain set does."""

@@ -1,6 +1,6 @@
 """Tests for :mod:`wavesync.udt.receive_buffer`."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -54,6 +54,7 @@ class ParseBurstTests(SynchronousTestCase):
         self.assertIsNone(parse_burst(data, 15, 5))
         self.assertIsNone(parse_burst(b"", 36, 5))
 
+    @settings(deadline=None)
     @given(st.binary(max_size=200), st.integers(1, 60))
     def test_total(self, data: bytes, segment_size: int) -> None:
         """Any bytes of any segment size give something or nothing, never an error."""
@@ -63,6 +64,7 @@ class ParseBurstTests(SynchronousTestCase):
 class ReceiveBufferTests(SynchronousTestCase):
     """Packets come out in order, once, within the window."""
 
+    @settings(deadline=None)
     @given(st.data())
     def test_any_order(self, data: st.DataObject) -> None:
         """Runs in any order, overlapping and repeated, give the stream once all came."""

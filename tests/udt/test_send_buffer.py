@@ -1,6 +1,6 @@
 """Tests for :mod:`wavesync.udt.send_buffer`."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -27,6 +27,7 @@ def _packets(data: bytes, segment: int) -> list[DataPacket]:
 class SendBufferTests(SynchronousTestCase):
     """What is written leaves as full packets and stays until acknowledged."""
 
+    @settings(deadline=None)
     @given(
         st.lists(st.binary(min_size=1, max_size=70), max_size=12),
         st.lists(st.integers(1, 5), min_size=1, max_size=60),
@@ -97,6 +98,7 @@ class SendBufferTests(SynchronousTestCase):
         late = 100.5 + 2**32 / 1e6
         self.assertEqual(_packets(buffer.cut(1, late).data, 26)[0].timestamp, 500_000)
 
+    @settings(deadline=None)
     @given(
         st.lists(st.integers(1, 44), min_size=1, max_size=20),
         st.lists(st.integers(0, 300), max_size=20),
@@ -119,6 +121,7 @@ class SendBufferTests(SynchronousTestCase):
                 self.assertTrue(burst.first <= point < burst.first + burst.count)
         self.assertEqual(buffer.unacknowledged, 0)
 
+    @settings(deadline=None)
     @given(st.integers(0, 99), st.integers(1, 100))
     def test_copies(self, first: int, count: int) -> None:
         """A retransmission is the same packets again, as far as one burst holds them."""

@@ -1,6 +1,6 @@
 """Tests for :mod:`wavesync.udt.sequence`."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,6 +18,7 @@ from wavesync.udt.sequence import (
 class SequenceTests(SynchronousTestCase):
     """Numbers that wrap on the wire never wrap inside."""
 
+    @settings(deadline=None)
     @given(st.integers(-(2**40), 2**40), st.integers(-(2**30), 2**30 - 1))
     def test_round_trip(self, near: int, distance: int) -> None:
         """Any number within half the range of the reference is found again from its wire form."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from wavesync.testing.link import End, Link, Simulation, connect_pair
-from wavesync.udt.connection import HIGH_WATER, PEER_TIMEOUT, CloseReason
+from wavesync.udt.connection import DRAIN_TIMEOUT, HIGH_WATER, PEER_TIMEOUT, CloseReason
 from wavesync.udt.native import NativeControl
 from wavesync.udt.packet import ControlType
 
@@ -452,6 +452,22 @@ class EndTests(SynchronousTestCase):
         sim.left.link.drop = sim.right.link.drop = lambda packet, now: True
         sim.run(PEER_TIMEOUT + 6)
         self.assertEqual(self.closed(sim), (CloseReason.TIMEOUT, CloseReason.TIMEOUT))
+
+    def test_a_reader_that_never_reads(self) -> None:
+        """close() does not wait for ever for a peer that lives but takes nothing."""
+        sim = connect_pair(
+            Link(delay=0.01),
+            Link(delay=0.01),
+            left={"peer_window": 20},
+            right={"receive_window": 20},
+        )
+        sim.right.connection.pause_reading()
+        sim.left.connection.write(PATTERN[:100_000])
+        sim.left.connection.close()
+        sim.run(DRAIN_TIMEOUT - 1)
+        self.assertEqual(self.closed(sim), (None, None))
+        sim.run(3)
+        self.assertIs(sim.left.closed, CloseReason.TIMEOUT)
 
     def test_keep_alive(self) -> None:
         """Idle connections live on by a packet each way every few seconds."""
