@@ -49,6 +49,11 @@ CURVE_KEY = ec.generate_private_key(ec.SECP256R1())
 UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
 
 
+def _numbered(number: int) -> bytes:
+    """A client's certificate, another for each number."""
+    return client_credentials(f"client-{number}").certificate_der
+
+
 class Case(SynchronousTestCase):
     """What the tests below share."""
 
@@ -264,6 +269,17 @@ class MalformedTests(Case):
     def test_trailing_bytes(self) -> None:
         """Nothing may follow a certificate."""
         self.refused(Reason.MALFORMED, SERVER_DER + b"\0")
+
+    def test_unused_bits(self) -> None:
+        """Nobody can make a second certificate of one, with another fingerprint.
+
+        Parsers read a signature whose last bit is 0 as well when it is said to be unused.
+        """
+        certificate = next(d for d in map(_numbered, range(100)) if not d[-1] & 1)
+        changed = certificate[:-65] + b"\x01" + certificate[-64:]
+        self.assertEqual(x509.load_der_x509_certificate(changed).signature, changed[-64:])
+        read_leaf(certificate, SYSTEM_RAW)
+        self.refused(Reason.MALFORMED, changed)
 
     def test_every_truncation(self) -> None:
         """A certificate cut short anywhere is refused."""

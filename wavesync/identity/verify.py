@@ -42,6 +42,9 @@ _BEGINNING = re.compile(
 Looked at first because the parser would complain of other serial numbers in the log.
 """
 
+_SIGNATURE_HEAD = b"\x03\x41\x00"
+"""A BIT STRING of 64 whole bytes: parsers let the number of unused bits be changed by anybody."""
+
 _SERVER_NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})")
 _CLIENT_NAME = re.compile(r"wavesync:([a-z0-9][a-z0-9._-]{0,62})@([0-9a-f]{32})")
 
@@ -212,6 +215,8 @@ def _read_leaf(der: bytes, system_key: bytes) -> Leaf:
         raise VerificationError(Reason.OTHER_SYSTEM, "the certificate is of another system.")
     if certificate.issuer != ISSUER:
         raise VerificationError(Reason.WRONG_ISSUER, "the certificate's issuer is not a system.")
+    if der[-67:-64] != _SIGNATURE_HEAD:
+        raise ValueError("not the end of a leaf")
     try:
         Ed25519PublicKey.from_public_bytes(system_key).verify(
             certificate.signature, certificate.tbs_certificate_bytes
