@@ -182,6 +182,19 @@ class BadTests(SynchronousTestCase):
         )
         self.assertEqual(self.reasons(self.client, credentials)[0], "bad-signature")
 
+    def test_odd_certificate(self) -> None:
+        """OpenSSL reads certificates that nobody else can: they are refused, without an exception."""
+        der = self.server.certificate_der
+        at = der.index(b"Z\x17\x0d")  # between the two times of validity
+        odd = der[: at - 1] + b"?" + der[at:]
+        shown = crypto.load_certificate(crypto.FILETYPE_ASN1, odd)
+        self.assertRaises(ValueError, shown.to_cryptography)
+        context, _ = both(self.client, self.server, self.server.target)
+        protocol = wrap(context, True, Clock())
+        connection = context.clientConnectionForTLS(protocol)
+        self.assertFalse(context._verify(connection, shown, 0, 0, 1))
+        self.assertEqual(verdict_of(protocol).reason, "malformed")
+
     def test_openssl_disagrees(self) -> None:
         """A good leaf is not enough when OpenSSL finds no way from it to the system."""
         context, _ = both(self.client, self.server, self.server.target)

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import service_identity
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 from service_identity.cryptography import verify_certificate_hostname
 from twisted.internet.interfaces import (
@@ -167,10 +166,11 @@ class _TLS:
             verdict.chain_error = error
         if depth > 0:
             return True
-        certificate = shown.to_cryptography()
         try:
+            # What OpenSSL has parsed may still be no certificate to cryptography: it is judged as
+            # bytes, and parsed only when it was found good.
             verdict.peer = verify_leaf(
-                certificate.public_bytes(Encoding.DER),
+                crypto.dump_certificate(crypto.FILETYPE_ASN1, shown),
                 self._system_key,
                 role=self._role,
                 at=self._wall_clock(),
@@ -178,11 +178,9 @@ class _TLS:
             )
         except VerificationError as e:
             return verdict.reject(e.reason, str(e))
-        except ValueError:
-            return verdict.reject("malformed", "the certificate cannot be read")
         if verdict.chain_error:
             return verdict.reject("bad-chain", "the certificate does not lead to the system")
-        return self._judge(verdict, certificate)
+        return self._judge(verdict, shown.to_cryptography())
 
     def _judge(self, verdict: Verdict, certificate: x509.Certificate) -> bool:
         return True
