@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from twisted.internet.error import CannotListenError
 
-from wavesync.client.connector import PATHS, Connector, check_paths
+from wavesync.client.connector import PATHS, Connector, check_client, check_paths
 from wavesync.errors import SettingsError
 from wavesync.identity.credentials import Credentials
 from wavesync.interfaces import Address, IReactor
@@ -37,6 +37,7 @@ def open_connector(
     """
     where = parse_mediators(mediators or credentials.mediators)
     check_paths(paths)
+    check_client(credentials)
     if "udp" not in paths:
         return Connector(
             reactor,
@@ -58,20 +59,16 @@ def open_connector(
         own = [(host, families[":" in host]) for host in hosts if (":" in host) in families]
         return own[:MAX_ADDRESSES]
 
-    try:
-        connector = Connector(
-            reactor,
-            credentials,
-            where,
-            port=port,
-            own_addresses=own_addresses,
-            families=lambda: set(families),
-            paths=paths,
-            wall_clock=wall_clock,
-            allow_loopback=allow_loopback,
-        )
-    except SettingsError:
-        port.close()
-        raise
+    connector = Connector(
+        reactor,
+        credentials,
+        where,
+        port=port,
+        own_addresses=own_addresses,
+        families=lambda: set(families),
+        paths=paths,
+        wall_clock=wall_clock,
+        allow_loopback=allow_loopback,
+    )
     port.stun_handler = connector.stun_received
     return connector
