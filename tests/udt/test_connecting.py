@@ -131,6 +131,8 @@ class AttemptTests(SynchronousTestCase):
         self.assertEqual(self.sent(), [self.first])
         self.challenge(6, DOUBT)
         self.assertEqual([packet.cookie for packet in self.sent()], [6])
+        self.attempt.timer(2 * DOUBT)
+        self.assertEqual(self.sent(), [self.first])
 
     def test_late_answer_in_doubt(self) -> None:
         """An answer to the old cookie is still good."""

@@ -106,7 +106,7 @@ class EndpointTests(TestCase):
         endpoint = serverFromString(reactor, description)
         listening: IListeningPort = await endpoint.listen(factory)
         self.assertTrue(verifyObject(IListeningPort, listening))
-        self.addCleanup(deferLater, reactor, 0.25)
+        self.addCleanup(deferLater, reactor, 0.4)
         self.addCleanup(listening.stopListening)
         host: Any = listening.getHost()
         return int(host.port)

@@ -109,6 +109,14 @@ class ConnectTests(SynchronousTestCase):
         self.assertEqual(len(self.pair.there._acceptor.listener), 0)
         self.assertEqual(self.pair.clock.getDelayedCalls(), [])
 
+    def test_silent_client(self) -> None:
+        """A client that has nothing to say shows itself all the same, and keeps its place."""
+        self.connect()
+        run_for(self.pair.clock, 0.11)
+        self.assertEqual(self.pair.there._acceptor.listener.half_open, 0)
+        run_for(self.pair.clock, 60.0)
+        self.assertIsNone(self.served.last.lost)
+
     def test_many(self) -> None:
         """Thirty connections between two ports, in both directions, do not mix."""
         serving = self.pair.recorders(echo=True)
@@ -537,6 +545,22 @@ class ClosingTests(SynchronousTestCase):
         self.assertRaises(ValueError, self.pair.here.connect, Pair.THERE, self.ours)
         # The address is free again.
         memory_port(self.pair.clock, self.pair.network.members["192.0.2.1"], 1000)  # type: ignore[arg-type]
+
+    def test_close_repeats_the_end(self) -> None:
+        """A closing port says the end more than once: one lost datagram does not keep the peer."""
+        lost: list[bytes] = []
+
+        def drop(data: bytes, source: Address, destination: Address) -> bool:
+            if data[:2] == b"\x80\x05" and not lost:
+                lost.append(data)
+                return True
+            return False
+
+        self.pair.network.drop = drop
+        self.pair.here.close()
+        run_for(self.pair.clock, 0.3)
+        self.assertEqual(len(lost), 1)
+        self.assertIsNotNone(self.served.last.lost)
 
     def test_close_with_silent_peer(self) -> None:
         """A peer that acknowledges nothing does not hold the port open."""

@@ -165,7 +165,7 @@ class AttemptTests(SynchronousTestCase):
         """Once a peer is known, another socket with the same token is not."""
         self.begin()
         self.hear(CALL)
-        self.assertEqual(self.hear(ANSWER, socket_id=HIGH + 1), [])
+        self.assertEqual(self.hear(CALL, socket_id=HIGH + 1), [])
 
     def test_follower(self) -> None:
         """The end with the smaller id uses the path that the other chose, and confirms it."""

@@ -38,7 +38,7 @@ MAX_CALLS = 4096
 """Attempts that one port makes at a time."""
 CLOSE_GRACE = 1.0
 """Seconds that connections get to drain when the port is closed."""
-LAST_WORDS = 0.1
+LAST_WORDS = 0.25
 """Seconds for which the socket outlives its last connection, to repeat the SHUTDOWN."""
 
 
