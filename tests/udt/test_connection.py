@@ -387,6 +387,16 @@ class TimeTests(ConnectionCase):
         self.assertEqual(connection.unsent, 0)
         self.assertEqual(len(self.controls(ControlType.SHUTDOWN)), 1)
 
+    def test_data_before_the_end(self) -> None:
+        """What was held for a paused reader comes before the news of the end."""
+        self.connection.pause_reading()
+        self.put_data(2000, b"words")
+        self.put(encode_control(ControlType.SHUTDOWN, _ME))
+        self.assertEqual(self.connection.events(), [])
+        self.connection.resume_reading()
+        events = self.connection.events()
+        self.assertEqual(events, [DataReceived(b"words"), Closed(CloseReason.PEER)])
+
     def test_answers_after_the_end_are_few(self) -> None:
         """However many packets still come in one turn, one SHUTDOWN answers them."""
         self.connection.abort()

@@ -240,7 +240,7 @@ class Sender:
         congestion = self._congestion
         self._settle(now)
         self._next_send = max(self._next_send, now - PACING_CREDIT)
-        quantum = max(1, min(buffer.max_burst, int(congestion.rate * PACING_INTERVAL)))
+        quantum = max(1, int(min(buffer.max_burst, congestion.rate * PACING_INTERVAL)))
         while self._next_send <= now and limit > 0:
             room = min(quantum, limit, int(congestion.window) - self.in_flight)
             if self._queue and self._probes:
