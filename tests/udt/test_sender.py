@@ -105,6 +105,15 @@ class SenderTests(SynchronousTestCase):
         self.assertEqual(self.strategy.acks[-1].delivered, 101)
         self.assertEqual(self.sender.in_flight, 0)
 
+    def test_late_packets_count_as_delivered(self) -> None:
+        """What was asked for, but came before it was sent again, was delivered all the same."""
+        self.buffer.write(bytes(100))
+        self.send(0.0)
+        self.sender.on_nak([(102, 104)], 0.05)
+        self.sender.on_ack(110, None, 0.06)
+        self.assertEqual(self.strategy.acks[-1].delivered, 10)
+        self.assertEqual(self.send(0.06), [])
+
     def test_round_trip_only_of_what_was_sent_once(self) -> None:
         """The ACK of a packet sent twice does not tell how long it took."""
         self.buffer.write(bytes(10))
