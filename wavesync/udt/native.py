@@ -104,7 +104,7 @@ class NativeControl(CongestionControl):
         self._increase()
 
     def _increase(self) -> None:
-        """Shorten the period by a step that depends on the capacity left (facts: section 8)."""
+        """Shorten the period by a step that depends on the capacity left."""
         spare = self._capacity - 1 / self._period
         if self._period > self._last_decrease_period:
             spare = min(spare, self._capacity / 9)

@@ -73,7 +73,7 @@ class PacketError(Exception):
 
 
 class ControlType(enum.IntEnum):
-    """The 15-bit type of a control packet (facts: draft-gg-udt-03 section 4, libudt 4.11)."""
+    """The 15-bit type of a control packet (draft-gg-udt-03 section 4, and libudt 4.11)."""
 
     HANDSHAKE = 0
     KEEP_ALIVE = 1
