@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +61,16 @@ class Blob(Protocol):
         self.transport.loseConnection()
 
 
+class Page(Protocol):
+    """Sends 100,000 bytes and closes."""
+
+    def connectionMade(self) -> None:
+        """Send them."""
+        assert self.transport is not None
+        self.transport.write(b"x" * 100_000)
+        self.transport.loseConnection()
+
+
 class Endless(Protocol):
     """Sends a line over and over, until it is stopped."""
 
@@ -112,6 +121,7 @@ class Site:
             "echo": Factory.forProtocol(Echo),
             "shout": Factory.forProtocol(Shout),
             "blob": Factory.forProtocol(Blob),
+            "page": Factory.forProtocol(Page),
             "endless": Factory.forProtocol(Endless),
             **(services or {}),
         }
@@ -215,9 +225,3 @@ class Command(ProcessProtocol):
     def signal(self, name: str) -> None:
         """Send it a signal."""
         self.process.signalProcess(name)
-
-
-def sentence(complaints: str, *words: Sequence[str]) -> str:
-    """The one line of complaints."""
-    (line,) = complaints.splitlines()
-    return line

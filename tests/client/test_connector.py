@@ -142,6 +142,26 @@ class ConnectorTests(SynchronousTestCase):
             self.assertEqual(world.client_port.connections, 0)
             self.assertTrue(all(opening.called for opening in openings))
 
+    def test_closed_when_verified(self) -> None:
+        """Closed in the very moment in which the server is verified, it begins no hole."""
+        timeline = Timeline("t", self.world.reactor.seconds)
+        session = self.connector.session(server().target, timeline)
+        session.addCallback(lambda _: self.connector.close())
+        self.world.run(3)
+        self.successResultOf(session)
+        self.assertEqual(self.world.client_port.connections, 0)
+        self.assert_nothing_left()
+
+    def test_close_lets_holes_go(self) -> None:
+        """Closing ends a hole at once, whatever else may still keep the port busy."""
+        self.connect()
+        self.world.run(1)
+        self.connector.close()
+        now = self.world.reactor.seconds()
+        late = [call for call in self.world.reactor.getDelayedCalls() if call.getTime() > now + 60]
+        self.assertEqual(late, [])
+        self.assert_nothing_left()
+
     def test_closed(self) -> None:
         """A closed connector opens nothing."""
         self.connector.close()
