@@ -141,6 +141,7 @@ class Link:
         factory = Factory.forProtocol(
             lambda: Leg(self._clock, self._leg_connected, self._indication, self._leg_lost)
         )
+        factory.noisy = False
         connecting = self._connecting = self._endpoint.connect(factory)
         connecting.addErrback(self._unreachable)
 

@@ -148,6 +148,7 @@ class Asking:
             factory = Factory.forProtocol(
                 lambda: Leg(self._clock, self._leg_stands, self._on_indication, self._leg_lost)
             )
+            factory.noisy = False
             connecting = self._connecting = self._tcp.connect(factory)
             connecting.addErrback(self._tcp_failed)
 
