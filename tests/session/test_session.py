@@ -1,5 +1,6 @@
 """Tests of opening a service over a session: real TLS, path and time in memory."""
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -10,6 +11,7 @@ from twisted.internet.interfaces import (
     ITransport,
 )
 from twisted.internet.protocol import Factory
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
@@ -326,6 +328,23 @@ class BoundTests(SessionCase):
         session.open("app", Recorder())
         path.pump()
         self.assertIsNot(self.factory.buildProtocol(ADDRESS), None)
+
+    def test_room_for_others(self) -> None:
+        """Paths on which nobody says who he is go first: the oldest of the host with most."""
+        self.factory = self.serve(max_pending=4)
+        known = self.session()[1]
+        crowd = [StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.7", n)) for n in range(2)]
+        other = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.8", 1))
+        for transport in (other, *crowd):
+            build(self.factory).makeConnection(transport)
+        self.assertEqual(len(self.factory.pending), 4)
+        path, session = self.session()
+        self.assertFalse(session.lost or known.lost or other.disconnecting)
+        self.assertEqual([each.disconnecting for each in crowd], [True, False])
+        self.assertEqual(len(self.factory.pending), 4)
+        session.open("app", Recorder())
+        path.pump()
+        self.assertTrue(session.accepted)
 
     def test_close_all(self) -> None:
         """Stopping the server ends every session."""

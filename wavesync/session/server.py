@@ -1,6 +1,7 @@
 """The server's end of sessions: authenticate clients, dial the service one asks for."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol as TypingProtocol
 
@@ -44,7 +45,8 @@ MAX_SESSIONS = 1024
 """Sessions with an open service at one time; the next OPEN is refused."""
 
 MAX_PENDING = 256
-"""Paths at one time that have not sent OPEN (yet); further ones are closed at once."""
+"""Paths at one time that have not sent OPEN (yet).  For one more, a path goes on which nobody has
+shown who he is: the oldest from the host with most of those, so that nobody can shut out others."""
 
 EARLY_BYTES = 65536
 """Bytes of a client taken while its service is being dialled; then its path is paused."""
@@ -97,8 +99,8 @@ class ServerSession(SessionShell):
 
     def connectionMade(self) -> None:
         """A client's path is there."""
-        self._factory.pending.add(self)
         self._path_transport = self.transport.transport
+        self._factory.arrived(self, getattr(self.path_peer(), "host", ""))
         super().connectionMade()
 
     @property
@@ -114,8 +116,7 @@ class ServerSession(SessionShell):
 
     def path_ended(self, error: WavesyncError) -> None:
         """The path is gone: quietly if nothing was asked for (the loser of a race)."""
-        self._factory.pending.discard(self)
-        self._factory.serving.discard(self)
+        self._factory.left(self)
         self._cancel_dial()
         if self._was_authenticated:
             assert self.peer is not None
@@ -255,6 +256,7 @@ class ServerSessionFactory:
         self.max_pending = max_pending
         self.pending: set[ServerSession] = set()
         self.serving: set[ServerSession] = set()
+        self._strangers: dict[ServerSession, str] = {}
         self._clock = clock
         self._names = names if names is not None else getattr(services, "names", None)
         self._on_authenticated = on_authenticated
@@ -272,7 +274,7 @@ class ServerSessionFactory:
 
     def buildProtocol(self, addr: IAddress) -> IProtocol | None:
         """Make the protocol for one path; None, which closes it, when too many have no OPEN yet."""
-        if len(self.pending) >= self.max_pending:
+        if len(self.pending) >= self.max_pending and not self._make_room():
             return None
         protocol: IProtocol = self._tls.buildProtocol(addr)
         return protocol
@@ -289,8 +291,30 @@ class ServerSessionFactory:
         more = ", ..." if len(names) > _NAMES_SHOWN else ""
         return f"no service '{service}' here; known: {known}{more}"
 
+    def arrived(self, session: ServerSession, host: str) -> None:
+        """A path is there; nobody knows yet whose."""
+        self.pending.add(session)
+        self._strangers[session] = host
+
+    def left(self, session: ServerSession) -> None:
+        """A path is gone."""
+        self.pending.discard(session)
+        self.serving.discard(session)
+        self._strangers.pop(session, None)
+
+    def _make_room(self) -> bool:
+        """Give up the oldest path of the host with most strangers; whether there was one."""
+        if not self._strangers:
+            return False
+        crowd, _ = Counter(self._strangers.values()).most_common(1)[0]
+        oldest = next(session for session, host in self._strangers.items() if host == crowd)
+        self.left(oldest)
+        oldest.abort()
+        return True
+
     def authenticated(self, peer: Peer, session: ServerSession) -> None:
         """A session knows its client."""
+        self._strangers.pop(session, None)
         if self._on_authenticated is not None:
             self._on_authenticated(peer, session.path_transport)
 
