@@ -17,6 +17,7 @@ from tests.agent.support import (
 from tests.signalling.provers import AUDIENCE, NOW, server
 from wavesync.agent.link import Link, Listed
 from wavesync.agent.waits import Waits
+from wavesync.identity.verify import VerificationError
 from wavesync.interfaces import Address
 from wavesync.signalling.leg import ANSWER_TIMEOUT
 from wavesync.signalling.messages import (
@@ -120,17 +121,29 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_clock_two_days_off(self) -> None:
-        """A wrong clock does not keep a server off line: proofs use the mediator's time."""
+        """A wrong clock does not keep a server off line: it signs over the mediator's nonces."""
         for self.ahead in (2 * DAY, -2 * DAY):
             self.link = self.make_link(Mediator(AUDIENCE, 3345, 3345))
             self.link.start()
-            mediator = self.register()
+            mediator = self.mediator()
+            mediator.challenge()
+            mediator.accept()
             self.assertAlmostEqual(self.link.time_offset, -self.ahead, places=2)
+            request = mediator.one(Method.BIND)
+            # Dated by its own clock, never by what a mediator says the time is.
+            self.assertRaises(VerificationError, mediator.proof_of, request, Bind.PURPOSE)
+            mediator.refuse(request, Refusal(ErrorCode.STALE_NONCE, "", NONCE, AUDIENCE, NOW))
+            self.assertEqual(mediator.bound(), (2, *OURS))
             self.listed = MOVED
             self.link.refresh()
-            bind = mediator.one(Method.BIND)
-            # No nonce helps here: the time itself has to be right.
-            self.assertEqual(mediator.proof_of(bind, Bind.PURPOSE).nonce, b"")
+            request = mediator.one(Method.BIND)
+            stale = Refusal(ErrorCode.STALE_NONCE, "", NONCE, AUDIENCE, NOW)
+            mediator.refuse(request, stale)
+            again = mediator.one(Method.BIND)
+            self.assertEqual(mediator.proof_of(again, Bind.PURPOSE).nonce, NONCE)
+            # A nonce that does not help is not followed by another.
+            mediator.refuse(again, stale)
+            self.assertEqual(mediator.received(), [])
             self.listed = OURS
             self.link.stop()
 

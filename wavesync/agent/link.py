@@ -248,8 +248,8 @@ class Link:
     # Registering.
 
     def _prover(self, nonce: bytes = b"") -> Prover:
-        now = self._wall_clock() + self.time_offset
-        return Prover(self._credentials, self.mediator.audience, now, nonce)
+        # Never by the mediator's clock: a lying one would collect proofs dated in the future.
+        return Prover(self._credentials, self.mediator.audience, self._wall_clock(), nonce)
 
     def _listen(self, prover: Prover | None) -> None:
         assert self._leg is not None
@@ -307,19 +307,34 @@ class Link:
 
     # Being findable.
 
-    def _bind(self) -> None:
+    def _bind(self, nonce: bytes = b"") -> None:
         assert self._leg is not None
         self._published = self._addresses()
         self._sequence += 1
         tcp, udp = self._published
         bind = Bind(self._sequence, tcp, udp)
-        asked = self._leg.ask(bind.encode(os.urandom(12), self._prover()))
-        asked.addCallbacks(self._bound, _unanswered)
+        asked = self._leg.ask(bind.encode(os.urandom(12), self._prover(nonce)))
+        asked.addCallbacks(self._bound, _unanswered, callbackArgs=(self._leg, nonce))
 
-    def _bound(self, answer: Answer) -> None:
-        if answer.message.message_class is MessageClass.ERROR:
-            self._published = None  # the next refresh tries again
-            self.log.warn("the mediator {mediator} refuses the addresses", mediator=self.mediator)
+    def _bound(self, answer: Answer, leg: Leg, nonce: bytes) -> None:
+        if answer.message.message_class is not MessageClass.ERROR or leg is not self._leg:
+            return
+        fresh = _nonce_of(answer.message)
+        if fresh and not nonce:
+            self._bind(fresh)  # the two clocks disagree
+            return
+        self._published = None  # the next refresh tries again
+        self.log.warn("the mediator {mediator} refuses the addresses", mediator=self.mediator)
+
+
+def _nonce_of(message: Message) -> bytes:
+    """The NONCE of an answer that asks for another signature; empty for any other answer."""
+    try:
+        refusal = Refusal.decode(message)
+    except SignallingError:
+        return b""
+    asked = refusal.code in (ErrorCode.UNAUTHENTICATED, ErrorCode.STALE_NONCE)
+    return refusal.nonce if asked else b""
 
 
 def _unanswered(failure: Failure) -> None:
