@@ -335,6 +335,17 @@ class TwoEndsTests(SynchronousTestCase):
         run_for(pair.clock, 0.3)
         self.assertEqual(theirs.last.received, b"early")
 
+    def test_strangers_data(self) -> None:
+        """What a stranger sends to the id of a connection that stands is not kept."""
+        pair = Pair()
+        made = pair.here.rendezvous([Pair.THERE], pair.recorders(), token=TOKEN)
+        pair.there.rendezvous([Pair.HERE], pair.recorders(), token=TOKEN)
+        for size in (100, 0):
+            stranger = ("203.0.113.9", 9)
+            made.traffic(bytes(100), 100, stranger, pair.clock.seconds())
+            self.assertEqual(made._early._size, size)
+            run_for(pair.clock, 1.0)
+
     def test_token_in_use(self) -> None:
         """One token is for one rendezvous at a time."""
         pair = Pair()

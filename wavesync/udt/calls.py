@@ -91,8 +91,9 @@ class _Call:
         raise NotImplementedError
 
     def traffic(self, data: bytes, segment_size: int, source: Address, now: float) -> None:
-        """Take packets other than handshakes that came for our socket id before it had a link."""
-        self._early.keep(data, segment_size, source)
+        """Take packets other than handshakes that came for our socket id, but not for its link."""
+        if self.link is None:
+            self._early.keep(data, segment_size, source)
 
     def _open(self, agreement: Agreement, remote: Address, sources: Collection[Address]) -> None:
         now = self._port.seconds()
