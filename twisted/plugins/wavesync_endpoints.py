@@ -1,9 +1,8 @@
 """What ``clientFromString`` and ``serverFromString`` find: wavesync's endpoints."""
 
-from wavesync.endpoints import WavesyncClientParser, WavesyncServerParser
-from wavesync.udt.endpoints import UDTClientParser, UDTServerParser
+from wavesync.parsers import LazyClientParser, LazyServerParser
 
-udt_client = UDTClientParser()
-udt_server = UDTServerParser()
-wavesync_client = WavesyncClientParser()
-wavesync_server = WavesyncServerParser()
+udt_client = LazyClientParser("udt", "wavesync.udt.endpoints:UDTClientParser")
+udt_server = LazyServerParser("udt", "wavesync.udt.endpoints:UDTServerParser")
+wavesync_client = LazyClientParser("wavesync", "wavesync.endpoints:WavesyncClientParser")
+wavesync_server = LazyServerParser("wavesync", "wavesync.endpoints:WavesyncServerParser")
