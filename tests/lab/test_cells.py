@@ -78,3 +78,12 @@ class CellTests(LabCase):
         self.assertGreater(at_client.tcp_received.bytes, _SIZE)
         self.assertEqual(at_client.udp_received.packets, 0)
         self.assertLess(at_client.with_mediator, _SIGNALLING)
+
+    def test_whole_system(self) -> None:
+        """Asked for a system, the client is given its server, and says which it is."""
+        product = Product(self.lab("port", "linux"))
+        product.start()
+        done = product.wavesync("ping", "-c", "2", "-i", "0", product.system.system)
+        self.assertEqual(done.status, 0, done.stderr)
+        self.assertIn(f"{product.server.target}: udp via", done.stdout)
+        self.assertEqual(done.stdout.count("pong"), 2)
