@@ -21,6 +21,7 @@ from wavesync.client.paths import (
 from wavesync.errors import ConnectFailed
 from wavesync.interfaces import Address
 from wavesync.session.client import ClientSession
+from wavesync.udt.paths import MAX_UNHEARD, OFFSETS, PERIOD
 
 A: Address = ("198.51.100.1", 1)
 B: Address = ("198.51.100.2", 2)
@@ -112,6 +113,16 @@ class PathTests(SynchronousTestCase):
         self.punch().open()
         HolePath(self.port, A, self.sessions).open()
         self.assertEqual(self.port.asked, [((A,), 7, PUNCH_TIMEOUT), (A, HOLE_TIMEOUT)])
+
+    def test_no_way_is_told_in_time(self) -> None:
+        """Who cannot connect knows within three seconds, the introduction included; until then
+        no punch is wasted, and a SYN that was lost is repeated."""
+        introduction = 0.5
+        for timeout in (PUNCH_TIMEOUT, TCP_TIMEOUT):
+            self.assertLessEqual(introduction + timeout, 3.0)
+        last_punch = OFFSETS[-1] + PERIOD * (MAX_UNHEARD - len(OFFSETS))
+        self.assertGreater(PUNCH_TIMEOUT, last_punch)
+        self.assertGreater(TCP_TIMEOUT, 1.0)
 
     def test_not_verified(self) -> None:
         """Somebody else answered: that path has failed."""
