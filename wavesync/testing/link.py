@@ -1,4 +1,4 @@
-"""A simulated link, and two UDT connections over two of them on a virtual clock.
+"""A simulated link, and UDT connections over two or more of them on a virtual clock.
 
 Everything is seeded: the same arguments give the same run, packet by packet.
 """
@@ -70,6 +70,10 @@ class Link:
         """The queue that packets found, on average, bytes."""
         return self._queue_total / max(1, self.sent)
 
+    def backlog(self, now: float) -> float:
+        """Tell how many bytes wait before the bottleneck."""
+        return 0.0 if self.rate is None else max(0.0, self._free_at - now) * self.rate / 8
+
     def transmit(self, packet: bytes, now: float) -> list[float]:
         """Send a packet: give the times at which it arrives (none, one or two)."""
         self.sent += 1
@@ -78,7 +82,7 @@ class Link:
             return []
         leaves = now
         if self.rate is not None:
-            backlog = max(0.0, self._free_at - now) * self.rate / 8
+            backlog = self.backlog(now)
             self._queue_total += backlog
             size = len(packet) + IP_UDP_OVERHEAD
             if backlog + size > self.queue:
@@ -142,7 +146,7 @@ class End:
 
 
 class Simulation:
-    """Runs two ends over their links.
+    """Runs two ends over their links; more pairs can join, over the same links or others.
 
     :param left: one end.
     :param right: the other.
@@ -160,13 +164,20 @@ class Simulation:
         self._coalesce = coalesce
         self._order = 0
         self._arriving: list[tuple[float, int, End, bytes]] = []
-        self._deadlines: dict[End, float | None] = {left: now, right: now}
+        self._deadlines: dict[End, float | None] = {}
+        self._others: dict[End, End] = {}
+        self.join(left, right)
+
+    def join(self, left: End, right: End) -> None:
+        """Let another pair take part from now on."""
+        self._others[left], self._others[right] = right, left
+        self._deadlines[left] = self._deadlines[right] = self.now
 
     def pump(self, end: End) -> None:
         """Send what *end* has to send and note its events; call it after touching a connection."""
         connection = end.connection
         now = self.now
-        other = self.right if end is self.left else self.left
+        other = self._others[end]
         transmit = end.link.transmit
         while True:
             if end.source is not None and connection.writable and end.closed is None:
@@ -192,8 +203,8 @@ class Simulation:
         :returns: whether *until* became true.
         """
         stop = self.now + duration
-        self.pump(self.left)
-        self.pump(self.right)
+        for end in self._others:
+            self.pump(end)
         while until is None or not until():
             times = [time for time in self._deadlines.values() if time is not None]
             due = min(times, default=stop)
@@ -215,7 +226,7 @@ class Simulation:
             _, _, end, packet = heapq.heappop(arriving)
             end.connection.receive(packet, len(packet), now)
             touched.add(end)
-        for end in (self.left, self.right):
+        for end in self._others:
             deadline = self._deadlines[end]
             due = deadline is not None and deadline <= now
             if due:
