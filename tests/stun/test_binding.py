@@ -27,6 +27,7 @@ from wavesync.stun.binding import (
     KNOWN_IN_BINDING,
     MAX_ANSWER,
     MAX_UNKNOWN_LISTED,
+    SHORT_REFUSAL,
     answer_binding,
     binding_response,
 )
@@ -135,20 +136,47 @@ class Refusals(SynchronousTestCase):
         self.assertLessEqual(len(raw), len(request))
 
     def test_no_longer_than_the_request(self) -> None:
-        """Room decides: with the reason phrase, without it, or silence."""
-        found = {}
+        """Room decides: with the reason phrase, without it, or, for a longer list, silence."""
+        found: dict[int | str, str] = {}
         for size in range(0, 48, 4):
             request = asked((0x7FFF, bytes(size)))
             answer = binding_response(request, SOURCE)
             if answer is None:
                 found[size] = "silence"
                 continue
-            self.assertLessEqual(len(answer), len(request))
+            self.assertLessEqual(len(answer), max(len(request), SHORT_REFUSAL))
             found[size] = decode_error_code(decode(answer).get(ERROR_CODE) or b"").reason
         self.assertEqual(
-            [found[size] for size in (8, 12, 28, 32)],
-            ["silence", "", "", "Unknown Attribute"],
+            [found[size] for size in (0, 8, 12, 28, 32)],
+            ["", "", "", "", "Unknown Attribute"],
         )
+        for count, answered in ((2, True), (3, False)):
+            request = asked(*((0x7000 + number, b"") for number in range(count)))
+            answer = binding_response(request, SOURCE)
+            self.assertEqual(answer is not None, answered)
+            self.assertLessEqual(len(answer or b""), SHORT_REFUSAL)
+
+    def test_change_request(self) -> None:
+        """A server with one address says so, even where the request is as short as can be."""
+        for fingerprint in (True, False):
+            request = asked((CHANGE_REQUEST, bytes(4)), fingerprint=fingerprint)
+            raw, message = answered(request)
+            error = decode_error_code(message.get(ERROR_CODE) or b"")
+            self.assertEqual(error.code, 420)
+            listed = decode_unknown_attributes(message.get(UNKNOWN_ATTRIBUTES) or b"")
+            self.assertEqual(listed, (CHANGE_REQUEST,))
+            self.assertLessEqual(len(raw), SHORT_REFUSAL)
+
+    def test_refusals_multiply_less(self) -> None:
+        """A forger gets less out of any refusal than out of the plainest success."""
+        request = asked(fingerprint=False)
+        gain = len(answered(request)[0]) / len(request)
+        for count in range(1, MAX_ATTRIBUTES):
+            for fingerprint in (True, False):
+                attributes = ((0x7000 + number, b"") for number in range(count))
+                refused = asked(*attributes, fingerprint=fingerprint)
+                answer = binding_response(refused, SOURCE) or b""
+                self.assertLess(len(answer) / len(refused), gain)
 
     def test_limit_of_the_list(self) -> None:
         """A request full of unknown attributes has so many listed that the answer stays short."""
@@ -189,14 +217,14 @@ class Silence(SynchronousTestCase):
 
     @given(messages, st.binary(max_size=60), st.integers(0, 300))
     def test_never_too_long(self, message: Message, junk: bytes, size: int) -> None:
-        """Whatever comes, an answer is at most 120 bytes, and only success exceeds the request."""
+        """Whatever comes, an answer is at most 120 bytes, and a long one no refusal."""
         for data in (encode(message), encode(message) + junk, junk, encode(message)[:size]):
             answer = binding_response(data, SOURCE_IPV6)
             if answer is None:
                 continue
             self.assertLessEqual(len(answer), MAX_ANSWER)
             if decode(answer).message_class is not MessageClass.SUCCESS:
-                self.assertLessEqual(len(answer), len(data))
+                self.assertLessEqual(len(answer), max(len(data), SHORT_REFUSAL))
                 self.assertTrue(unknown_required(decode(data), KNOWN_IN_BINDING))
 
     def test_padded(self) -> None:

@@ -38,7 +38,14 @@ from wavesync.stun.message import (
 )
 from wavesync.stun.responses import unknown_attributes_response
 
-__all__ = ["DROP_LOG_INTERVAL", "KNOWN_ATTRIBUTES", "MAX_DATAGRAM", "Datagrams", "Mediator"]
+__all__ = [
+    "DROP_LOG_INTERVAL",
+    "KNOWN_ATTRIBUTES",
+    "MAX_DATAGRAM",
+    "BindingAnswer",
+    "Datagrams",
+    "Mediator",
+]
 
 MAX_DATAGRAM = 1500
 """Bytes of the longest datagram that is looked at."""
@@ -52,6 +59,10 @@ KNOWN_ATTRIBUTES = frozenset(attribute for attribute in Attribute if attribute <
 _BINDING_REQUEST = b"\0\1"
 
 _Handler: TypeAlias = Callable[[Message, Address, "Datagrams", float], bytes | None]
+
+
+BindingAnswer: TypeAlias = Callable[[bytes, Address], bytes | None]
+"""Answers the Binding request in a datagram from an address."""
 
 
 class Datagrams(Protocol):
@@ -127,12 +138,21 @@ class Mediator:
         self._serial += 1
         return self._serial
 
-    def datagram(self, data: bytes, source: Address, port: Datagrams, now: float) -> bytes | None:
+    def datagram(
+        self,
+        data: bytes,
+        source: Address,
+        port: Datagrams,
+        now: float,
+        binding: BindingAnswer = binding_response,
+    ) -> bytes | None:
         """Take a datagram.
 
         :param source: where it came from.
         :param port: at which it came.
         :param now: seconds since the epoch.
+        :param binding: answers a Binding request that came at this port, or sees to its answer
+            itself and gives ``None``.
         :returns: what to send back, which is never longer than *data* but for a Binding request;
             ``None`` for silence.
         """
@@ -143,7 +163,7 @@ class Mediator:
             self.drop(source[0], "too much", now)
             return None
         if data[:2] == _BINDING_REQUEST:
-            return binding_response(data, source)
+            return binding(data, source)
         try:
             message = decode(data)
             handler = self._handlers.get((message.method, message.message_class))

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
@@ -18,9 +19,9 @@ from twisted.python import usage
 from wavesync.interfaces import Address
 from wavesync.mediator.core import Mediator
 from wavesync.mediator.settings import MediatorSettings
-from wavesync.mediator.sockets import open_listening
+from wavesync.mediator.sockets import open_listening, open_pairs
 from wavesync.mediator.stream import LegFactory
-from wavesync.mediator.udp import MediatorDatagrams
+from wavesync.mediator.udp import MediatorDatagrams, PairedDatagrams
 from wavesync.services import or_exit
 from wavesync.settings import load_settings
 
@@ -37,6 +38,7 @@ class MediatorService(Service):
     :param random: gives that many unpredictable bytes.
     :ivar mediator: the core, while the service runs (a new one each time it starts).
     :ivar addresses: what it listens on while it runs, UDP and TCP alike, with real port numbers.
+    :ivar alternates: the second addresses for RFC 5780, likewise, UDP only.
     """
 
     log = Logger()
@@ -57,6 +59,7 @@ class MediatorService(Service):
         self.mediator = Mediator(settings, random)
         self.legs = LegFactory(self.mediator, self._clock)
         self.addresses: tuple[Address, ...] = ()
+        self.alternates: tuple[Address, ...] = ()
 
     def startService(self) -> None:
         """Begin to listen.
@@ -65,30 +68,46 @@ class MediatorService(Service):
         """
         self.mediator = Mediator(self._settings, self._random)
         self.legs = LegFactory(self.mediator, self._clock)
-        opened = open_listening(self._settings.listen)
-        for each in opened:
-            datagrams = MediatorDatagrams(self.mediator, self._clock, self._turn)
-            # Twisted works on duplicates of the sockets.
-            with each.tcp, each.udp:
-                self._ports.append(
-                    self._reactor.adoptStreamPort(
-                        each.tcp.fileno(), socket.AddressFamily(each.tcp.family), self.legs
+        with ExitStack() as closing:  # Twisted works on duplicates of the sockets
+            opened = open_listening(self._settings.listen)
+            for each in opened:
+                closing.callback(each.close)
+            pairs = open_pairs(self._settings, opened)
+            for pair in pairs:
+                closing.callback(pair.close)
+            sockets = {each.address: each.udp for each in opened}
+            for pair in pairs:
+                sockets.update(pair.udp)
+            protocols = {
+                address: MediatorDatagrams(self.mediator, self._clock, self._turn)
+                for address in sockets
+            }
+            for pair in pairs:
+                for at in pair.pair.addresses:
+                    protocols[at] = PairedDatagrams(
+                        self.mediator, self._clock, self._turn, pair.pair, at, protocols
                     )
-                )
-                self._ports.append(
-                    self._reactor.adoptDatagramPort(
-                        each.udp.fileno(),
-                        socket.AddressFamily(each.udp.family),
-                        datagrams,
-                        _PACKET_SIZE,
-                    )
-                )
+            for each in opened:
+                self._adopt_stream(each.tcp)
+            for address, udp in sockets.items():
+                self._adopt_datagrams(udp, protocols[address])
         self.addresses = tuple(each.address for each in opened)
+        self.alternates = tuple(pair.pair.alternate for pair in pairs)
         super().startService()
         self.log.info(
             "mediator {name} is ready on {addresses}, UDP and TCP",
             name=self._settings.name,
             addresses=", ".join(_text(address) for address in self.addresses),
+        )
+
+    def _adopt_stream(self, tcp: socket.socket) -> None:
+        family = socket.AddressFamily(tcp.family)
+        self._ports.append(self._reactor.adoptStreamPort(tcp.fileno(), family, self.legs))
+
+    def _adopt_datagrams(self, udp: socket.socket, protocol: MediatorDatagrams) -> None:
+        family = socket.AddressFamily(udp.family)
+        self._ports.append(
+            self._reactor.adoptDatagramPort(udp.fileno(), family, protocol, _PACKET_SIZE)
         )
 
     def stopService(self) -> Deferred[None]:
@@ -98,7 +117,7 @@ class MediatorService(Service):
 
     async def _stop(self) -> None:
         ports, self._ports = self._ports, []
-        self.addresses = ()
+        self.addresses = self.alternates = ()
         for port in ports:
             stopped = port.stopListening()
             if isinstance(stopped, Deferred):

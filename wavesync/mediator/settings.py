@@ -8,10 +8,13 @@ from wavesync.mediator.replays import MAX_REPLAYS
 from wavesync.settings import Section
 from wavesync.signalling.numbers import DEFAULT_KEEP_ALIVE, DEFAULT_PORT, MAX_AUDIENCE_SIZE
 
-__all__ = ["ANY", "Limits", "MediatorSettings", "parse_listen"]
+__all__ = ["ANY", "ANY_HOST", "Limits", "MediatorSettings", "parse_listen"]
 
 ANY = "any"
 """The policy that lets every system use the mediator."""
+
+ANY_HOST = "*"
+"""All addresses of the host."""
 
 
 class Limits(Section, frozen=True):
@@ -42,6 +45,7 @@ class MediatorSettings(Section, frozen=True):
 
     name: str = "localhost"
     listen: tuple[str, ...] = (f"*:{DEFAULT_PORT}",)
+    alternate: tuple[str, ...] = ()
     systems: str | tuple[str, ...] = ANY
     keep_alive: float = DEFAULT_KEEP_ALIVE
     limits: Limits = Limits()
@@ -60,6 +64,7 @@ class MediatorSettings(Section, frozen=True):
         try:
             for listen in self.listen:
                 parse_listen(listen)
+            self._check_alternates()
             if isinstance(self.systems, tuple):
                 for system in self.systems:
                     parse_id(system)
@@ -67,6 +72,38 @@ class MediatorSettings(Section, frozen=True):
             raise ValueError(str(error)) from None
         if isinstance(self.systems, str) and self.systems != ANY:
             raise ValueError(f'systems must be "{ANY}" or a list of system ids')
+
+    def _check_alternates(self) -> None:
+        """Each second address must belong to a first one, and differ from it as RFC 5780 asks."""
+        firsts: list[str] = []
+        for text in self.alternate:
+            host, port = parse_listen(text)
+            first = self.paired(text)
+            if host == ANY_HOST or first is None:
+                raise ValueError(
+                    f"alternate {text!r} needs an address of its family in listen,"
+                    " written out: not *"
+                )
+            if first in firsts:
+                raise ValueError("alternate can name one address of each family")
+            firsts.append(first)
+            if any(host == parse_listen(listen)[0] for listen in self.listen):
+                raise ValueError(f"alternate {text!r} must be another address than those in listen")
+            first_port = parse_listen(first)[1]
+            if port == first_port and port:
+                raise ValueError(f"alternate {text!r} must have another port than {first!r}")
+
+    def paired(self, alternate: str) -> str | None:
+        """The entry of ``listen`` that *alternate* is the second address to.
+
+        :returns: the first one of its family that names an address; ``None`` where there is none.
+        """
+        family = ":" in parse_listen(alternate)[0]
+        for listen in self.listen:
+            host = parse_listen(listen)[0]
+            if host != ANY_HOST and (":" in host) is family:
+                return listen
+        return None
 
     @property
     def allowed_systems(self) -> frozenset[str] | None:

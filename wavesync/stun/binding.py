@@ -34,6 +34,7 @@ __all__ = [
     "KNOWN_IN_BINDING",
     "MAX_ANSWER",
     "MAX_UNKNOWN_LISTED",
+    "SHORT_REFUSAL",
     "answer_binding",
     "binding_response",
 ]
@@ -43,6 +44,13 @@ MAX_ANSWER = 120
 
 MAX_UNKNOWN_LISTED = 32
 """Most unknown attributes that a 420 answer lists: what fits :data:`MAX_ANSWER`."""
+
+SHORT_REFUSAL = 44
+"""Bytes of the longest refusal that may exceed its request: two attributes, no reason phrase.
+
+It multiplies what a forger sends by less than the success answer does that anybody can ask for
+(20 bytes for 32), and lets even a short request hear that CHANGE-REQUEST is not served.
+"""
 
 KNOWN_IN_BINDING = frozenset(
     {
@@ -84,8 +92,8 @@ def answer_binding(
     """Answer a decoded *message* from *source* if it is a Binding request.
 
     A success response holds XOR-MAPPED-ADDRESS, *extra*, and a FINGERPRINT where the request has
-    one; no SOFTWARE.  A 420 answer is never longer than the request: its reason phrase, and if
-    that is not enough the answer, is left out.
+    one; no SOFTWARE.  A 420 answer is longer than the request only up to :data:`SHORT_REFUSAL`: its
+    reason phrase, and if that is not enough the answer, is left out.
 
     :param known: the comprehension-required attributes that are understood.
     :param extra: further attributes of a success response (RFC 5780 behaviour discovery).
@@ -107,8 +115,8 @@ def answer_binding(
 
 
 def _refusal(request: Message, unknown: tuple[int, ...], fingerprint: bool) -> bytes | None:
-    """A 420 answer no longer than *request*, or None where there is none."""
-    longest = min(len(request.raw), MAX_ANSWER)
+    """A 420 answer, or None where it would be too long for *request*."""
+    longest = min(max(len(request.raw), SHORT_REFUSAL), MAX_ANSWER)
     for reason in ("Unknown Attribute", ""):
         response = unknown_attributes_response(request, unknown, reason)
         answer = encode(response, fingerprint=fingerprint)
