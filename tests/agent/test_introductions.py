@@ -29,9 +29,9 @@ from wavesync.signalling.messages import (
     ConnectionRequested,
     ConnectionUpdate,
 )
-from wavesync.signalling.numbers import Method
+from wavesync.signalling.numbers import CONNECT_SIZE, Method
 from wavesync.signalling.urls import Mediator
-from wavesync.stun.message import Message, MessageClass, decode, encode
+from wavesync.stun.message import Message, MessageClass, decode, encode, pad_message
 
 LOCAL: Address = ("10.0.0.5", 5000)
 OBSERVED: Address = ("198.51.100.7", 6000)
@@ -241,14 +241,9 @@ class IntroductionsTests(SynchronousTestCase):
 
     def test_no_proof(self) -> None:
         """A request that nobody signed is dropped."""
-        request = encode(
-            Message(
-                Method.CONNECT,
-                MessageClass.REQUEST,
-                b"r" * 12,
-                decode(self.request("aa" * 16)).attributes[:3],
-            )
-        )
+        fields = decode(self.request("aa" * 16)).attributes[:3]
+        bare = Message(Method.CONNECT, MessageClass.REQUEST, b"r" * 12, fields)
+        request = encode(pad_message(bare, CONNECT_SIZE))
         self.introduce(request, connection_id="aa" * 16)
         self.assert_dropped("no proof", "mediator.example")
 

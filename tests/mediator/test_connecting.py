@@ -3,10 +3,11 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.mediator.driver import CLIENT_UDP, CONNECTION, SERVER_UDP, Client, Server, World
-from tests.signalling.provers import AUDIENCE, NOW, client, server, system
+from tests.signalling.provers import AUDIENCE, NOW, client, prover, server, system
 from wavesync.identity.ids import Target
 from wavesync.identity.proofs import PROOF_FRESHNESS, check_proof
 from wavesync.identity.verify import Role
+from wavesync.mediator.core import MAX_DATAGRAM
 from wavesync.mediator.introducing import INTRODUCTION_LIFE
 from wavesync.mediator.registry import Registration
 from wavesync.mediator.replays import REPLAY_LIFE
@@ -18,8 +19,16 @@ from wavesync.signalling.messages import (
     Refusal,
     covered,
 )
-from wavesync.signalling.numbers import CONNECT_SIZE, Method
-from wavesync.stun.message import Message, MessageClass, check_integrity, decode, encode
+from wavesync.signalling.numbers import CONNECT_SIZE, MAX_STREAM_MESSAGE, Method
+from wavesync.signalling.proved import encode_proved
+from wavesync.stun.message import (
+    Message,
+    MessageClass,
+    check_integrity,
+    decode,
+    encode,
+    pad_message,
+)
 
 TID = b"transaction."
 
@@ -156,8 +165,9 @@ class RefusedTests(SynchronousTestCase):
         kinds = set()
         for target in (self.server.target, self.unknown):
             message = decode(Client(self.world).connect_bytes(target))
-            bare = tuple(pair for pair in message.attributes if pair[0] not in (0xE800, 0x8028))
-            raw = encode(Message(Method.CONNECT, MessageClass.REQUEST, TID, bare))
+            bare = tuple(pair for pair in message.attributes if pair[0] in (0xE004, 0xE200))
+            request = Message(Method.CONNECT, MessageClass.REQUEST, TID, bare)
+            raw = encode(pad_message(request, CONNECT_SIZE))
             answer = self.world.datagram(raw, CLIENT_UDP)
             assert answer is not None
             self.assertEqual(Refusal.decode(answer).code, 401)
@@ -460,6 +470,32 @@ class SizeTests(SynchronousTestCase):
         assert answer is not None
         self.assertLessEqual(len(answer.raw), CONNECT_SIZE)
         self.assertEqual(ConnectAnswer.decode(answer).observed, (SERVER_UDP, ("2001:db8::1", 4100)))
+
+    def test_other_sizes(self) -> None:
+        """A proved request that is shorter, and so worth fewer packets than it causes, introduces
+        nobody; nor does one that is too long to reach the server over its leg."""
+        world = World()
+        target = Server(world).ready()
+        user = Client(world)
+        fields = decode(user.connect_bytes(target.target)).attributes[:3]
+        for size in (700, CONNECT_SIZE - 4, CONNECT_SIZE + 4, MAX_STREAM_MESSAGE):
+            raw = encode_proved(
+                Method.CONNECT,
+                world.random(12),
+                list(fields),
+                prover(user.credentials),
+                "connect",
+                size=size,
+            )
+            self.assertEqual(len(raw), size)
+            self.assertEqual(Refusal.decode(user.over_tcp(raw)).code, 400)
+            if size <= MAX_DATAGRAM:
+                self.assertEqual(Refusal.decode(user.ask(raw)).code, 400)
+        self.assertEqual(target.requested(), [])
+        self.assertEqual(len(world.mediator.introductions), 0)
+        user.connect(target.target)
+        (indication,) = target.channel.sent
+        self.assertLessEqual(len(indication.raw), MAX_STREAM_MESSAGE)
 
     def test_ack(self) -> None:
         """The answer to ``connectionAck`` proves its sender and is no longer than the request."""

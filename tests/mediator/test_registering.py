@@ -5,12 +5,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.mediator.driver import SERVER_UDP, Server, World
 from tests.signalling.provers import AUDIENCE, NOW, client, prover, server, system
 from wavesync.identity.ids import Target
-from wavesync.mediator.leg import IDLE_LIFE, SERVER_BURST
+from wavesync.mediator.leg import IDLE_LIFE, SERVER_BURST, UPDATE_COST
 from wavesync.mediator.nonces import NONCE_LIFE
 from wavesync.mediator.settings import Limits
 from wavesync.signalling.messages import (
     Bind,
     Bound,
+    ConnectionUpdate,
     Listen,
     Refusal,
     Registered,
@@ -243,6 +244,18 @@ class LegTests(SynchronousTestCase):
         self.server.leg.receive(decode(keep_alive_request(bytes(12))), self.world.now)
         self.assertFalse(self._online())
         self.assertTrue(self.server.channel.aborted)
+
+    def test_returned_updates(self) -> None:
+        """Clients that move about cannot make a server say too much: the updates that it returns
+        hardly count, though not for nothing."""
+        update = decode(ConnectionUpdate("c0" * 16, 1, ()).encode(bytes(12)))
+        most = int(SERVER_BURST / UPDATE_COST)
+        for _ in range(most - 1):
+            self.server.leg.receive(update, self.world.now)
+        self.assertTrue(self._online())
+        for _ in range(2):
+            self.server.leg.receive(update, self.world.now)
+        self.assertFalse(self._online())
 
     def test_neighbours(self) -> None:
         """Whoever floods from a server's address cannot make the server go offline."""

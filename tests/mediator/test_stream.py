@@ -208,3 +208,19 @@ class LimitTests(StreamCase):
         first.connectionLost()
         _, again = self.connect("192.0.2.1")
         self.assertFalse(again.aborted)
+
+    def test_ipv6(self) -> None:
+        """All addresses of an IPv6 /64 are one source: nobody takes every place from his sofa."""
+        addresses = ("2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1")
+        made = []
+        for host in addresses:
+            protocol = self.factory.buildProtocol(IPv6Address("TCP", host, 4000))
+            assert protocol is not None
+            transport = Transport()
+            protocol.makeConnection(transport)
+            made.append((protocol, transport))
+        self.assertEqual([t.aborted for _, t in made], [False, False, True, False])
+        for protocol, _ in made:
+            protocol.connectionLost()
+        self.assertEqual(len(self.factory), 0)
+        self.assertEqual(self.factory._sources, {})

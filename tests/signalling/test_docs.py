@@ -57,7 +57,7 @@ class DocumentTests(SynchronousTestCase):
             f"introductions (for 90 s)            {limits.introductions:,} ",
             f"proofs remembered (for 65 s)        {limits.replays:,} ",
             f"TCP connections                     {limits.legs:,} ",
-            f"TCP connections from a host         {limits.legs_per_host} ",
+            f"TCP connections from a source       {limits.legs_per_host} ",
             f"{limits.source_rate:.0f}/s, {limits.source_burst:.0f}",
             f"{limits.client_rate:.0f}/s, {limits.client_burst:.0f}",
             f"{limits.target_rate:.0f}/s, {limits.target_burst:.0f}",

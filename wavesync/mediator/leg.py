@@ -26,7 +26,7 @@ from wavesync.stun.binding import answer_binding
 from wavesync.stun.buckets import SourceBuckets
 from wavesync.stun.message import BINDING, Message, MessageClass
 
-__all__ = ["IDLE_LIFE", "SERVER_BURST", "SERVER_RATE", "Channel", "Leg"]
+__all__ = ["IDLE_LIFE", "SERVER_BURST", "SERVER_RATE", "UPDATE_COST", "Channel", "Leg"]
 
 IDLE_LIFE = 30.0
 """Seconds of silence after which a leg that no server is registered on is closed."""
@@ -37,9 +37,14 @@ SERVER_RATE = 5.0
 SERVER_BURST = 50.0
 """Messages that a registered server may send over its leg at once."""
 
+UPDATE_COST = 0.01
+"""What a ``connectionUpdate`` that a registered server returns costs of those: clients cause them,
+and must not be able to have a server's leg closed."""
+
 # A registered server returns updates too; over a byte stream nobody waits for them.
+_UPDATE = (Method.CONNECTION_UPDATE, MessageClass.INDICATION)
 _FROM_CLIENTS = (
-    (Method.CONNECTION_UPDATE, MessageClass.INDICATION),
+    _UPDATE,
     (Method.CONNECTION_RESULT, MessageClass.INDICATION),
 )
 
@@ -102,12 +107,12 @@ class Leg:
     def receive(self, message: Message, now: float) -> None:
         """Take the next message."""
         self._heard = self._now = now
-        if not self._within_bucket(now):
+        kind = message.method, message.message_class
+        if not self._within_bucket(UPDATE_COST if kind == _UPDATE else 1.0, now):
             self._mediator.drop(self.source[0], "too much", now)
             self._machine.silent()
             self._channel.abort()
             return
-        kind = message.method, message.message_class
         if message.method == BINDING:
             answer = answer_binding(message, self.source)
             if answer is not None:
@@ -162,10 +167,10 @@ class Leg:
         """A newer registration took over: say so and close."""
         self._machine.superseded()
 
-    def _within_bucket(self, now: float) -> bool:
+    def _within_bucket(self, cost: float, now: float) -> bool:
         """A registered server has a bucket of its own: its neighbours cannot empty it."""
         if self._bucket is not None:
-            return self._bucket.allow("", now)
+            return self._bucket.allow("", now, cost)
         return self._mediator.sources.allow(self.source[0], now)
 
     def _listen(self, message: Message) -> None:

@@ -21,6 +21,7 @@ from wavesync.mediator.core import Mediator
 from wavesync.mediator.leg import Leg
 from wavesync.signalling.addresses import canonical
 from wavesync.signalling.numbers import MAX_STREAM_MESSAGE
+from wavesync.stun.buckets import source_key
 from wavesync.stun.framing import StreamDecoder, StreamError
 
 __all__ = ["CLOSE_LIFE", "LegFactory", "LegProtocol"]
@@ -176,7 +177,7 @@ class LegFactory(ServerFactory):
         self.mediator = mediator
         self.clock = clock
         self._legs: dict[LegProtocol, None] = {}
-        self._hosts: dict[str, int] = {}
+        self._sources: dict[bytes, int] = {}
         self._waiting: list[Deferred[None]] = []
 
     def __len__(self) -> int:
@@ -190,13 +191,14 @@ class LegFactory(ServerFactory):
         return LegProtocol(self, canonical((addr.host, addr.port)))
 
     def admit(self, leg: LegProtocol, host: str) -> bool:
-        """Count *leg* in unless there are too many, at all or from its host."""
+        """Count *leg* in unless there are too many, at all or from its source (an IPv6 /64 is one)."""
         limits = self.mediator.settings.limits
-        count = self._hosts.get(host, 0)
+        source = source_key(host)
+        count = self._sources.get(source, 0)
         if len(self._legs) >= limits.legs or count >= limits.legs_per_host:
             return False
         self._legs[leg] = None
-        self._hosts[host] = count + 1
+        self._sources[source] = count + 1
         return True
 
     def forget(self, leg: LegProtocol, host: str) -> None:
@@ -204,9 +206,10 @@ class LegFactory(ServerFactory):
         if leg not in self._legs:
             return
         del self._legs[leg]
-        self._hosts[host] -= 1
-        if not self._hosts[host]:
-            del self._hosts[host]
+        source = source_key(host)
+        self._sources[source] -= 1
+        if not self._sources[source]:
+            del self._sources[source]
         if not self._legs:
             waiting, self._waiting = self._waiting, []
             for each in waiting:

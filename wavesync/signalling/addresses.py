@@ -113,21 +113,17 @@ def is_public(host: str) -> bool:
 def punchable(
     listed: Iterable[Address], observed: Iterable[Address], *, allow_loopback: bool = False
 ) -> tuple[Address, ...]:
-    """Return where a peer may be punched at: observed addresses first, then permitted listed ones.
+    """Return where a peer may be punched at: observed addresses first, then listed private ones.
 
-    A listed public address counts only on a host where the mediator has observed the peer, so that
-    nobody can have packets sent to a third party by merely naming it.
+    Public addresses count only as the mediator has observed them, port and all: naming one has no
+    packets sent to a third party, and a spoofed source gets no more than one port's share.
     """
     candidates: dict[Address, None] = {}
-    hosts = set()
     for address in observed:
         if usable(address, allow_loopback=allow_loopback):
             candidates[canonical(address)] = None
-            hosts.add(canonical(address)[0])
     for address in listed:
-        if not usable(address, allow_loopback=allow_loopback):
-            continue
-        host, port = canonical(address)
-        if host in hosts or not is_public(host):
-            candidates[host, port] = None
+        host, _ = canonical(address)
+        if usable(address, allow_loopback=allow_loopback) and not is_public(host):
+            candidates[canonical(address)] = None
     return tuple(candidates)

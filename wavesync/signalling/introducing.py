@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from wavesync.identity.ids import Target
 from wavesync.interfaces import Address
+from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.fields import (
     Attributes,
     Fields,
@@ -68,9 +69,15 @@ class Connect:
     def decode(cls, message: Message, *, allow_loopback: bool = False) -> "Connect":
         """Read the request, leaving out addresses that must not be used.
 
-        :raises SignallingError: it is another message, or malformed.
+        A shorter one would cause more packets than it is worth, a longer one would not fit a
+        server's leg once it is forwarded.
+
+        :raises SignallingError: it is another message, malformed, or of another size than
+            :data:`~.numbers.CONNECT_SIZE`.
         """
         fields = Fields(message, cls.METHOD, MessageClass.REQUEST, allow_loopback=allow_loopback)
+        if len(message.raw) != CONNECT_SIZE:
+            raise SignallingError(f"a connect is {len(message.raw)} bytes long, not {CONNECT_SIZE}")
         return cls(
             fields.connection_id(), fields.target(), fields.endpoints(Attribute.UDP_ENDPOINT_LIST)
         )
