@@ -91,6 +91,17 @@ class SenderTests(SynchronousTestCase):
         self.assertEqual(self.send(0.05)[:3], [102, 103, 110])
         self.assertEqual(self.statistics.retransmitted, 2)
 
+    def test_repetitions_need_no_room(self) -> None:
+        """A window that shrinks to less than is in flight does not hold up what was lost."""
+        self.strategy.window = 100
+        self.buffer.write(bytes(1000))
+        self.send(0.0)
+        self.strategy.window = 5
+        self.sender.on_nak([(102, 104)], 0.05)
+        self.assertEqual(self.sender.deadline(), 0.0)
+        self.assertEqual(self.send(0.05), [102, 103])
+        self.assertGreater(self.sender.deadline(), 0.05)
+
     def test_deliveries_add_up(self) -> None:
         """When all was acknowledged, all was delivered, losses or not."""
         self.strategy.window = 1000

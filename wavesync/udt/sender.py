@@ -242,9 +242,7 @@ class Sender:
         self._next_send = max(self._next_send, now - PACING_CREDIT)
         quantum = max(1, int(min(buffer.max_burst, congestion.rate * PACING_INTERVAL)))
         while self._next_send <= now and limit > 0:
-            room = min(quantum, limit, int(congestion.window) - self.in_flight)
-            if self._queue and self._probes:
-                room = max(room, 1)  # what asks for news of a silent path leaves in any case
+            room = min(quantum, limit, self._room)
             if room <= 0:
                 return
             if self._queue:
@@ -258,6 +256,19 @@ class Sender:
                 count = self._send_new(room, now, out)
             limit -= count
             self._next_send += count / congestion.rate
+
+    @property
+    def _room(self) -> int:
+        """Packets that the window lets leave, not counting what is for the pace to decide.
+
+        What was lost has left the path, so its repetition needs no room: otherwise a window that
+        has shrunk would wait for packets that have arrived behind the hole, which no ACK says.
+        After a timeout nothing is known, and only what asks for news leaves in any case.
+        """
+        if self._queue and not self._timeouts:
+            return self._queue.count
+        room = int(self._congestion.window) - self.in_flight
+        return max(room, 1) if self._queue and self._probes else room
 
     def _send_again(self, room: int, now: float, out: list[Burst]) -> int:
         start, stop = self._queue.first()
@@ -329,8 +340,7 @@ class Sender:
     def deadline(self) -> float:
         """Tell when :meth:`datagrams` or :meth:`timer` will have something to do."""
         tail = self._head_time + self._tail_timeout
-        probing = self._queue and self._probes
-        if int(self._congestion.window) <= self.in_flight and not probing:
+        if self._room <= 0:
             return tail
         if self._queue or (self._buffer.unsent and self._buffer.next < self._limit):
             return min(tail, max(self._next_send, self._hold_until))
