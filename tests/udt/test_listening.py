@@ -76,6 +76,7 @@ class ListenerTests(SynchronousTestCase):
             self.assertLessEqual(len(reply.datagram), HANDSHAKE_SIZE)
         self.assertEqual((len(self.listener), self.listener.half_open), (0, 0))
         self.assertFalse(self.listener._answers or self.listener._per_host)
+        self.assertFalse(self.listener._half_open_per_host)
 
     def test_accept(self) -> None:
         """A request with the right cookie is accepted; the answer takes the client's sequence
@@ -146,6 +147,27 @@ class ListenerTests(SynchronousTestCase):
         self.listener.shown(1_000_001)
         self.assertIsInstance(self.second(), Accept)
 
+    def test_half_open_host_limit(self) -> None:
+        """So many of them may come from one source, with all of an IPv6 /64 being one: whoever is
+        silent shuts out himself, and nobody else."""
+        self.limited(max_half_open_per_host=3)
+        for first, last, other in (
+            ("192.0.2.{}", "192.0.2.1", "192.0.2.9"),
+            ("2001:db8::{}", "2001:db8::9", "2001:db8:0:1::9"),
+        ):
+            for number in range(1, 4):
+                source = first.format(number if ":" in first else 1), number
+                self.accept(number + 10 * (":" in first), source)
+            self.assertTrue(self.refused(self.second((last, 5))))
+            self.assertIsInstance(self.second((other, 1)), Accept)
+        neighbour = FIRST.replied(socket_id=99)
+        trusted = self.listener.receive(neighbour, ("192.0.2.1", 9), 0.0, trusted=True)
+        self.assertIsInstance(trusted, Accept)
+        self.listener.shown(1_000_001)
+        self.listener.closed(1_000_011)
+        self.assertIsInstance(self.second(("192.0.2.1", 5)), Accept)
+        self.assertIsInstance(self.second(("2001:db8::9", 5)), Accept)
+
     def test_host_limit(self) -> None:
         """One host may have so many connections, one more is refused; another host's is not."""
         self.limited(max_accepted_per_host=3)
@@ -172,3 +194,4 @@ class ListenerTests(SynchronousTestCase):
             self.listener.closed(1_000_000 + number)
         self.assertEqual((len(self.listener), self.listener.half_open), (0, 0))
         self.assertFalse(self.listener._answers or self.listener._per_host)
+        self.assertFalse(self.listener._half_open_per_host)

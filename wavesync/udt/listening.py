@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from wavesync.interfaces import Address
+from wavesync.stun.buckets import source_key
 from wavesync.udt.cookies import CookieJar
 from wavesync.udt.handshake import (
     ANSWER,
@@ -24,6 +25,7 @@ __all__ = [
     "MAX_ACCEPTED",
     "MAX_ACCEPTED_PER_HOST",
     "MAX_HALF_OPEN",
+    "MAX_HALF_OPEN_PER_HOST",
     "Accept",
     "Listener",
     "Reply",
@@ -32,9 +34,13 @@ __all__ = [
 MAX_ACCEPTED = 10_000
 """Live connections of one listener; a flood of real clients must end somewhere."""
 MAX_ACCEPTED_PER_HOST = 1_000
-"""Live connections from one IP address: many users may sit behind one NAT, but not all of ours."""
+"""Live connections from one source, an IPv4 address or the /64 of an IPv6 address: many users may
+sit behind one NAT, but not all of ours."""
 MAX_HALF_OPEN = 512
 """Accepted connections whose client has not yet sent anything to its new socket id."""
+MAX_HALF_OPEN_PER_HOST = 64
+"""The same from one source (a trusted one is a source of its own, port and all): it costs nothing to
+be silent, so nobody may take all these places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +56,12 @@ class Accept:
 
     :ivar request: the client's handshake, its values checked.
     :ivar source: where it came from.
+    :ivar place: among whose half-open connections it counts.
     """
 
     request: Handshake
     source: Address
+    place: bytes
 
 
 _Key = tuple[Address, int, int]
@@ -64,8 +72,9 @@ class Listener:
 
     :param cookies: proves that a client is where it says.
     :param max_accepted: live connections.
-    :param max_accepted_per_host: live connections from one IP address.
+    :param max_accepted_per_host: live connections from one source.
     :param max_half_open: connections whose client has not shown itself.
+    :param max_half_open_per_host: the same from one source.
     """
 
     def __init__(
@@ -75,15 +84,18 @@ class Listener:
         max_accepted: int = MAX_ACCEPTED,
         max_accepted_per_host: int = MAX_ACCEPTED_PER_HOST,
         max_half_open: int = MAX_HALF_OPEN,
+        max_half_open_per_host: int = MAX_HALF_OPEN_PER_HOST,
     ) -> None:
         self._cookies = cookies
         self._max_accepted = max_accepted
         self._max_accepted_per_host = max_accepted_per_host
         self._max_half_open = max_half_open
+        self._max_half_open_per_host = max_half_open_per_host
         self._answers: dict[_Key, tuple[int, bytes]] = {}
         self._keys: dict[int, _Key] = {}
-        self._per_host: Counter[str] = Counter()
-        self._half_open: set[int] = set()
+        self._per_host: Counter[bytes] = Counter()
+        self._half_open: dict[int, bytes] = {}
+        self._half_open_per_host: Counter[bytes] = Counter()
 
     def __len__(self) -> int:
         """:return: live connections that this listener accepted."""
@@ -114,15 +126,19 @@ class Listener:
         again = self._answers.get((source, request.socket_id, request.isn))
         if again is not None:
             return Reply(again[1])
+        place = source_key(source[0])
+        if trusted:
+            # Not to be shut out by a silent neighbour behind the same NAT.
+            place += source[1].to_bytes(2, "big")
         if (
             request.version != VERSION
             or request.socket_type != STREAM
             or request.mss < MIN_MSS
             or request.window < 2
-            or self._is_full(source[0])
+            or self._is_full(source[0], place)
         ):
             return self.refusal(request)
-        return Accept(request, source)
+        return Accept(request, source, place)
 
     def refusal(self, request: Handshake) -> Reply:
         """:return: the answer that refuses *request*."""
@@ -146,8 +162,9 @@ class Listener:
         key = (accept.source, request.socket_id, request.isn)
         self._answers[key] = (offer.socket_id, answer)
         self._keys[offer.socket_id] = key
-        self._per_host[accept.source[0]] += 1
-        self._half_open.add(offer.socket_id)
+        self._per_host[source_key(accept.source[0])] += 1
+        self._half_open[offer.socket_id] = accept.place
+        self._half_open_per_host[accept.place] += 1
         return answer
 
     def answer(self, socket_id: int) -> bytes | None:
@@ -162,7 +179,9 @@ class Listener:
 
     def shown(self, socket_id: int) -> None:
         """The client has sent something to its new socket id."""
-        self._half_open.discard(socket_id)
+        place = self._half_open.pop(socket_id, None)
+        if place is not None:
+            _count_down(self._half_open_per_host, place)
 
     def closed(self, socket_id: int) -> None:
         """The connection is over; its place is free."""
@@ -170,15 +189,20 @@ class Listener:
         if key is None:
             return
         del self._answers[key]
-        self._half_open.discard(socket_id)
-        host = key[0][0]
-        self._per_host[host] -= 1
-        if not self._per_host[host]:
-            del self._per_host[host]
+        self.shown(socket_id)
+        _count_down(self._per_host, source_key(key[0][0]))
 
-    def _is_full(self, host: str) -> bool:
+    def _is_full(self, host: str, place: bytes) -> bool:
         return (
             len(self._keys) >= self._max_accepted
             or len(self._half_open) >= self._max_half_open
-            or self._per_host[host] >= self._max_accepted_per_host
+            or self._per_host[source_key(host)] >= self._max_accepted_per_host
+            or self._half_open_per_host[place] >= self._max_half_open_per_host
         )
+
+
+def _count_down(counter: Counter[bytes], key: bytes) -> None:
+    """Take one away, and the entry with the last."""
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]
