@@ -25,8 +25,9 @@ class LabCase(SynchronousTestCase):
         *,
         delay: float = 0.0,
         loss: float = 0.0,
+        isp: SiteSettings | None = None,
     ) -> Lab:
         """Build a laboratory whose logs stay in the test's directory; see `Lab`."""
-        lab = Lab(a, b, delay=delay, loss=loss, directory=Path(self.mktemp()))
+        lab = Lab(a, b, delay=delay, loss=loss, directory=Path(self.mktemp()), isp=isp)
         self.addCleanup(lab.close)
         return lab

@@ -78,22 +78,41 @@ def counting_rules(peers: Sequence[str], mediator: Sequence[str]) -> str:
     return f"""
 table inet count {{
     {counters}
-    set peers {{ type ipv4_addr; flags interval; elements = {{ {", ".join(peers)} }} }}
-    set mediator {{ type ipv4_addr; elements = {{ {", ".join(mediator)} }} }}
+    {_set("peers", peers)}
+    {_set("mediator", mediator)}
     chain sent {{
         type filter hook postrouting priority srcnat + 60; policy accept;
-        oifname "wan" ip daddr @peers meta l4proto udp counter name udp_sent
-        oifname "wan" ip daddr @peers meta l4proto tcp counter name tcp_sent
-        oifname "wan" ip daddr @mediator counter name mediator_sent
+        {_count('oifname "wan" {ip} daddr', "sent")}
     }}
     chain received {{
         type filter hook forward priority filter + 10; policy accept;
-        iifname "wan" ip saddr @peers meta l4proto udp counter name udp_received
-        iifname "wan" ip saddr @peers meta l4proto tcp counter name tcp_received
-        iifname "wan" ip saddr @mediator counter name mediator_received
+        {_count('iifname "wan" {ip} saddr', "received")}
     }}
 }}
 """
+
+
+def _set(name: str, addresses: Sequence[str]) -> str:
+    """Write a set of addresses for each family."""
+    sets = []
+    for family, wanted in (("ipv4", False), ("ipv6", True)):
+        members = ", ".join(address for address in addresses if (":" in address) is wanted)
+        elements = f"elements = {{ {members} }}" if members else ""
+        suffix = "6" if wanted else ""
+        sets.append(f"set {name}{suffix} {{ type {family}_addr; flags interval; {elements} }}")
+    return "\n".join(sets)
+
+
+def _count(match: str, direction: str) -> str:
+    """Write the rules of one direction for each family."""
+    rules = []
+    for family, suffix in (("ip", ""), ("ip6", "6")):
+        remote = match.format(ip=family)
+        for protocol in ("udp", "tcp"):
+            counter = f"counter name {protocol}_{direction}"
+            rules.append(f"{remote} @peers{suffix} meta l4proto {protocol} {counter}")
+        rules.append(f"{remote} @mediator{suffix} counter name mediator_{direction}")
+    return "\n".join(rules)
 
 
 def read_counts(router: Namespace) -> Counts:

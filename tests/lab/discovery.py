@@ -162,8 +162,8 @@ def differences(seen: Behaviour, claimed: Kind, wan: str, inside: str) -> list[s
     if not claimed.udp:
         expect("answers by UDP", (), seen.reflexive)
         return found
-    expect("mapping", _MAPPING_VERDICTS[claimed.mapping], seen.mapping)
-    expect("filtering", _FILTERING_VERDICTS[claimed.filtering], seen.filtering)
+    expect("mapping", _MAPPING_VERDICTS[claimed.outermost.mapping], seen.mapping)
+    expect("filtering", _FILTERING_VERDICTS[claimed.outermost.filtering], seen.filtering)
     outside = wan if claimed.translates else inside
     expect("public addresses", {outside}, {address for address, _ in seen.reflexive})
     ports = [port for _, port in seen.reflexive]

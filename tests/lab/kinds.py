@@ -55,6 +55,7 @@ class Kind:
     :ivar unsolicited: what happens to the rest.  ``ACCEPT`` makes the router take it for its own,
         as cheap routers do, so that it occupies the port.
     :ivar udp: whether UDP passes at all.
+    :ivar behind: the kind of the ISP's router that this one is behind, if there is one.
     """
 
     name: str
@@ -62,6 +63,12 @@ class Kind:
     filtering: Filtering
     unsolicited: Unsolicited = Unsolicited.DROP
     udp: bool = True
+    behind: Kind | None = None
+
+    @property
+    def outermost(self) -> Kind:
+        """What the internet sees first, and, of the kinds here, all that it sees."""
+        return self if self.behind is None else self.behind
 
     @property
     def translates(self) -> bool:
@@ -76,10 +83,15 @@ class Kind:
             parts.append(f"the rest: {self.unsolicited.value}")
         if not self.udp:
             parts.append("no UDP passes")
+        if self.behind is not None:
+            parts.append(f"behind an ISP's router: {self.behind.name}")
         return "; ".join(parts)
 
 
 _APDF = Filtering.ADDRESS_AND_PORT_DEPENDENT
+
+_PORT = Kind("port", Mapping.INDEPENDENT, _APDF)
+_SYMMETRIC = Kind("symmetric", Mapping.RANDOM, _APDF)
 
 #: Every kind, by name.
 KINDS: dict[str, Kind] = {
@@ -89,15 +101,17 @@ KINDS: dict[str, Kind] = {
         Kind("firewall", Mapping.NONE, _APDF),
         Kind("full", Mapping.INDEPENDENT, Filtering.INDEPENDENT),
         Kind("restricted", Mapping.INDEPENDENT, Filtering.ADDRESS_DEPENDENT),
-        Kind("port", Mapping.INDEPENDENT, _APDF),
+        _PORT,
         Kind("linux", Mapping.PRESERVING, _APDF),
         Kind("linux-reject", Mapping.PRESERVING, _APDF, unsolicited=Unsolicited.REJECT),
         Kind("linux-accept", Mapping.PRESERVING, _APDF, unsolicited=Unsolicited.ACCEPT),
         Kind("symmetric-address", Mapping.ADDRESS_DEPENDENT, _APDF),
         Kind("symmetric-sequential", Mapping.SEQUENTIAL, _APDF),
-        Kind("symmetric", Mapping.RANDOM, _APDF),
+        _SYMMETRIC,
         Kind("symmetric-open", Mapping.RANDOM, Filtering.INDEPENDENT),
         Kind("no-udp", Mapping.INDEPENDENT, _APDF, udp=False),
+        Kind("cgnat", Mapping.INDEPENDENT, _APDF, behind=_PORT),
+        Kind("cgnat-symmetric", Mapping.INDEPENDENT, _APDF, behind=_SYMMETRIC),
     )
 }
 

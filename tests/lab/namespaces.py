@@ -39,13 +39,16 @@ class Namespace:
     :ivar name: as ``ip netns`` knows it.
     """
 
-    def __init__(self, name: str, *, hosts: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, *, hosts: Mapping[str, Sequence[str]] | None = None, ipv6: bool = False
+    ) -> None:
         """
         Make the namespace, with its loopback up.
 
         :param name: unique on this machine; see `new_prefix`.
         :param hosts: names that processes in it shall resolve, with their addresses.  No other
             name resolves, and asking fails at once.
+        :param ipv6: whether there is IPv6, without any automatism.
         """
         self.name = name
         self._write_names(hosts or {})
@@ -56,15 +59,18 @@ class Namespace:
             {
                 "net.ipv4.conf.all.rp_filter": 0,
                 "net.ipv4.conf.default.rp_filter": 0,
-                "net.ipv6.conf.all.disable_ipv6": 1,
-                "net.ipv6.conf.default.disable_ipv6": 1,
+                "net.ipv6.conf.all.disable_ipv6": not ipv6,
+                "net.ipv6.conf.default.disable_ipv6": not ipv6,
+                "net.ipv6.conf.default.accept_ra": 0,
+                "net.ipv6.conf.default.accept_dad": 0,
+                "net.ipv6.conf.default.router_solicitations": 0,
             }
         )
 
-    def _write_names(self, hosts: Mapping[str, str]) -> None:
+    def _write_names(self, hosts: Mapping[str, Sequence[str]]) -> None:
         directory = _ETC / self.name
         directory.mkdir(parents=True)
-        lines = [f"{address} {name}\n" for name, address in hosts.items()]
+        lines = [f"{address} {name}\n" for name, known in hosts.items() for address in known]
         (directory / "hosts").write_text("127.0.0.1 localhost\n" + "".join(lines))
         (directory / "resolv.conf").write_text("nameserver 127.0.0.1\n")
 
@@ -102,7 +108,7 @@ class Namespace:
 
         :param values: dotted names with their values.
         """
-        lines = [f"{name.replace('.', '/')} {value}\n" for name, value in values.items()]
+        lines = [f"{name.replace('.', '/')} {int(value)}\n" for name, value in values.items()]
         script = 'while read -r path value; do echo "$value" > "/proc/sys/$path" || exit 1; done'
         self.run(["sh", "-c", script], stdin="".join(lines))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from tests.lab.kinds import Filtering, Kind, Mapping, Unsolicited
 
-__all__ = ["BLOCK_UDP", "UNBLOCK_UDP", "ruleset"]
+__all__ = ["BLOCK_UDP", "FORGET", "MUTE_TOO_BIG", "UNBLOCK_UDP", "ruleset"]
 
 _FIRST_PORT, _LAST_PORT = 1024, 65535
 _SEQUENTIAL_FIRST, _SEQUENTIAL_COUNT = 20000, 4000
@@ -35,6 +35,25 @@ table inet blocked
 delete table inet blocked
 """
 
+#: Goes before a `ruleset` that replaces another one.
+FORGET = """
+table ip nat
+delete table ip nat
+table inet filter
+delete table inet filter
+"""
+
+#: Keeps "fragmentation needed" and "packet too big" from whoever sent too big a packet.
+MUTE_TOO_BIG = """
+table inet mute {
+    chain output {
+        type filter hook output priority filter; policy accept;
+        ip protocol icmp icmp type destination-unreachable icmp code 4 drop
+        meta l4proto icmpv6 icmpv6 type packet-too-big drop
+    }
+}
+"""
+
 _MAPS = """
     map outside {{
         type inet_proto . ipv4_addr . inet_service : inet_service
@@ -55,41 +74,52 @@ _MAPS = """
 """
 
 _RANDOM = f"masquerade to :{_FIRST_PORT}-{_LAST_PORT} fully-random"
+_RANDOM_AT = f"snat ip to {{public}}:{_FIRST_PORT}-{_LAST_PORT} fully-random"
 
 
-def ruleset(kind: Kind, public: str, *, mapping_timeout: int) -> str:
+def ruleset(kind: Kind, public: str, *, mapping_timeout: int, hairpin: bool = False) -> str:
     """
     Write the rules of a router.
 
     :param kind: what it shall be.
     :param public: the IPv4 address of its ``wan``.
     :param mapping_timeout: seconds that an unused mapping lives.
+    :param hairpin: whether hosts inside reach each other at ``public``, whatever the filtering.
     :return: text for ``nft -f``; empty for a plain router.
     """
     return "\n".join(
         [
-            *_translation(kind, public, mapping_timeout),
-            *_filters(kind),
+            *_translation(kind, public, mapping_timeout, hairpin),
+            *_filters(kind, public),
             *([] if kind.udp else [BLOCK_UDP]),
         ]
     )
 
 
-def _translation(kind: Kind, public: str, mapping_timeout: int) -> Iterator[str]:
+def _translation(kind: Kind, public: str, mapping_timeout: int, hairpin: bool) -> Iterator[str]:
     if not kind.translates:
         return
     yield "table ip nat {"
     yield _MAPS.format(timeout=mapping_timeout)
     yield "chain incoming { type nat hook prerouting priority dstnat; policy accept;"
     yield from _incoming(kind)
+    if hairpin:
+        inside = "dnat ip to meta l4proto . th dport map @inside"
+        yield f'iifname "lan" ip daddr {public} meta l4proto {{ tcp, udp }} {inside}'
     yield "}"
     yield "chain outgoing { type nat hook postrouting priority srcnat; policy accept;"
     for statement in _outgoing(kind, public):
         yield f'oifname "wan" meta l4proto {{ tcp, udp }} {statement}'
     yield 'oifname "wan" masquerade'
+    if hairpin:
+        for statement in _outgoing(kind, public):
+            # Masquerade would take the address of ``lan``.
+            turned = statement.replace(_RANDOM, _RANDOM_AT.format(public=public))
+            yield f'oifname "lan" ct status dnat meta l4proto {{ tcp, udp }} {turned}'
+        yield f'oifname "lan" ct status dnat snat ip to {public}'
     yield "}"
     yield "chain remember { type filter hook postrouting priority srcnat + 50; policy accept;"
-    for statement in _remembered(kind):
+    for statement in _remembered(kind, hairpin):
         yield f'oifname "wan" meta l4proto {{ tcp, udp }} {statement}'
     yield "}"
     yield "}"
@@ -118,7 +148,7 @@ def _outgoing(kind: Kind, public: str) -> Iterator[str]:
             return
 
 
-def _remembered(kind: Kind) -> Iterator[str]:
+def _remembered(kind: Kind, hairpin: bool) -> Iterator[str]:
     """Write a flow's ports down, as far as later flows or unknown remotes need them."""
     # Which half of conntrack's entry names the host inside depends on who sent first.
     for direction in ("original", "reply"):
@@ -130,7 +160,7 @@ def _remembered(kind: Kind) -> Iterator[str]:
             updates.append(
                 f"update @outside_by_remote {{ meta l4proto . {source} . ip daddr : th sport }}"
             )
-        if kind.filtering is not Filtering.ADDRESS_AND_PORT_DEPENDENT:
+        if hairpin or kind.filtering is not Filtering.ADDRESS_AND_PORT_DEPENDENT:
             updates.append(f"update @inside {{ meta l4proto . th sport : {source} }}")
         for update in updates:
             yield f"ct direction {direction} {update}"
@@ -150,7 +180,7 @@ def _incoming(kind: Kind) -> Iterator[str]:
             return
 
 
-def _filters(kind: Kind) -> Iterator[str]:
+def _filters(kind: Kind, public: str) -> Iterator[str]:
     """Stop what nothing inside asked for, on its way through the router and to the router."""
     if kind.filtering is Filtering.OPEN:
         return
@@ -175,5 +205,8 @@ def _filters(kind: Kind) -> Iterator[str]:
             yield f"{unsolicited} meta l4proto udp reject"
         case Unsolicited.ACCEPT:
             pass
+    if kind.translates:
+        # What comes here from inside found no mapping, or there is no hairpin.
+        yield f'iifname "lan" ip daddr {public} meta l4proto {{ tcp, udp }} drop'
     yield "}"
     yield "}"

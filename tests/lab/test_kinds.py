@@ -55,7 +55,7 @@ def _all_seen() -> dict[str, tuple[Behaviour, str, str]]:
 
 def _axes(kind: Kind) -> tuple[object, ...]:
     """Give what an RFC 5780 client can tell of a kind."""
-    return (kind.mapping, kind.filtering) if kind.udp else ()
+    return (kind.outermost.mapping, kind.outermost.filtering) if kind.udp else ()
 
 
 class KindTests(LabCase):
@@ -116,6 +116,14 @@ class KindTests(LabCase):
     def test_no_udp(self) -> None:
         """No answer comes by UDP."""
         self._check("no-udp")
+
+    def test_cgnat(self) -> None:
+        """Two NATs in a row, both of which keep one port for all remotes."""
+        self._check("cgnat")
+
+    def test_cgnat_symmetric(self) -> None:
+        """Two NATs in a row, of which the ISP's takes a random port for each flow."""
+        self._check("cgnat-symmetric")
 
     def test_every_kind_is_checked(self) -> None:
         """A kind added later cannot stay without a test of its own."""

@@ -7,6 +7,7 @@
     host (b)  -- router (b) --'
 
 The core routes public addresses only and knows nothing of what is behind a translating router.
+A site may have an ISP's router of its own between its router and the core, or both may share one.
 Public addresses come from 44.0.0.0/8 and 45.0.0.0/8, because programs treat documentation ranges
 as private; they exist inside these namespaces only.
 """
@@ -16,18 +17,19 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.lab.commands import LabError
-from tests.lab.counters import Counts, counting_rules, read_counts
+from tests.lab.counters import counting_rules
 from tests.lab.hosts import Host
 from tests.lab.kinds import Kind, kind_named
-from tests.lab.links import DelayedLink, connect
+from tests.lab.links import connect
 from tests.lab.namespaces import Namespace, new_prefix
-from tests.lab.rules import BLOCK_UDP, UNBLOCK_UDP, ruleset
+from tests.lab.routers import Router
+from tests.lab.rules import MUTE_TOO_BIG
+from tests.lab.sites import ISP_GATEWAY, Site, SiteSettings, connect_core
 
 __all__ = ["MEDIATOR_NAME", "Lab", "Site", "SiteSettings"]
 
@@ -36,120 +38,10 @@ MEDIATOR_NAME = "mediator.test"
 
 _CORE_TO_MEDIATOR = "44.0.0.1"
 _MEDIATOR = ("44.0.0.2", "44.0.0.3")
-_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
-
-
-@dataclass(frozen=True, slots=True)
-class SiteSettings:
-    """
-    What a site shall be.
-
-    :ivar kind: its kind, or the name of one.
-    :ivar delay: one way between its router and the core, in seconds.
-    :ivar loss: probability of losing a packet there, in each direction.
-    :ivar hosts: how many hosts its network has, 1 or more.
-    :ivar mapping_timeout: seconds that an unused mapping of its router lives.
-    """
-
-    kind: Kind | str
-    delay: float = 0.0
-    loss: float = 0.0
-    hosts: int = 1
-    mapping_timeout: int = 120
-
-
-class Site:
-    """
-    A router and the hosts behind it.
-
-    :ivar name: ``a`` or ``b``.
-    :ivar settings: as asked for.
-    :ivar kind: its kind.
-    :ivar router: the router's namespace; its outside interface is ``wan``, its inside one ``lan``.
-    :ivar wan: the router's public address.
-    :ivar network: the hosts' network.
-    :ivar hosts: its hosts.
-    :ivar link: its link to the core, when that has delay or loss; see `DelayedLink.set`.
-    """
-
-    def __init__(self, lab: Lab, name: str, number: int, settings: SiteSettings) -> None:
-        self.name = name
-        self.settings = settings
-        self.kind = kind_named(settings.kind) if isinstance(settings.kind, str) else settings.kind
-        self.wan = f"44.{number}.0.2"
-        prefix = f"192.168.{number}" if self.kind.translates else f"45.{number}.0"
-        self.network = f"{prefix}.0/24"
-        self.router = lab._namespace(f"router{name}")
-        self.link: DelayedLink | None = None
-        self._connect_core(lab, number)
-        self._make_router(f"{prefix}.1")
-        self.hosts = tuple(
-            self._make_host(lab, prefix, index) for index in range(1, settings.hosts + 1)
-        )
-
-    @property
-    def host(self) -> Host:
-        """Its first host."""
-        return self.hosts[0]
-
-    @property
-    def public(self) -> tuple[str, ...]:
-        """Everything public about it: its router's address, and its network if that is public."""
-        return (self.wan,) if self.kind.translates else (self.wan, self.network)
-
-    def counts(self) -> Counts:
-        """Read what its router has passed so far."""
-        return read_counts(self.router)
-
-    def block_udp(self) -> None:
-        """Let its router drop all UDP from now on."""
-        self.router.nft(BLOCK_UDP)
-
-    def unblock_udp(self) -> None:
-        """Take `block_udp` back."""
-        self.router.nft(UNBLOCK_UDP)
-
-    def _connect_core(self, lab: Lab, number: int) -> None:
-        device = f"site{self.name}"
-        if self.settings.delay or self.settings.loss:
-            self.link = DelayedLink(
-                self.router,
-                "wan",
-                lab.core,
-                device,
-                delay=self.settings.delay,
-                loss=self.settings.loss,
-                log=lab.directory / f"link-{self.name}.log",
-            )
-        else:
-            connect(self.router, "wan", lab.core, device)
-        routes = [] if self.kind.translates else [f"route add {self.network} via {self.wan}"]
-        lab.core.ip(f"addr add 44.{number}.0.1/24 dev {device}", *routes)
-        self.router.ip(f"addr add {self.wan}/24 dev wan", f"route add default via 44.{number}.0.1")
-
-    def _make_router(self, inside: str) -> None:
-        timeout = self.settings.mapping_timeout
-        self.router.ip(
-            "link add lan type bridge", f"addr add {inside}/24 dev lan", "link set lan up"
-        )
-        self.router.nft(ruleset(self.kind, self.wan, mapping_timeout=timeout))
-        self.router.sysctl(
-            {
-                "net.ipv4.ip_forward": 1,
-                "net.ipv4.conf.all.send_redirects": 0,
-                "net.netfilter.nf_conntrack_udp_timeout": timeout,
-                "net.netfilter.nf_conntrack_udp_timeout_stream": timeout,
-            }
-        )
-
-    def _make_host(self, lab: Lab, prefix: str, index: int) -> Host:
-        name = self.name if index == 1 else f"{self.name}{index}"
-        namespace = lab._namespace(f"host{name}")
-        address = f"{prefix}.{index + 1}"
-        connect(namespace, "eth0", self.router, f"port{index}")
-        self.router.ip(f"link set port{index} master lan")
-        namespace.ip(f"addr add {address}/24 dev eth0", f"route add default via {prefix}.1")
-        return Host(name, namespace, [address], lab.directory)
+_CORE_TO_MEDIATOR6 = "2600:0:0:1::1"
+_MEDIATOR6 = "2600:0:0:1::2"
+_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+_SHARED_NUMBER = 3  # of the ISP's router that both sites are behind
 
 
 class Lab:
@@ -161,6 +53,7 @@ class Lab:
     :ivar mediator: the host of the mediator, with two addresses.
     :ivar a: the first site.
     :ivar b: the second site.
+    :ivar isp: the router of the ISP that both sites share, if they do.
     """
 
     def __init__(
@@ -171,6 +64,7 @@ class Lab:
         delay: float = 0.0,
         loss: float = 0.0,
         directory: Path | None = None,
+        isp: SiteSettings | None = None,
     ) -> None:
         """
         Build it.
@@ -181,6 +75,7 @@ class Lab:
         :param loss: probability of losing a packet there.
         :param directory: made for logs and files, and kept; a temporary one, removed at the end,
             by default.
+        :param isp: an ISP's router that both sites are behind, hosts and IPv6 aside.
         :raises LabError: when it could not be built; nothing is left then.
         """
         self._prefix = new_prefix()
@@ -190,32 +85,59 @@ class Lab:
         self.directory.mkdir(parents=True, exist_ok=True)
         atexit.register(self.close)
         try:
-            self._build(
-                *(
-                    site if isinstance(site, SiteSettings) else SiteSettings(site, delay, loss)
-                    for site in (a, b)
-                )
-            )
+            self._build(_settings(a, delay, loss), _settings(b, delay, loss), isp)
         except BaseException:
             self.close()
             raise
 
-    def _build(self, a: SiteSettings, b: SiteSettings) -> None:
-        self.core = self._namespace("core")
+    def _build(self, a: SiteSettings, b: SiteSettings, isp: SiteSettings | None) -> None:
+        self._ipv6 = a.ipv6 or b.ipv6
+        self._muted = False
+        self.core = self.make_namespace("core", ipv6=self._ipv6)
         self.core.ip(*(f"route add blackhole {network}" for network in _PRIVATE))
         self.core.sysctl({"net.ipv4.ip_forward": 1, "net.ipv4.conf.all.send_redirects": 0})
-        namespace = self._namespace("mediator")
+        self._build_mediator()
+        self.isp = None if isp is None else self._build_isp(isp)
+        self.a = Site(self, "a", 1, a, self.isp)
+        self.b = Site(self, "b", 2, b, self.isp)
+        for site, other in ((self.a, self.b), (self.b, self.a)):
+            site.router.nft(counting_rules(other.public, self.mediator.addresses))
+
+    def _build_mediator(self) -> None:
+        namespace = self.make_namespace("mediator", ipv6=self._ipv6)
         connect(namespace, "eth0", self.core, "mediator")
         self.core.ip(f"addr add {_CORE_TO_MEDIATOR}/24 dev mediator")
         namespace.ip(
             *(f"addr add {address}/24 dev eth0" for address in _MEDIATOR),
             f"route add default via {_CORE_TO_MEDIATOR}",
         )
-        self.mediator = Host("mediator", namespace, _MEDIATOR, self.directory)
-        self.a = Site(self, "a", 1, a)
-        self.b = Site(self, "b", 2, b)
-        for site, other in ((self.a, self.b), (self.b, self.a)):
-            site.router.nft(counting_rules(other.public, _MEDIATOR))
+        addresses = list(_MEDIATOR)
+        if self._ipv6:
+            self.core.sysctl({"net.ipv6.conf.all.forwarding": 1})
+            self.core.ip(f"addr add {_CORE_TO_MEDIATOR6}/64 dev mediator")
+            namespace.ip(
+                f"addr add {_MEDIATOR6}/64 dev eth0", f"route add ::/0 via {_CORE_TO_MEDIATOR6}"
+            )
+            addresses.append(_MEDIATOR6)
+        self.mediator = Host("mediator", namespace, addresses, self.directory)
+
+    def _build_isp(self, settings: SiteSettings) -> Router:
+        kind = kind_named(settings.kind) if isinstance(settings.kind, str) else settings.kind
+        router = Router(
+            self.make_namespace("isp"),
+            kind,
+            mapping_timeout=settings.mapping_timeout,
+            hairpin=settings.hairpin,
+        )
+        router.namespace.ip(f"addr add {ISP_GATEWAY}/16 dev lan")
+        connect_core(self, router, _SHARED_NUMBER, settings, "isp")
+        return router
+
+    def mute_too_big(self) -> None:
+        """Let the core tell no sender that its packets are too big."""
+        if not self._muted:
+            self._muted = True
+            self.core.nft(MUTE_TOO_BIG)
 
     @property
     def sites(self) -> tuple[Site, Site]:
@@ -239,8 +161,17 @@ class Lab:
                 return host
         raise LabError(f"no host {name!r} in this laboratory")
 
-    def _namespace(self, role: str) -> Namespace:
-        namespace = Namespace(f"{self._prefix}-{role}", hosts={MEDIATOR_NAME: _MEDIATOR[0]})
+    def make_namespace(self, role: str, *, ipv4: bool = True, ipv6: bool = False) -> Namespace:
+        """
+        Make a namespace of this laboratory, where the mediator's name is known.
+
+        :param role: last part of its name.
+        :param ipv4: whether to know the mediator's IPv4 address.
+        :param ipv6: the same for IPv6.
+        """
+        known = [_MEDIATOR[0]] * ipv4 + [_MEDIATOR6] * ipv6
+        ipv6 = ipv6 or (self._ipv6 and role.startswith("router"))
+        namespace = Namespace(f"{self._prefix}-{role}", hosts={MEDIATOR_NAME: known}, ipv6=ipv6)
         self._namespaces.append(namespace)
         return namespace
 
@@ -252,8 +183,9 @@ class Lab:
                 continue
             for host in site.hosts:
                 host.close()
-            if site.link is not None:
-                site.link.close()
+            for router in (site.gateway, site.isp):
+                if router is not None:
+                    router.close()
         if hasattr(self, "mediator"):
             self.mediator.close()
         while self._namespaces:
@@ -271,3 +203,7 @@ class Lab:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _settings(site: SiteSettings | Kind | str, delay: float, loss: float) -> SiteSettings:
+    return site if isinstance(site, SiteSettings) else SiteSettings(site, delay, loss)
