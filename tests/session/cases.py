@@ -76,7 +76,12 @@ class SessionCase(SynchronousTestCase):
         self.factory = self.serve()
 
     def serve(
-        self, services: Services | None = None, *, max_sessions: int = 10, max_pending: int = 10
+        self,
+        services: Services | None = None,
+        *,
+        max_sessions: int = 10,
+        max_sessions_per_client: int = 10,
+        max_pending: int = 10,
     ) -> ServerSessionFactory:
         """A server's factory."""
 
@@ -100,6 +105,7 @@ class SessionCase(SynchronousTestCase):
             on_lost=lost,
             wall_clock=wall_clock,
             max_sessions=max_sessions,
+            max_sessions_per_client=max_sessions_per_client,
             max_pending=max_pending,
         )
 
@@ -145,4 +151,5 @@ class SessionCase(SynchronousTestCase):
     def assert_quiet(self) -> None:
         """Nothing is left behind."""
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual((self.factory.pending, self.factory.serving), (set(), set()))
+        self.assertEqual((self.factory.pending, self.factory.serving), (set(), {}))
+        self.assertEqual((self.factory._strangers, self.factory._idle), ({}, {}))

@@ -1,6 +1,6 @@
 """Tests of opening a service over a session: real TLS, path and time in memory."""
 
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -322,12 +322,55 @@ class BoundTests(SessionCase):
     def test_pending(self) -> None:
         """As many paths without OPEN as allowed, and one more is closed at once."""
         self.factory = self.serve(max_pending=2)
-        paths = [self.session() for _ in range(2)]
+        path, ready = self.start(self.system.client("bob"))
+        session = self.successResultOf(ready)
+        self.session()
         self.assertIs(self.factory.buildProtocol(ADDRESS), None)
-        path, session = paths[0]
         session.open("app", Recorder())
         path.pump()
         self.assertIsNot(self.factory.buildProtocol(ADDRESS), None)
+
+    def test_sessions_of_one_client(self) -> None:
+        """One client gets so many, and one more is refused; another client is served."""
+        self.factory = self.serve(max_sessions_per_client=2)
+        for _ in range(2):
+            self.opened(Recorder())
+        path, session = self.session()
+        opening = session.open("app", Recorder())
+        path.pump()
+        self.assertEqual(self.failureResultOf(opening, Refused).value.code, 503)
+        path, ready = self.start(self.system.client("bob"))
+        opening = self.successResultOf(ready).open("app", Recorder())
+        path.pump()
+        self.successResultOf(opening)
+
+    def test_room_beside_known_clients(self) -> None:
+        """A client that opens path after path and asks for nothing on them gives up its own
+        oldest, and shuts out nobody."""
+        self.factory = self.serve(max_pending=3)
+        path, ready = self.start(self.system.client("bob"))
+        single = self.successResultOf(ready)
+        crowd = [self.session()[1] for _ in range(2)]
+        newcomer = self.session()[1]
+        self.clock.advance(0)
+        self.assertEqual(len(self.factory.pending), 3)
+        self.assertFalse(single.lost or newcomer.lost)
+        opening = single.open("app", Recorder())
+        path.pump()
+        self.successResultOf(opening)
+        self.assertNotIn(crowd[0], self.factory.pending)
+
+    def test_one_source(self) -> None:
+        """All addresses of an IPv6 /64 are one host when room is made."""
+        self.factory = self.serve(max_pending=3)
+        other = StringTransport(peerAddress=IPv6Address("TCP", "2001:db8:0:1::1", 1))
+        crowd = [
+            StringTransport(peerAddress=IPv6Address("TCP", f"2001:db8::{n}", 1)) for n in range(2)
+        ]
+        for transport in (other, *crowd):
+            build(self.factory).makeConnection(transport)
+        self.assertIsNot(self.factory.buildProtocol(ADDRESS), None)
+        self.assertEqual([t.disconnecting for t in (other, *crowd)], [False, True, False])
 
     def test_room_for_others(self) -> None:
         """Paths on which nobody says who he is go first: the oldest of the host with most."""

@@ -17,8 +17,10 @@ from tests.session.support import (
 from wavesync.errors import ConnectFailed
 from wavesync.session.client import CONTROL
 from wavesync.session.errors import SessionLost
+from wavesync.session.frames import HEADER_SIZE, encode_data
 from wavesync.session.server import (
     EARLY_BYTES,
+    EVENT_SIZE,
 )
 from wavesync.session.shell import CLOSE_PATH_WITHIN, HANDSHAKE_WITHIN
 
@@ -405,6 +407,16 @@ class BackPressureTests(SessionCase):
         app.transport.registerProducer(producer, True)
         path.client.abortConnection()
         self.assertTrue(producer.stopped)
+
+    def test_early_pieces_are_bounded(self) -> None:
+        """A client cannot make us keep a piece of memory for each of its bytes meanwhile."""
+        path, session = self.session()
+        session.open("dial", Recorder())
+        session.transport.write(b"".join(encode_data(b"e")) * 30_000)
+        path.pump()
+        (server,) = self.factory.serving
+        most = EARLY_BYTES // EVENT_SIZE + 2 * path.limit // (HEADER_SIZE + 1)
+        self.assertLess(len(server._stream), most)
 
     def test_early_bytes_are_bounded(self) -> None:
         """While the service is dialled, a client's bytes are held up to a bound, and none is lost."""

@@ -29,12 +29,15 @@ from wavesync.session.errors import Refusal
 from wavesync.session.events import DataReceived, Event, Lost, OpenRequested
 from wavesync.session.shell import SessionShell
 from wavesync.session.tls import server_context
+from wavesync.stun.buckets import source_key
 
 __all__ = [
     "DIAL_WITHIN",
     "EARLY_BYTES",
+    "EVENT_SIZE",
     "MAX_PENDING",
     "MAX_SESSIONS",
+    "MAX_SESSIONS_PER_CLIENT",
     "NamedServices",
     "ServerSession",
     "ServerSessionFactory",
@@ -44,12 +47,19 @@ __all__ = [
 MAX_SESSIONS = 1024
 """Sessions with an open service at one time; the next OPEN is refused."""
 
+MAX_SESSIONS_PER_CLIENT = 256
+"""The same for one client, so that none can take all places: the next OPEN is refused."""
+
 MAX_PENDING = 256
 """Paths at one time that have not sent OPEN (yet).  For one more, a path goes on which nobody has
-shown who he is: the oldest from the host with most of those, so that nobody can shut out others."""
+shown who he is: the oldest from the source with most of those.  Where there is none, the oldest of the
+client with most goes, if it has several.  So nobody can shut out others."""
 
 EARLY_BYTES = 65536
 """Bytes of a client taken while its service is being dialled; then its path is paused."""
+
+EVENT_SIZE = 128
+"""Bytes that each piece of them counts for in addition: what it takes to keep it."""
 
 DIAL_WITHIN = 20.0
 """Seconds that a service has to take a connection."""
@@ -131,7 +141,7 @@ class ServerSession(SessionShell):
         """An event came that is not about the stream."""
         match event:
             case OpenRequested(service):
-                self._factory.pending.discard(self)
+                self._factory.asked(self)
                 self._asked_for(service)
             case Lost():
                 self._cancel_dial()
@@ -140,7 +150,7 @@ class ServerSession(SessionShell):
         """The client has sent its first bytes faster than the service could be dialled."""
         if self._app is not None:
             return False
-        held = sum(len(e.data) for e in self._stream if isinstance(e, DataReceived))
+        held = sum(len(e.data) + EVENT_SIZE for e in self._stream if isinstance(e, DataReceived))
         return held >= EARLY_BYTES
 
     def _asked_for(self, service: str) -> None:
@@ -149,7 +159,10 @@ class ServerSession(SessionShell):
         if len(self._factory.serving) >= self._factory.max_sessions:
             self._refuse(Refusal.BUSY, "this server has as many sessions as it may have")
             return
-        self._factory.serving.add(self)
+        if self._factory.serves(peer) >= self._factory.max_sessions_per_client:
+            self._refuse(Refusal.BUSY, "this client has as many sessions as it may have")
+            return
+        self._factory.serving[self] = peer
         if service == CONTROL:
             self._accept(Protocol())
             return
@@ -205,7 +218,7 @@ class ServerSession(SessionShell):
         self._stirred()
 
     def _refuse(self, code: int, sentence: str) -> None:
-        self._factory.serving.discard(self)
+        self._factory.serving.pop(self, None)
         if self._core is not None:
             self._core.refuse(code, sentence, self._clock.seconds())
             self._stirred()
@@ -232,6 +245,7 @@ class ServerSessionFactory:
     :param wall_clock: seconds since the epoch, for the certificates' validity.
     :param revoked: whether the certificate with this serial number is revoked.
     :param max_sessions: sessions with an open service at one time.
+    :param max_sessions_per_client: the same for one client.
     :param max_pending: paths that have not sent OPEN, at one time.
     """
 
@@ -248,15 +262,18 @@ class ServerSessionFactory:
         wall_clock: Callable[[], float] = time.time,
         revoked: Callable[[int], bool] | None = None,
         max_sessions: int = MAX_SESSIONS,
+        max_sessions_per_client: int = MAX_SESSIONS_PER_CLIENT,
         max_pending: int = MAX_PENDING,
     ) -> None:
         self.services = services
         self.timing = timing
         self.max_sessions = max_sessions
+        self.max_sessions_per_client = max_sessions_per_client
         self.max_pending = max_pending
         self.pending: set[ServerSession] = set()
-        self.serving: set[ServerSession] = set()
-        self._strangers: dict[ServerSession, str] = {}
+        self.serving: dict[ServerSession, Peer] = {}
+        self._strangers: dict[ServerSession, bytes] = {}
+        self._idle: dict[ServerSession, str] = {}  # known clients that have not asked
         self._clock = clock
         self._names = names if names is not None else getattr(services, "names", None)
         self._on_authenticated = on_authenticated
@@ -294,27 +311,36 @@ class ServerSessionFactory:
     def arrived(self, session: ServerSession, host: str) -> None:
         """A path is there; nobody knows yet whose."""
         self.pending.add(session)
-        self._strangers[session] = host
+        self._strangers[session] = source_key(host)
+
+    def asked(self, session: ServerSession) -> None:
+        """A client has sent OPEN."""
+        self.pending.discard(session)
+        self._idle.pop(session, None)
+
+    def serves(self, peer: Peer) -> int:
+        """Count the sessions of one client."""
+        return sum(each.text == peer.text for each in self.serving.values())
 
     def left(self, session: ServerSession) -> None:
         """A path is gone."""
-        self.pending.discard(session)
-        self.serving.discard(session)
+        self.asked(session)
+        self.serving.pop(session, None)
         self._strangers.pop(session, None)
 
     def _make_room(self) -> bool:
-        """Give up the oldest path of the host with most strangers; whether there was one."""
-        if not self._strangers:
+        """Give up a path that was not asked for anything; whether there was one to spare."""
+        oldest = _oldest_of_crowd(self._strangers, 1) or _oldest_of_crowd(self._idle, 2)
+        if oldest is None:
             return False
-        crowd, _ = Counter(self._strangers.values()).most_common(1)[0]
-        oldest = next(session for session, host in self._strangers.items() if host == crowd)
         self.left(oldest)
         oldest.abort()
         return True
 
     def authenticated(self, peer: Peer, session: ServerSession) -> None:
         """A session knows its client."""
-        self._strangers.pop(session, None)
+        if self._strangers.pop(session, None) is not None:
+            self._idle[session] = peer.text
         if self._on_authenticated is not None:
             self._on_authenticated(peer, session.path_transport)
 
@@ -322,3 +348,13 @@ class ServerSessionFactory:
         """A session's path is gone."""
         if self._on_lost is not None:
             self._on_lost(peer, session.path_transport)
+
+
+def _oldest_of_crowd(
+    sessions: Mapping[ServerSession, bytes | str], crowd: int
+) -> ServerSession | None:
+    """Give the oldest session of whoever has most of them, if those are at least *crowd*."""
+    for owner, count in Counter(sessions.values()).most_common(1):
+        if count >= crowd:
+            return next(session for session, its in sessions.items() if its == owner)
+    return None
