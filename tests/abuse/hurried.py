@@ -17,7 +17,7 @@ from zope.interface import directlyProvides, providedBy
 
 __all__ = ["hurried"]
 
-_TURNS_A_STEP = 6
+_TURNS_A_STEP = 4
 
 
 class _HurriedReactor:

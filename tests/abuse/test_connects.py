@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
-from tests.abuse.world import HOST, MANY, AbuseCase, Stranger
+from tests.abuse.world import HOST, AbuseCase, Stranger
 from wavesync.client.connector import Connector
 from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
 from wavesync.identity.credentials import Credentials
@@ -72,7 +72,6 @@ class RefusedTests(AbuseCase):
         words: str,
         *,
         wait: float = 0.0,
-        warm: int = 60,
     ) -> None:
         """Have a connector refused a thousand times while a good client connects."""
         self.addCleanup(connector.close)
@@ -87,7 +86,7 @@ class RefusedTests(AbuseCase):
             await self.echo(connector)  # the way to the agent stays known
         await self.reactor.skip(20)
         before = self.client_tables(connector)
-        await self.measured(storm, lines=0, warm=warm)
+        await self.measured(storm, lines=0)
         self.assertEqual(self.client_tables(connector), before)
 
     def test_expired(self) -> Deferred[None]:
@@ -118,13 +117,11 @@ class RefusedTests(AbuseCase):
         """A service that the agent does not have: it names those that it has."""
         return Deferred.fromCoroutine(
             self.check(
-                # So that what is remembered of closed connections is there before.
-                self.connector(paths=["udp"]),
+                self.connector(paths=["tcp"]),
                 self.server.target,
                 "nonsense",
                 Refused,
                 "known: echo",
-                warm=MANY,
             )
         )
 

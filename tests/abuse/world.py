@@ -4,8 +4,8 @@ import gc
 import os
 import random
 import socket
-from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sized
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,6 @@ from wavesync.mediator.service import MediatorService
 from wavesync.mediator.settings import Limits, MediatorSettings
 from wavesync.signalling.urls import parse_mediators
 from wavesync.stun.buckets import MAX_SOURCES
-from wavesync.udt.carrier import ICarrier, SocketCarrier
 from wavesync.udt.closed import MAX_REMEMBERED as MAX_CLOSED
 from wavesync.udt.port import Port
 
@@ -66,6 +65,10 @@ _LONGEST_LIFE = 100.0
 
 _MAX_TIMES = 20
 """Times that the few connections of a test may have in their timetable, old ones included."""
+
+_CONTAINERS = (dict, set, list, deque)
+_BOUNDED = {"timelines", "_contexts", "_remembered"}
+"""Attributes that hold caches with bounds, which are looked at by name."""
 
 _PAYLOAD = bytes(range(256)) * 64
 
@@ -207,25 +210,23 @@ def memory() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _queue(carrier: ICarrier) -> Sized:
-    assert isinstance(carrier, SocketCarrier)
-    return carrier._queue
+def sizes(name: str, *holders: object) -> dict[str, int]:
+    """Sizes of all containers that objects hold in their attributes."""
+    found = {}
+    for holder in holders:
+        for attribute, value in vars(holder).items():
+            if isinstance(value, _CONTAINERS) and attribute not in _BOUNDED:
+                found[f"{name} {type(holder).__name__}.{attribute}"] = len(value)
+    return found
 
 
 def port_tables(port: Port, name: str) -> dict[str, int]:
     """Everything that grows in a UDT port."""
-    sorter, acceptor = port._sorter, port._acceptor
-    listener = acceptor.listener
+    acceptor = port._acceptor
     return {
-        f"{name} links": len(sorter.links),
-        f"{name} calls": len(sorter.calls),
-        f"{name} tokens": len(sorter.tokens),
-        f"{name} trusted": len(acceptor._trusted),
-        f"{name} answers": len(listener._answers),
-        f"{name} accepted": len(listener),
-        f"{name} hosts": len(listener._per_host),
-        f"{name} half-open": listener.half_open,
-        f"{name} queued": sum(len(_queue(each)) for each in port._carriers.values()),
+        **sizes(name, port, port._sorter, acceptor, acceptor.listener),
+        **sizes(name, *port._carriers.values()),
+        f"{name} half-open": acceptor.listener.half_open,
     }
 
 
@@ -402,9 +403,9 @@ class AbuseCase(TestCase):
 
     async def calm_down(self, paths: Iterable[str] = PATHS) -> None:
         """Let all time limits pass; a further connect has expired memories cleared away."""
-        await self.reactor.skip(_LONGEST_LIFE)
+        await self.reactor.skip(_LONGEST_LIFE, step=1.0)
         await self.good_connect(paths)
-        await self.reactor.skip(_LONGEST_LIFE)
+        await self.reactor.skip(_LONGEST_LIFE, step=1.0)
         await self.reactor.pause(0.02)
 
     def measure(self) -> Measure:
@@ -438,24 +439,16 @@ class AbuseCase(TestCase):
 
     def tables(self) -> dict[str, int]:
         """Sizes of everything that must come back to where it was."""
-        core, legs, agent = self.mediator.mediator, self.mediator.legs, self.agent
-        introductions = agent._introductions
+        core, agent = self.mediator.mediator, self.agent
+        introductions, link = agent._introductions, agent.links[0]
         assert agent.port is not None and introductions is not None
-        link = agent.links[0]
         return {
-            "mediator registrations": len(core.registry),
-            "mediator legs": len(legs),
-            "mediator hosts of legs": len(legs._hosts),
-            "mediator introductions": len(core.introductions),
-            "mediator times of introductions": len(core.introductions._times),
+            **sizes("mediator", self.mediator, core, self.mediator.legs, core.registry),
+            **sizes("mediator", core.introductions, core._connecting),
             "mediator replays": core.replays,
-            "agent rendezvous": len(introductions),
-            "agent paths pending": len(agent._sessions.pending),
-            "agent sessions": len(agent._sessions.serving),
-            "agent trusted": len(agent._trusted),
-            "agent asks over UDP": len(link.warm._asker._waiting),
-            "agent asks over TCP": len(link._leg._asker._waiting) if link._leg else -1,
-            **port_tables(agent.port, "agent UDT"),
+            **sizes("agent", agent, agent._sessions, introductions, link, link.warm._asker),
+            **sizes("agent leg", link._leg, link._leg._asker if link._leg else None),
+            **port_tables(agent.port, "agent"),
         }
 
     def caches(self) -> dict[str, tuple[int, int]]:
@@ -478,16 +471,12 @@ class AbuseCase(TestCase):
     def client_tables(self, connector: Connector) -> dict[str, int]:
         """Sizes of everything that grows in a client."""
         self.assertLessEqual(len(connector.timelines), MAX_TIMELINES)
-        introducer = connector._introducer
-        assert isinstance(connector._port, Port) and introducer._asker is not None
+        introducer, port = connector._introducer, connector._port
+        assert port is None or isinstance(port, Port)
         return {
-            "client introductions": len(introducer._running),
-            "client asks": len(introducer._asker._waiting),
-            "client approaches": len(connector._approaches),
-            "client running": len(connector._running),
-            "client ways": len(connector._ways._known),
-            "client names": len(connector._ways._names),
-            **port_tables(connector._port, "client UDT"),
+            **sizes("client", connector, connector._ways, introducer),
+            **(sizes("client", introducer._asker) if introducer._asker else {}),
+            **(port_tables(port, "client") if port else {}),
         }
 
     def check_sizes(self) -> None:
