@@ -26,7 +26,8 @@ class AckTests(SynchronousTestCase):
         self.server = Server(self.world).ready()
         self.client = Client(self.world)
         self.raw = self.client.connect_bytes(self.server.target)
-        self.token = ConnectAnswer.decode(self.client.ask(self.raw)).token
+        self.first = self.client.ask(self.raw)
+        self.token = ConnectAnswer.decode(self.first).token
 
     def _echo(self, update: ConnectionUpdate, source: tuple[str, int] = CLIENT_UDP) -> None:
         self.assertIsNone(self.world.datagram(update.encode(bytes(12)), source))
@@ -62,6 +63,18 @@ class AckTests(SynchronousTestCase):
         self.world.datagram(self.server.ack_bytes(), MOVED)
         self.world.advance(60)
         self.assertEqual(len(self.world.port.updates()), len(UPDATE_SCHEDULE))
+
+    def test_no_more_than_was_spent(self) -> None:
+        """Whatever a server does, nobody's address is sent more bytes than came from it: a
+        forged one gains nothing."""
+        answer = len(self.first.raw)
+        acks = [(self.server.ack_bytes(), ("198.51.100.1", 5000 + i)) for i in range(MAX_WAYS)]
+        for raw, source in acks * MAX_MOVES:
+            self.world.datagram(raw, source)
+            self.world.advance(2.0)
+        sent = sum(len(message.raw) for message, _ in self.world.port.sent)
+        self.assertLessEqual(answer + sent, len(self.raw))
+        self.assertGreater(sent, (len(self.raw) - answer) / 2)
 
     def test_forged_echo(self) -> None:
         """An echo from another host, or of an older update, does not stop the repeats."""

@@ -14,7 +14,7 @@ from wavesync.signalling.introducing import (
     ConnectionResult,
     ConnectionUpdate,
 )
-from wavesync.signalling.numbers import UPDATE_SCHEDULE
+from wavesync.signalling.numbers import CONNECT_SIZE, UPDATE_SCHEDULE
 
 __all__ = ["INTRODUCTION_LIFE", "MAX_MOVES", "MAX_WAYS", "Introduction", "Table", "Way"]
 
@@ -118,6 +118,7 @@ class Introduction:
     __slots__ = (
         "_ack_seen",
         "_created",
+        "_credit",
         "_owner",
         "_request",
         "_server_observed",
@@ -163,6 +164,9 @@ class Introduction:
         self._request = request
         self._server_observed = {family(seen): seen for seen in registration.observed}
         self._ways: list[Way] = []
+        # Bytes that each UDP source may still be sent: what came from it less what went there.  A
+        # forged source would otherwise be sent more than was spent on it.
+        self._credit: dict[Address, int] = {}
         self._to_client = Telling()
         self._to_server = Telling()
         self._ack_seen: dict[bytes, Address] = {}
@@ -189,6 +193,10 @@ class Introduction:
         known = {(seen.source, seen.reliable) for seen in self._ways}
         if (way.source, way.reliable) not in known and len(self._ways) < MAX_WAYS:
             self._ways.append(way)
+            known.add((way.source, way.reliable))
+        if not way.reliable and (way.source, False) in known:
+            spent = CONNECT_SIZE - len(self.answer(bytes(12), way.source))
+            self._credit[way.source] = self._credit.get(way.source, 0) + spent
         if not way.reliable and self.client_observed.get(family(way.source)) != way.source:
             self.client_observed[family(way.source)] = way.source
             self.progress.client_moved()
@@ -290,6 +298,10 @@ class Introduction:
             self.connection_id, self._to_client.sequence, tuple(self._server_observed.values())
         ).encode(self._owner.transaction_id())
         for way in ways:
+            if not way.reliable:
+                if self._credit[way.source] < len(update):
+                    continue
+                self._credit[way.source] -= len(update)
             self._owner.statistics.updates += 1
             way.send(update)
         self._to_client.sent()
