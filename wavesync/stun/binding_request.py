@@ -29,7 +29,7 @@ from wavesync.stun.message import (
 )
 from wavesync.stun.transactions import DEFAULT_RTO, DEFAULT_TI, Transactions
 
-__all__ = ["KNOWN_IN_ANSWER", "BindingFailed", "BindingRequest", "numeric"]
+__all__ = ["KNOWN_IN_ANSWER", "BindingFailed", "BindingRequest", "mapped_address", "numeric"]
 
 KNOWN_IN_ANSWER = frozenset(
     {
@@ -62,6 +62,20 @@ def numeric(address: Address) -> Address:
         return socket.inet_ntop(family, socket.inet_pton(family, host)), port
     except (OSError, ValueError):
         raise BindingFailed(f"{host!r} is not a numeric address.") from None
+
+
+def mapped_address(message: Message) -> Address:
+    """The address that *message*, a success response, says the request came from.
+
+    :raises StunError: it holds none.
+    """
+    value = message.get(XOR_MAPPED_ADDRESS)
+    if value is not None:
+        return decode_xor_address(value, message.transaction_id)
+    value = message.get(MAPPED_ADDRESS)
+    if value is not None:
+        return decode_address(value)
+    raise StunError("It holds no address.")
 
 
 class BindingRequest:
@@ -147,10 +161,4 @@ class BindingRequest:
             return BindingFailed(
                 f"The STUN server {host} port {port} refused with error {error.code}."
             )
-        value = message.get(XOR_MAPPED_ADDRESS)
-        if value is not None:
-            return decode_xor_address(value, message.transaction_id)
-        value = message.get(MAPPED_ADDRESS)
-        if value is not None:
-            return decode_address(value)
-        raise StunError("It holds no address.")
+        return mapped_address(message)
