@@ -1,10 +1,12 @@
 """Tests for :mod:`wavesync.signalling.leg`."""
 
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
 from wavesync.signalling.asking import NoAnswer
 from wavesync.signalling.leg import ANSWER_TIMEOUT, Leg
@@ -74,6 +76,21 @@ class LegTests(SynchronousTestCase):
             self.leg.dataReceived(keep_alive_indication(b"k" * 12))
             self.clock.advance(15)
         self.assertEqual(self.lost, [])
+
+    def test_mediator_that_takes_nothing(self) -> None:
+        """A mediator that says much and takes nothing is not read any further, so that what it is
+        answered does not pile up; it is given up like a silent one."""
+        verifyObject(IPushProducer, self.leg)
+        self.leg.keep_alive(15)
+        self.assertIs(self.transport.producer, self.leg)
+        self.assertTrue(self.transport.streaming)
+        self.leg.pauseProducing()
+        self.assertEqual(self.transport.producerState, "paused")
+        self.leg.resumeProducing()
+        self.assertEqual(self.transport.producerState, "producing")
+        self.leg.pauseProducing()
+        self.clock.pump([2.5] * 16)
+        self.assertEqual(len(self.lost), 1)
 
     def test_silence(self) -> None:
         """Two and a half intervals without a word end the leg, no earlier."""

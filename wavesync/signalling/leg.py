@@ -5,9 +5,16 @@ from collections.abc import Callable
 from typing import cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import (
+    IConsumer,
+    IDelayedCall,
+    IPushProducer,
+    IReactorTime,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from wavesync.interfaces import Address
 from wavesync.signalling.asking import Asker
@@ -26,8 +33,12 @@ _THERE: Address = ("mediator", 0)
 """What stands for the other end in the transactions of one stream."""
 
 
+@implementer(IPushProducer)
 class Leg(Protocol):
     """One connection to a mediator.
+
+    While the mediator does not take what is written, nothing is read from it: it cannot have answers
+    pile up here.
 
     :param clock: gives the time and timers.
     :param on_connected: called once when it stands.
@@ -72,7 +83,19 @@ class Leg(Protocol):
 
     def connectionMade(self) -> None:
         """Tell the owner."""
+        cast(IConsumer, self.transport).registerProducer(self, True)
         self._on_connected(self)
+
+    def pauseProducing(self) -> None:
+        """The mediator takes nothing now (IPushProducer)."""
+        cast(IPushProducer, self.transport).pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The mediator has taken what was written (IPushProducer)."""
+        cast(IPushProducer, self.transport).resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; :meth:`connectionLost` follows (IPushProducer)."""
 
     def dataReceived(self, data: bytes) -> None:
         """Sort answers from indications; garbage ends the connection."""
