@@ -5,6 +5,7 @@ from random import Random
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.udt.ends import Pair, memory_port, outcome
@@ -195,6 +196,72 @@ class ConnectTests(SynchronousTestCase):
         results = outcome(self.connect())
         run_for(self.pair.clock, 1.0)
         self.assertEqual(results, [self.ours.last])
+
+    def test_failing_protocols(self) -> None:
+        """A protocol that fails as it is connected, or a producer as it is called, loses its own
+        connection at most; the port goes on for everybody else."""
+
+        class Broken(Exception):
+            """A programmer's mistake."""
+
+        class Refusing(Protocol):
+            """Fails at once."""
+
+            def connectionMade(self) -> None:
+                """Fail."""
+                raise Broken
+
+        class Pull:
+            """A producer that fails."""
+
+            def resumeProducing(self) -> None:
+                """Fail."""
+                raise Broken
+
+            def stopProducing(self) -> None:
+                """Do nothing."""
+
+        reading = outcome(self.connect())
+        run_for(self.pair.clock, 1.0)
+        self.assertEqual(reading, [self.ours.last])
+        steady = self.ours.last
+        steady.transport.registerProducer(Pull(), False)
+        broken = outcome(self.pair.here.connect(Pair.THERE, Factory.forProtocol(Refusing)))
+        run_for(self.pair.clock, 0.5)
+        self.assertIsInstance(broken[0], Refusing)
+        self.assertGreater(len(self.flushLoggedErrors(Broken)), 1)
+        steady.transport.unregisterProducer()
+        steady.transport.write(b"still there")
+        run_for(self.pair.clock, 1.0)
+        self.assertIn(b"still there", steady.received)
+        self.pair.there.stop_listening()
+        self.pair.there.listen(Factory.forProtocol(Refusing))
+        outcome(self.connect())
+        run_for(self.pair.clock, 1.0)
+        self.assertEqual(len(self.flushLoggedErrors(Broken)), 1)
+        self.assertEqual(self.pair.there.connections, 1)
+
+    def test_unforeseen(self) -> None:
+        """Even a mistake of ours in taking one packet costs that packet and not the port."""
+        results = outcome(self.connect())
+        run_for(self.pair.clock, 1.0)
+        self.assertEqual(results, [self.ours.last])
+
+        class Broken(Exception):
+            """Our own mistake."""
+
+        def fail(data: object, segment_size: int, source: Address, now: float) -> None:
+            raise Broken
+
+        sorter = self.pair.there._sorter
+        good = sorter._take_run
+        sorter._take_run = fail  # type: ignore[method-assign]
+        self.ours.last.transport.write(b"again")
+        run_for(self.pair.clock, 0.03)
+        self.assertEqual(len(self.flushLoggedErrors(Broken)), 1)
+        sorter._take_run = good  # type: ignore[method-assign]
+        run_for(self.pair.clock, 2.0)
+        self.assertIn(b"again", self.ours.last.received)
 
     def test_cancel(self) -> None:
         """Cancelling gives up at once."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, IReactorTime
+from twisted.logger import Logger
 
 from wavesync.interfaces import Address, Burst
 from wavesync.udt.accepting import Acceptor
@@ -61,6 +62,8 @@ class Port:
     :param choose_isn: gives initial sequence numbers, 0 .. 2**31 - 1.
     :param stun_handler: gets every STUN datagram and its source.
     """
+
+    log = Logger()
 
     def __init__(
         self,
@@ -350,7 +353,11 @@ class Port:
         self._turns.hold()
         try:
             for arrival in arrivals:
-                self._sorter.take(arrival, now)
+                try:
+                    self._sorter.take(arrival, now)
+                except Exception:
+                    # The reactor would close the socket of all for one's packet.
+                    self.log.failure("Packets that came to a UDT port could not be taken.")
         finally:
             self._turns.run()
 

@@ -93,7 +93,11 @@ class UDTTransport:
     def attach(self, protocol: IProtocol) -> None:
         """Connect the application's protocol; once."""
         self._protocol = protocol
-        protocol.makeConnection(self)
+        try:
+            protocol.makeConnection(self)
+        except Exception as problem:
+            self.log.failure("An application protocol failed; its connection is aborted.")
+            self.fail(problem)
 
     # What the link calls.
 

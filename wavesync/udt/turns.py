@@ -1,6 +1,7 @@
 """Whose turn it is in a port: who was touched, who is due, and the one timer for both."""
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from wavesync.udt.link import Member
 from wavesync.udt.timetable import Timetable
@@ -10,12 +11,19 @@ __all__ = ["Turns"]
 CLOSE_ENOUGH = 1e-4
 """Seconds by which the timer may be off before it is set again."""
 
+RETRY = 1.0
+"""Seconds after which a member whose turn failed gets another."""
+
 
 class Turns:
     """Gives members their turns.
 
+    What fails in one member's turn is logged, and takes nothing from the others.
+
     :param clock: the reactor, or a virtual clock.
     """
+
+    log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -52,8 +60,13 @@ class Turns:
             while self._touched:
                 member = next(iter(self._touched))
                 del self._touched[member]
-                member.turn(now)
-                self._timetable.schedule(member, member.deadline(now))
+                try:
+                    member.turn(now)
+                    deadline = member.deadline(now)
+                except Exception:
+                    self.log.failure("A turn in a UDT port failed.")
+                    deadline = now + RETRY
+                self._timetable.schedule(member, deadline)
         finally:
             self._busy = False
         self._arm()
