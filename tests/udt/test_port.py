@@ -4,9 +4,10 @@ from random import Random
 
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IProtocol
+from twisted.internet.interfaces import IProtocol, IPullProducer
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from tests.udt.ends import Pair, memory_port, outcome
 from wavesync.interfaces import Address
@@ -211,6 +212,7 @@ class ConnectTests(SynchronousTestCase):
                 """Fail."""
                 raise Broken
 
+        @implementer(IPullProducer)
         class Pull:
             """A producer that fails."""
 
