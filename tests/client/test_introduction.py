@@ -36,7 +36,7 @@ class JudgeAnswerTests(SynchronousTestCase):
         self.addCleanup(listener.stop)
         self.said = listener.said
 
-    def judge(self, data: bytes, target: Target | None = None) -> Introduction:
+    def judge(self, data: bytes, target: Target | None = None, now: float = NOW) -> Introduction:
         """Judge an answer."""
         return judge_answer(
             decode(data),
@@ -44,7 +44,7 @@ class JudgeAnswerTests(SynchronousTestCase):
             server().target if target is None else target,
             CONNECTION,
             allow_loopback=False,
-            signed_by=server_checker(AUDIENCE),
+            signed_by=server_checker(AUDIENCE, now),
         )
 
     def test_good(self) -> None:
@@ -69,6 +69,11 @@ class JudgeAnswerTests(SynchronousTestCase):
         proves = prover(server(), now=NOW - 6 * 86400)
         old = Bind(1, (SERVER_TCP,), ()).encode(b"b" * 12, proves)
         self.assertEqual(self.judge(answer(REQUEST, signed=old)).tcp, (SERVER_TCP,))
+
+    def test_expired(self) -> None:
+        """Not, though, once the server's certificate has expired."""
+        self.assertEqual(self.judge(answer(REQUEST), now=NOW + 366 * 86400).tcp, ())
+        self.assertIn("expired", self.said.pop())
 
     def test_unsigned(self) -> None:
         """A server that has not told addresses may still be punched at where it was seen."""

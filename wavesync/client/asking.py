@@ -187,7 +187,7 @@ class Asking:
                 self._target,
                 self._connect.connection_id,
                 allow_loopback=self._allow_loopback,
-                signed_by=server_checker(self._mediator.audience),
+                signed_by=server_checker(self._mediator.audience, self._wall_clock()),
             )
         except SignallingError as error:
             self._way_failed(way, f"it answers nonsense ({error})")

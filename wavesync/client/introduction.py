@@ -96,8 +96,11 @@ def judge_answer(
     )
 
 
-def server_checker(audience: str) -> Callable[[bytes, bytes], Target]:
-    """Make the *signed_by* of :func:`judge_answer` for the mediator of that name."""
+def server_checker(audience: str, at: float) -> Callable[[bytes, bytes], Target]:
+    """Make the *signed_by* of :func:`judge_answer` for the mediator of that name.
+
+    :param at: now, seconds since the epoch: the server's certificate has to be valid.
+    """
 
     def signed_by(blob: bytes, message: bytes) -> Target:
         # However old: the addresses stand until the server signs others.
@@ -108,6 +111,7 @@ def server_checker(audience: str) -> Callable[[bytes, bytes], Target]:
             message=message,
             role=Role.SERVER,
             now=None,
+            at=at,
         )
         return Target(checked.peer.system, checked.peer.server)
 
