@@ -95,16 +95,17 @@ def start_stun_server(lab: Lab) -> Process:
 class Discovery:
     """A running discovery of mapping and filtering from one host."""
 
-    def __init__(self, host: Host, server: str) -> None:
+    def __init__(self, host: Host, server: str, port: int = STUN_PORT) -> None:
         """
         Start it.
 
         :param host: where it asks from.
         :param server: the STUN server's first address.
+        :param port: its first port.
         """
         self._mapping, self._filtering = (
             host.start(
-                ["turnutils_natdiscovery", option, "-L", host.address, server],
+                ["turnutils_natdiscovery", option, "-L", host.address, "-p", str(port), server],
                 name=f"natdiscovery{option}",
             )
             for option in ("-m", "-f")
