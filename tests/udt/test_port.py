@@ -523,6 +523,7 @@ class AbuseTests(SynchronousTestCase):
         self.assertEqual((port.connections, port.attempts), (0, 0))
         sorter = port._sorter
         self.assertFalse(sorter.links or sorter.calls or sorter.tokens or len(sorter.closed))
+        self.assertFalse(sorter.tokenless)
         self.assertEqual(len(port._acceptor.listener), 0)
         self.assertEqual(self.pair.clock.getDelayedCalls(), [])
 
@@ -575,6 +576,8 @@ class AbuseTests(SynchronousTestCase):
             call = Handshake(0, number + 1, 5, cookie=token)
             self.inject(call.encode(), ("203.0.113.1", number + 1))
             self.assertEqual(self.answers, [])
+        # Nor does looking for its rendezvous cost more the more there are.
+        self.assertEqual(self.pair.there._sorter.tokenless, {})
         waiting.cancel()
         run_for(self.pair.clock, 1.0)
         self.assert_baseline()

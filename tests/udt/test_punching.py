@@ -14,7 +14,12 @@ from tests.udt.ends import Pair, Recorders, memory_port, outcome
 from wavesync.interfaces import Address
 from wavesync.testing.network import Filtering, Host, Mapping, Nat, Network, PortChoice, run_for
 from wavesync.udt.handshake import ANSWER, CALL, FINAL, Handshake, Offer, decode_handshake
-from wavesync.udt.paths import MAX_UNHEARD, Path
+from wavesync.udt.paths import (
+    MAX_UNCONFIRMED,
+    MAX_UNCONFIRMED_ADOPTED,
+    MAX_UNHEARD,
+    Path,
+)
 from wavesync.udt.punching import (
     DOUBT,
     MAX_ADOPTED,
@@ -261,6 +266,26 @@ class AttemptTests(SynchronousTestCase):
         self.assertEqual(count, MAX_UNHEARD)
         self.assertIn(("silent", ONE), self.attempt.events())
         self.assertIsInstance(self.attempt.failure, error.TimeoutError)
+
+    def test_forged_call(self) -> None:
+        """One packet with the token, be its source forged, has no more than a handful sent there:
+        12 beside its answers where the address was announced, 5 where it was not."""
+        for source, most in ((ONE, MAX_UNCONFIRMED), (TWO, MAX_UNCONFIRMED_ADOPTED)):
+            self.begin()
+            sent = self.hear(CALL, source, 0)
+            while (due := self.attempt.deadline()) is not None:
+                self.now = due
+                self.attempt.timer(due)
+                sent += self.sent()
+            there = [address for _, _, address in sent if address == source]
+            self.assertEqual(len(there), most)
+            self.begin()
+            for _ in range(3 * most):
+                self.now += 0.3
+                self.hear(CALL, source, 0)
+            self.now += 0.3
+            self.sent()
+            self.assertEqual(len(self.hear(CALL, source, 0)), 1)
 
     def test_one_way(self) -> None:
         """A peer that was heard but never hears us is an error in the end."""

@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from wavesync.interfaces import Address
 from wavesync.udt.handshake import ANSWER, CALL
 
-__all__ = ["MAX_UNHEARD", "OFFSETS", "PERIOD", "Path"]
+__all__ = [
+    "MAX_UNCONFIRMED",
+    "MAX_UNCONFIRMED_ADOPTED",
+    "MAX_UNHEARD",
+    "OFFSETS",
+    "PERIOD",
+    "Path",
+]
 
 OFFSETS = (0.0, 0.010, 0.030, 0.070, 0.150)
 """Seconds after the start at which the first handshakes go out."""
@@ -13,6 +20,11 @@ PERIOD = 0.25
 """Seconds between handshakes after those."""
 MAX_UNHEARD = 12
 """Handshakes sent to an address from which nothing ever came: nobody can be made to flood it."""
+MAX_UNCONFIRMED = 12
+"""Handshakes sent, beside the answers to its own, to an announced address that was heard but has not
+shown that it hears us: its packets may be forged by somebody who knows the token."""
+MAX_UNCONFIRMED_ADOPTED = 5
+"""The same for an adopted one, of which not even the address was announced."""
 
 
 @dataclass
@@ -33,6 +45,7 @@ class Path:
     stopped: bool = False
     _sent: int = field(default=0, init=False)
     _sent_unheard: int = field(default=0, init=False)
+    _sent_unconfirmed: int = field(default=0, init=False)
     _next: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
@@ -48,9 +61,15 @@ class Path:
         """Whether the address had its share of handshakes and never answered."""
         return not self.heard and self._sent_unheard >= MAX_UNHEARD
 
+    @property
+    def resting(self) -> bool:
+        """Whether the address was heard, had its share and has not shown that it hears us."""
+        most = MAX_UNCONFIRMED_ADOPTED if self.adopted else MAX_UNCONFIRMED
+        return self.heard and not self.completed and self._sent_unconfirmed >= most
+
     def deadline(self) -> float | None:
         """:return: when the next handshake is due, ``None`` for never."""
-        return None if self.stopped or self.silent else self._next
+        return None if self.stopped or self.silent or self.resting else self._next
 
     def restart(self, now: float) -> None:
         """Something new is to be said: begin the schedule again, at once."""
@@ -64,6 +83,7 @@ class Path:
             return False
         self._sent += 1
         self._sent_unheard += not self.heard
+        self._sent_unconfirmed += self.heard and not self.completed
         if self._sent < len(OFFSETS):
             # A late turn must not make two packets out of two offsets that have both passed.
             self._next = max(self.started + OFFSETS[self._sent], now + 0.001)

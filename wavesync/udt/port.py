@@ -195,6 +195,8 @@ class Port:
         self._add_call(call)
         if token is not None:
             self._sorter.tokens[token] = call
+        else:
+            self._sorter.tokenless[call] = None
         return call
 
     def trust(self, address: Address) -> None:
@@ -333,8 +335,10 @@ class Port:
         if self._sorter.calls.pop(call.socket_id, None) is None:
             return
         self._turns.drop(call)
-        if isinstance(call, Rendezvous) and call.token is not None:
-            del self._sorter.tokens[call.token]
+        if isinstance(call, Rendezvous):
+            self._sorter.tokenless.pop(call, None)
+            if call.token is not None:
+                del self._sorter.tokens[call.token]
         self.settle()
 
     def settle(self) -> None:

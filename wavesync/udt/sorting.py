@@ -39,6 +39,7 @@ class Sorter:
     :ivar links: live connections by socket id.
     :ivar calls: attempts by socket id; a rendezvous stays as long as its connection.
     :ivar tokens: rendezvous between wavesync ends by token.
+    :ivar tokenless: rendezvous with ends that may be libudt.
     :ivar closed: recently closed connections.
     :ivar dropped: datagrams that were nobody's.
     """
@@ -49,6 +50,7 @@ class Sorter:
         self.links: dict[int, Link] = {}
         self.calls: dict[int, ClientCall | Rendezvous] = {}
         self.tokens: dict[int, Rendezvous] = {}
+        self.tokenless: dict[Rendezvous, None] = {}
         self.closed = ClosedConnections()
         self.stun_handler: StunHandler | None = None
         self.dropped = 0
@@ -135,14 +137,7 @@ class Sorter:
         """Take a handshake of a rendezvous peer that does not know our socket id."""
         met = self.tokens.get(packet.cookie)
         if met is None:
-            met = next(
-                (
-                    call
-                    for call in self.calls.values()
-                    if isinstance(call, Rendezvous) and call.calls(source)
-                ),
-                None,
-            )
+            met = next((call for call in self.tokenless if call.calls(source)), None)
         if met is None:
             self.dropped += 1
         else:
