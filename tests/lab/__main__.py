@@ -8,12 +8,16 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from tests.lab.commands import LabError, unavailable
-from tests.lab.kinds import KINDS
+from tests.lab.kinds import KINDS, kind_named
+from tests.lab.matrix import as_markdown, run_matrix
 from tests.lab.namespaces import clean
 from tests.lab.topology import MEDIATOR_NAME, Lab, SiteSettings
+
+_FULL_DELAY = 20.0  # milliseconds: without any, a side that starts late is punished everywhere
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,12 +37,18 @@ def _parser() -> argparse.ArgumentParser:
     action.add_argument(
         "--clean", action="store_true", help="remove what dead processes left, and nothing else"
     )
+    action.add_argument(
+        "--full",
+        action="store_true",
+        help="run the product between all kinds of site and compare with tests/lab/truth.py; "
+        "the exit status is 1 when a cell deviates",
+    )
     parser.add_argument(
         "--delay",
         type=float,
-        default=0.0,
         metavar="MS",
-        help="one-way delay between each site and the core, in milliseconds (default 0)",
+        help="one-way delay between each site and the core, in milliseconds "
+        f"(default 0, with --full {_FULL_DELAY})",
     )
     parser.add_argument(
         "--loss",
@@ -50,7 +60,38 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--hosts", type=int, default=1, metavar="N", help="hosts at each site (default 1)"
     )
+    full = parser.add_argument_group("with --full")
+    full.add_argument(
+        "--rounds", type=int, default=3, metavar="N", help="connects in each cell (default 3)"
+    )
+    full.add_argument(
+        "--only", metavar="KIND,KIND", help="only the pairs within these kinds, and no other scene"
+    )
+    full.add_argument("--output", type=Path, metavar="FILE", help="write the Markdown table there")
+    full.add_argument(
+        "--jobs", type=int, default=2, metavar="N", help="laboratories at one time (default 2)"
+    )
     return parser
+
+
+def _full(options: argparse.Namespace, delay: float) -> int:
+    """Run the matrix; the exit status tells whether all is as it must be."""
+    only = [kind_named(name).name for name in (options.only or "").split(",") if name]
+    cells = []
+    try:
+        for cell in run_matrix(rounds=options.rounds, delay=delay, jobs=options.jobs, only=only):
+            cells.append(cell)
+            print(f"{len(cells)}: {cell.name}: {cell.as_text()}", flush=True)
+            for deviation in dict.fromkeys(cell.deviations):
+                print(f"    {deviation}", flush=True)
+    finally:
+        # Even of an interrupted run.
+        if options.output is not None:
+            text = as_markdown(cells, rounds=options.rounds, delay=delay)
+            options.output.write_text(text, encoding="utf-8")
+    deviating = sum(bool(cell.deviations) for cell in cells)
+    print(f"{len(cells)} cells, {deviating} of them deviate")
+    return 1 if deviating else 0
 
 
 def _list() -> None:
@@ -108,9 +149,11 @@ def main(argv: list[str]) -> int:
                 print(f"removed {name}")
             return 0
         signal.signal(signal.SIGTERM, _leave)
+        if options.full:
+            return _full(options, (_FULL_DELAY if options.delay is None else options.delay) / 1e3)
         sites = [
             SiteSettings(
-                kind, delay=options.delay / 1e3, loss=options.loss / 1e2, hosts=options.hosts
+                kind, delay=(options.delay or 0) / 1e3, loss=options.loss / 1e2, hosts=options.hosts
             )
             for kind in options.shell
         ]

@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.lab.commands import Completed
 from tests.lab.counters import Counts
+from tests.lab.hosts import Host
 from tests.lab.processes import Process, poll
 from tests.lab.services import start_nginx
 from tests.lab.topology import MEDIATOR_NAME, Lab, Site
@@ -60,16 +61,26 @@ class Product:
     """Mediator, agent and client credentials of one system in a laboratory.
 
     :param client: the client's site; the agent is on the other one.
+    :param hosts: the client's and the agent's host; the first of each site by default.
     :param services: what the agent offers besides a web server: name to endpoint.
     """
 
     def __init__(
-        self, lab: Lab, *, client: Site | None = None, services: Mapping[str, str] | None = None
+        self,
+        lab: Lab,
+        *,
+        client: Site | None = None,
+        hosts: tuple[Host, Host] | None = None,
+        services: Mapping[str, str] | None = None,
     ) -> None:
         self.lab = lab
         self.client_site = client or lab.a
         self.server_site = lab.b if self.client_site is lab.a else lab.a
-        self.files = lab.directory / "product"
+        self.client_host, self.server_host = hosts or (
+            self.client_site.host,
+            self.server_site.host,
+        )
+        self.files = lab.directory / f"product-{self.client_host.name}"
         self.files.mkdir(exist_ok=True)
         self.system = SystemCredentials.create((MEDIATOR_NAME,))
         now = time.time()
@@ -106,7 +117,7 @@ class Product:
 
     def start_web(self) -> None:
         """Start the web server beside the agent."""
-        start_nginx(self.server_site.host, self.www)
+        start_nginx(self.server_host, self.www)
 
     def start_mediator(self) -> None:
         """Start the mediator and wait until it listens."""
@@ -126,7 +137,7 @@ class Product:
         lines = [f'credentials = "{self.server_file}"', "[services]"]
         lines += [f'{name} = "{endpoint}"' for name, endpoint in self.services.items()]
         settings.write_text("\n".join(lines) + "\n")
-        self.agent = self.server_site.host.start(_twist("wavesync-agent", settings), name="agent")
+        self.agent = self.server_host.start(_twist("wavesync-agent", settings), name="agent")
         self.agent.wait_for_line(_MAPPED if udp else _REGISTERED)
 
     def wait_for_agent(self) -> None:
@@ -143,7 +154,7 @@ class Product:
         command = self.command(
             "forward", "--report", str(report), str(self.server.target), service, str(port)
         )
-        self.client_site.host.start(command, name="forward").wait_for_line("^listening on")
+        self.client_host.start(command, name="forward").wait_for_line("^listening on")
         return report
 
     def reports(self, report: Path, count: int) -> list[dict[str, Any]]:
@@ -168,7 +179,7 @@ class Product:
     ) -> Completed:
         """Run a ``wavesync`` command on the client's host, whatever its exit status."""
         command = self.command(*arguments, credentials=credentials)
-        return self.client_site.host.run(command, stdin=stdin, timeout=timeout, check=False)
+        return self.client_host.run(command, stdin=stdin, timeout=timeout, check=False)
 
     def fetch(
         self,
@@ -187,7 +198,7 @@ class Product:
             *(target or str(self.server.target), service),
             credentials=credentials,
         )
-        done = self.client_site.host.run(
+        done = self.client_host.run(
             [sys.executable, "-c", _FETCH, command[0], _REQUEST.format(name=name), *command[1:]],
             timeout=timeout,
         )

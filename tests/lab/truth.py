@@ -1,0 +1,146 @@
+"""What every pair of sites must give, before anybody has measured the product.
+
+The table follows what a bare punching script does between the same kinds of NAT, with answers to
+whatever source the other side is observed at, and without port prediction:
+
+* filtering that does not look at ports, on either side, is enough: *direct by UDP*;
+* two mappings that do not depend on the remote are enough as well;
+* what is left (a mapping by remote against filtering by port, or UDP blocked) has no direct way by
+  UDP; by TCP it has one where the server's site lets anybody in; otherwise the client must be told
+  so within `ERROR_LIMIT` seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.lab.kinds import KINDS
+from tests.lab.sites import SiteSettings
+
+__all__ = ["ERROR_LIMIT", "SCENES", "TRUTH", "Scene", "expected"]
+
+#: Seconds within which a client is told that there is no way.
+ERROR_LIMIT = 3.0
+
+#: Rows are clients, columns are servers, both in the order of the rows.  ``u``: direct by UDP;
+#: ``t``: direct by TCP; ``b``: direct by both, either may win; ``-``: no direct way, an error.
+_TABLE = """
+none                 b u u u u u u u u u u u - u u
+firewall             b u u u u u u u - - - u - u -
+full                 b u u u u u u u u u u u - u u
+restricted           b u u u u u u u u u u u - u u
+port                 b u u u u u u u - - - u - u -
+linux                b u u u u u u u - - - u - u -
+linux-reject         b u u u u u u u - - - u - u -
+linux-accept         b u u u u u u u - - - u - u -
+symmetric-address    b - u u - - - - - - - u - - -
+symmetric-sequential b - u u - - - - - - - u - - -
+symmetric            b - u u - - - - - - - u - - -
+symmetric-open       b u u u u u u u u u u u - u u
+no-udp               t - - - - - - - - - - - - - -
+cgnat                b u u u u u u u - - - u - u -
+cgnat-symmetric      b - u u - - - - - - - u - - -
+"""
+
+_LETTERS = {
+    "u": frozenset({"udp"}),
+    "t": frozenset({"tcp"}),
+    "b": frozenset({"udp", "tcp"}),
+    "-": frozenset({"error"}),
+}
+
+
+def _parse(table: str) -> dict[tuple[str, str], frozenset[str]]:
+    rows = [line.split() for line in table.strip().splitlines()]
+    names = [row[0] for row in rows]
+    return {
+        (row[0], server): _LETTERS[letter]
+        for row in rows
+        for server, letter in zip(names, row[1:], strict=True)
+    }
+
+
+#: By (client's kind, server's kind): the paths that may win, or ``error`` alone.
+TRUTH = _parse(_TABLE)
+
+
+def expected(client: str, server: str) -> frozenset[str]:
+    """
+    Tell what a connect between two sites of their own may end in.
+
+    :param client: the kind of the client's site.
+    :param server: the kind of the server's site.
+    :return: ``udp``, ``tcp`` or both, or ``error`` alone.
+    """
+    return TRUTH[KINDS[client].name, KINDS[server].name]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """
+    Two hosts that are not simply at two IPv4 sites of their own.
+
+    :ivar name: for people.
+    :ivar expected: the paths that may win, or ``error`` alone.
+    :ivar a: the client's site.
+    :ivar b: the server's site; None for a second host at the client's.
+    :ivar isp: the ISP's router that both sites are behind, if they are.
+    """
+
+    name: str
+    expected: frozenset[str]
+    a: SiteSettings
+    b: SiteSettings | None = None
+    isp: SiteSettings | None = None
+
+
+def _ipv6(kind: str, *, ipv4: bool = False) -> SiteSettings:
+    return SiteSettings(kind, ipv4=ipv4, ipv6=True)
+
+
+_UDP, _BOTH, _NONE = _LETTERS["u"], _LETTERS["b"], _LETTERS["-"]
+_PORT = SiteSettings("port")
+
+#: Hosts of one LAN reach each other at their own addresses, hairpin or not.  Homes behind one ISP's
+#: router need its hairpin, and mappings that do not depend on the remote; else only their own
+#: addresses would do, which are on different networks.  IPv6 has no mappings, only filters.
+SCENES = (
+    Scene("one LAN, hairpin", _BOTH, SiteSettings("port", hosts=2, hairpin=True)),
+    Scene("one LAN, no hairpin", _BOTH, SiteSettings("port", hosts=2)),
+    Scene("one LAN, symmetric, hairpin", _BOTH, SiteSettings("symmetric", hosts=2, hairpin=True)),
+    Scene("one LAN, no UDP outside", _BOTH, SiteSettings("no-udp", hosts=2)),
+    Scene("one CGNAT, hairpin", _UDP, _PORT, _PORT, SiteSettings("port", hairpin=True)),
+    Scene("one CGNAT, no hairpin", _NONE, _PORT, _PORT, SiteSettings("port")),
+    Scene(
+        "one CGNAT, hairpin, symmetric home of the client",
+        _NONE,
+        SiteSettings("symmetric"),
+        _PORT,
+        SiteSettings("port", hairpin=True),
+    ),
+    Scene(
+        "one symmetric CGNAT, hairpin",
+        _NONE,
+        _PORT,
+        _PORT,
+        SiteSettings("symmetric", hairpin=True),
+    ),
+    Scene("IPv6 only, firewalls", _UDP, _ipv6("firewall"), _ipv6("firewall")),
+    Scene("IPv6 only, open server", _BOTH, _ipv6("firewall"), _ipv6("none")),
+    Scene(
+        "dual stack, symmetric for IPv4",
+        _UDP,
+        _ipv6("symmetric", ipv4=True),
+        _ipv6("symmetric", ipv4=True),
+    ),
+    Scene("dual stack, linux", _UDP, _ipv6("linux", ipv4=True), _ipv6("linux", ipv4=True)),
+    Scene("dual-stack client, IPv4 server", _UDP, _ipv6("linux", ipv4=True), SiteSettings("linux")),
+    Scene("IPv4 client, dual-stack server", _UDP, SiteSettings("linux"), _ipv6("linux", ipv4=True)),
+    Scene("IPv6-only client, IPv4 server", _NONE, _ipv6("firewall"), SiteSettings("linux")),
+    Scene(
+        "IPv6-only client, dual-stack server",
+        _UDP,
+        _ipv6("firewall"),
+        _ipv6("linux", ipv4=True),
+    ),
+)
