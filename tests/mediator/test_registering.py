@@ -265,6 +265,16 @@ class LegTests(SynchronousTestCase):
         self.server.say(keep_alive_request(self.world.random(12)))
         self.assertTrue(self._online())
 
+    def test_not_understood(self) -> None:
+        """An attribute that must be understood and is not, is named in a 420 here as well."""
+        odd = encode(Message(Method.BIND, MessageClass.REQUEST, bytes(12), ((0x7ABC, b""),)))
+        answer = self.server.say(odd)
+        self.assertEqual(Refusal.decode(answer).code, 420)
+        self.assertEqual(answer.get(0x000A), b"\x7a\xbc")
+        odd = encode(Message(Method.BIND, MessageClass.INDICATION, bytes(12), ((0x7ABC, b""),)))
+        self.server.leg.receive(decode(odd), self.world.now)
+        self.assertEqual(self.server.channel.sent, [])
+
     def test_unknown_request(self) -> None:
         """A request that no server makes is answered 400, an unknown indication not at all."""
         odd = encode(Message(0x1AB, MessageClass.REQUEST, bytes(12)))

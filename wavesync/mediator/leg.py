@@ -7,7 +7,7 @@ from twisted.logger import Logger
 
 from wavesync.interfaces import Address
 from wavesync.mediator.admission import Refused
-from wavesync.mediator.core import Mediator
+from wavesync.mediator.core import KNOWN_ATTRIBUTES, Mediator
 from wavesync.mediator.registration import ServerLeg, build_server_leg
 from wavesync.mediator.registry import Registration, new_registration_id
 from wavesync.signalling.messages import (
@@ -24,7 +24,8 @@ from wavesync.signalling.messages import (
 from wavesync.signalling.numbers import SILENCE_FACTOR, ErrorCode, Method, Purpose
 from wavesync.stun.binding import answer_binding
 from wavesync.stun.buckets import SourceBuckets
-from wavesync.stun.message import BINDING, Message, MessageClass
+from wavesync.stun.message import BINDING, Message, MessageClass, encode, unknown_required
+from wavesync.stun.responses import unknown_attributes_response
 
 __all__ = ["IDLE_LIFE", "SERVER_BURST", "SERVER_RATE", "UPDATE_COST", "Channel", "Leg"]
 
@@ -117,6 +118,8 @@ class Leg:
             answer = answer_binding(message, self.source)
             if answer is not None:
                 self.send(answer)
+        elif self._not_understood(message):
+            pass
         elif kind == (Method.LISTEN, MessageClass.REQUEST):
             self._listen(message)
         elif kind == (Method.BIND, MessageClass.REQUEST):
@@ -172,6 +175,13 @@ class Leg:
         if self._bucket is not None:
             return self._bucket.allow("", now, cost)
         return self._mediator.sources.allow(self.source[0], now)
+
+    def _not_understood(self, message: Message) -> bool:
+        """Answer 420 to a request with an attribute that must be understood and is not."""
+        unknown = unknown_required(message, KNOWN_ATTRIBUTES)
+        if unknown and message.message_class is MessageClass.REQUEST:
+            self.send(encode(unknown_attributes_response(message, unknown)))
+        return bool(unknown)
 
     def _listen(self, message: Message) -> None:
         admission = self._mediator.admission
