@@ -24,7 +24,7 @@ from tests.lab.kinds import KINDS, Filtering, Kind, Mapping, kind_named
 from tests.lab.processes import Process
 from tests.lab.sites import SiteSettings
 from tests.lab.topology import Lab
-from wavesync.stun.behaviour import Dependence
+from wavesync.stun.behaviour_words import Dependence
 
 __all__ = [
     "MEDIATOR_PORT",
@@ -139,7 +139,7 @@ class Asked:
     wan: str
     inside: str
 
-    def differences(self, kind: Kind, *, hairpin: bool = False) -> list[str]:
+    def differences(self, kind: Kind) -> list[str]:
         """A line for each verdict that is not what *kind* claims."""
         # coturn's client takes the last OTHER-ADDRESS it was told for its third request.  From the second
         # address that is the first one with the other port (RFC 5780 section 7.4; coturn's own server
@@ -151,7 +151,7 @@ class Asked:
         found = discovery.differences(self.theirs, kind_as_seen, self.wan, self.inside)
         lines = [f"coturn's client, our mediator: {line}" for line in found]
         for server, ours in zip(("coturn's server", "our mediator"), self.ours, strict=True):
-            for name, value in claims(kind, hairpin=hairpin).items():
+            for name, value in claims(kind).items():
                 seen = ours.get(name)
                 if seen != value:
                     lines.append(f"our client, {server}: {name}: {value} claimed, seen {seen}")
@@ -162,22 +162,15 @@ class Asked:
         return lines
 
 
-def claims(kind: Kind, *, hairpin: bool = False) -> dict[str, Any]:
-    """
-    Say what our client must find at a site.
-
-    :param hairpin: whether its router turns packets around.
-    """
+def claims(kind: Kind) -> dict[str, Any]:
+    """Say what our client must find at a site whose router turns no packets around."""
     if not kind.udp:
         return dict.fromkeys(("mapping", "filtering", "translated", "hairpinning"))
-    # Two ports of a host see each other at outside addresses only where the mapping is the one that
-    # the server saw.
-    seen = _MAPPING[kind.mapping] is Dependence.ENDPOINT_INDEPENDENT
     return {
         "mapping": _MAPPING[kind.mapping].value,
         "filtering": _FILTERING[kind.filtering].value,
         "translated": kind.translates,
-        "hairpinning": (hairpin and seen) if kind.translates else None,
+        "hairpinning": False if kind.translates else None,
     }
 
 
@@ -218,7 +211,6 @@ def main(argv: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m tests.lab.behaviour", description=__doc__)
     parser.add_argument("kinds", nargs="*", metavar="KIND")
-    parser.add_argument("--hairpin", action="store_true", help="routers turn packets around")
     parser.add_argument("--lifetime", type=int, default=0, metavar="SECONDS")
     options = parser.parse_args(argv)
     reason = unavailable()
@@ -228,11 +220,11 @@ def main(argv: list[str]) -> int:
     names = options.kinds or [kind.name for kind in KINDS.values() if kind.behind is None]
     kinds = [kind_named(name) for name in names]
     timeout = options.lifetime or 120
-    sites = [SiteSettings(kind, hairpin=options.hairpin, mapping_timeout=timeout) for kind in kinds]
+    sites = [SiteSettings(kind, mapping_timeout=timeout) for kind in kinds]
     wrong = 0
     found = discover_both_ways(sites, lifetime=3.0 * options.lifetime)
     for kind, asked in zip(kinds, found, strict=True):
-        lines = asked.differences(kind, hairpin=options.hairpin)
+        lines = asked.differences(kind)
         wrong += bool(lines)
         print(f"{kind.name}: {'; '.join(lines) or 'as claimed, by all three'}")
         if options.lifetime:

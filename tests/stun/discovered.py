@@ -6,7 +6,8 @@ from twisted.internet.task import Clock
 
 from wavesync.interfaces import Address
 from wavesync.stun.alternate import AddressPair
-from wavesync.stun.behaviour import Behaviour, BehaviourDiscovery
+from wavesync.stun.behaviour import BehaviourDiscovery
+from wavesync.stun.behaviour_words import Behaviour
 from wavesync.stun.discover import BehaviourObserver
 from wavesync.testing.network import Drop, Filtering, Host, Mapping, Network, PortChoice, run_for
 from wavesync.udt.port import Port

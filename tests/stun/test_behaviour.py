@@ -13,14 +13,8 @@ from wavesync.stun.attributes import (
     encode_address,
     encode_xor_address,
 )
-from wavesync.stun.behaviour import (
-    PRECISION,
-    SENDINGS,
-    Behaviour,
-    BehaviourDiscovery,
-    Dependence,
-    Lifetime,
-)
+from wavesync.stun.behaviour import PRECISION, SENDINGS, BehaviourDiscovery
+from wavesync.stun.behaviour_words import Behaviour, Dependence, Lifetime
 from wavesync.stun.binding import KNOWN_IN_BINDING, answer_binding, binding_response
 from wavesync.stun.binding_request import BindingFailed
 from wavesync.stun.discover import discover_behaviour

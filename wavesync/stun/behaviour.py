@@ -9,7 +9,6 @@ many NATs send back through the mapping by which it came.  So the first port tes
 the second one the filtering, at the same time.
 """
 
-import enum
 import ipaddress
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from wavesync.stun.attributes import (
     decode_error_code,
     encode_u32,
 )
+from wavesync.stun.behaviour_words import Behaviour, Dependence, Lifetime
 from wavesync.stun.binding_request import KNOWN_IN_ANSWER, mapped_address, numeric
 from wavesync.stun.message import (
     BINDING,
@@ -44,10 +44,7 @@ __all__ = [
     "SHORTEST_LIFETIME",
     "SHORTEST_STEP",
     "WAIT",
-    "Behaviour",
     "BehaviourDiscovery",
-    "Dependence",
-    "Lifetime",
     "Outgoing",
 ]
 
@@ -70,49 +67,6 @@ _NOT_THE_SECOND = "did not answer our second port."
 
 _CHANGE_PORT = 2
 _CHANGE_BOTH = 6
-
-
-class Dependence(enum.Enum):
-    """On what of the remote a NAT's mapping or filtering depends (RFC 4787 sections 4.1, 5)."""
-
-    ENDPOINT_INDEPENDENT = "Endpoint-Independent"
-    ADDRESS_DEPENDENT = "Address-Dependent"
-    ADDRESS_AND_PORT_DEPENDENT = "Address and Port-Dependent"
-
-
-class Lifetime(NamedTuple):
-    """How long a mapping lives through which nothing is sent.
-
-    :ivar alive: seconds after which it was still there.
-    :ivar gone: seconds after which it was not; None if it outlived all that was tried.
-    """
-
-    alive: float
-    gone: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Behaviour:
-    """How a NAT behaves, in the words of RFC 4787; None is "unknown".
-
-    :ivar mapped: our address as the server's addresses saw it: the first, then where there are
-        answers the second with the first port, the second with the second port.
-    :ivar translated: whether that is another address than our own.
-    :ivar mapping: its mapping; Endpoint-Independent as well where nothing is translated.
-    :ivar filtering: its filtering, or that of a firewall.
-    :ivar hairpinning: whether two hosts behind it reach each other by their outside addresses,
-        when both send.
-    :ivar lifetime: how long an unused mapping lives.
-    :ivar unknown: for each of these fields that is None: a sentence that says why.
-    """
-
-    mapped: tuple[Address, ...] = ()
-    translated: bool | None = None
-    mapping: Dependence | None = None
-    filtering: Dependence | None = None
-    hairpinning: bool | None = None
-    lifetime: Lifetime | None = None
-    unknown: dict[str, str] = field(default_factory=dict)
 
 
 class Outgoing(NamedTuple):

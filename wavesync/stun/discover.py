@@ -13,7 +13,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import DatagramProtocol
 
 from wavesync.interfaces import Address
-from wavesync.stun.behaviour import Behaviour, BehaviourDiscovery
+from wavesync.stun.behaviour import BehaviourDiscovery
+from wavesync.stun.behaviour_words import Behaviour
 from wavesync.stun.binding_request import numeric
 from wavesync.stun.transactions import DEFAULT_RTO
 
