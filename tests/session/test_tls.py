@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
@@ -194,6 +196,47 @@ class BadTests(SynchronousTestCase):
         connection = context.clientConnectionForTLS(protocol)
         self.assertFalse(context._verify(connection, shown, 0, 0, 1))
         self.assertEqual(verdict_of(protocol).reason, "malformed")
+
+    def test_long_chain(self) -> None:
+        """A stranger cannot have us check a long chain of his certificates, one dear signature
+        after another: no more than two are looked at."""
+        looked: list[int] = []
+
+        class Counting(ServerTLS):
+            """Notes the depth of each certificate that is looked at."""
+
+            def _verify(self, connection: SSL.Connection, shown: crypto.X509, *rest: int) -> bool:
+                looked.append(rest[1])
+                return super()._verify(connection, shown, *rest)
+
+        names = [
+            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, str(n))]) for n in (0, 1, 2, 3, 3)
+        ]
+        keys = [Ed25519PrivateKey.generate() for _ in range(4)]
+        keys.append(keys[3])
+        at = datetime.datetime.fromtimestamp(NOW, datetime.UTC)
+        chain = [
+            x509.CertificateBuilder()
+            .serial_number(n + 1)
+            .subject_name(names[n])
+            .issuer_name(names[n + 1])
+            .not_valid_before(at - datetime.timedelta(1))
+            .not_valid_after(at + datetime.timedelta(1))
+            .public_key(keys[n].public_key())
+            .add_extension(x509.BasicConstraints(n > 0, None), True)
+            .sign(keys[n + 1], None)
+            for n in range(4)
+        ]
+        client, _ = both(self.client, self.server, self.server.target)
+        client._context.use_certificate(chain[0])
+        client._context.use_privatekey(keys[0])
+        for each in chain[1:]:
+            client._context.add_extra_chain_cert(each)
+        server = Counting(self.server, wall_clock=wall_clock, revoked=None)
+        done = Handshake(client, server)
+        self.assertIsNone(verdict_of(done.server).peer)
+        self.assertTrue(verdict_of(done.server).reason)
+        self.assertLessEqual(max(looked), 1)
 
     def test_openssl_disagrees(self) -> None:
         """A good leaf is not enough when OpenSSL finds no way from it to the system."""
