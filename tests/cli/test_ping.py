@@ -40,7 +40,8 @@ class PingTests(TestCase):
                 self.assertEqual((status, complaints), (0, ""))
                 first, *pongs, last = output.decode().splitlines()
                 self.assertRegex(
-                    first, rf"{self.site.server}: {path} via [0-9a-f.:\[\]]+:\d+, connected in [0-9.]+ ms$"
+                    first,
+                    rf"{self.site.server}: {path} via [0-9a-f.:\[\]]+:\d+, connected in [0-9.]+ ms$",
                 )
                 self.assertEqual([line.split(":")[0] for line in pongs],
                                  ["pong 1", "pong 2", "pong 3"])  # fmt: skip
