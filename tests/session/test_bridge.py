@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
 from tests.session.support import PathEnd
-from wavesync.session.bridge import BridgeEnd, make_bridge
+from wavesync.session.bridge import BridgeEnd, make_bridge, send_at_once
 
 
 def plug(end: BridgeEnd, name: str) -> PathEnd:
@@ -100,3 +100,30 @@ class BridgeTests(SynchronousTestCase):
             right = plug(two, "right")
             self.assertIs(right.closed, closed)
             self.assertIs(right.lost, not closed)
+
+
+class _TCPEnd(PathEnd):
+    """A path's end that is TCP."""
+
+    no_delay = False
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Note it."""
+        self.no_delay = enabled
+
+
+class SendAtOnceTests(SynchronousTestCase):
+    """Small pieces do not wait for acknowledgements."""
+
+    def test_tcp(self) -> None:
+        """Nagle's algorithm is switched off for a bridged TCP connection."""
+        one, _ = make_bridge()
+        transport = _TCPEnd("local")
+        one.makeConnection(transport)
+        self.assertTrue(transport.no_delay)
+
+    def test_other(self) -> None:
+        """A transport that has no such thing is left alone."""
+        transport = PathEnd("not TCP")
+        send_at_once(transport)
+        self.assertFalse(transport.sent)

@@ -126,6 +126,8 @@ class LoopbackTests(TestCase):
         client = Sender(2)
         await session.open("bulk", client)
         accepted = time.monotonic()
+        for end in (session, *factory.serving):
+            self.assertTrue(end.transport.getTcpNoDelay())
         await client.done
         await service.done
         seconds = time.monotonic() - accepted

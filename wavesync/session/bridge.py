@@ -14,7 +14,19 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["BridgeEnd", "make_bridge"]
+__all__ = ["BridgeEnd", "make_bridge", "send_at_once"]
+
+
+def send_at_once(transport: ITransport) -> None:
+    """Switch off Nagle's algorithm where there is TCP below.
+
+    It would hold a small piece back until the one before is acknowledged, which together with
+    delayed acknowledgements costs some 40 ms for every answer that is written in two pieces.
+    """
+    # Asked for by name: TLS over anything says that it provides ITCPTransport.
+    set_no_delay = getattr(transport, "setTcpNoDelay", None)
+    if set_no_delay is not None:
+        set_no_delay(True)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -37,6 +49,7 @@ class BridgeEnd(Protocol):
     def connectionMade(self) -> None:
         """Begin, or wait for the other end (IProtocol)."""
         self._connected = True
+        send_at_once(self.transport)
         other = self.other
         if other is None or not other._connected:
             cast(IPushProducer, self.transport).pauseProducing()

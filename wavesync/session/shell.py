@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from wavesync.errors import ConnectFailed, WavesyncError
 from wavesync.identity.verify import Peer
+from wavesync.session.bridge import send_at_once
 from wavesync.session.core import SessionCore, Side, Timing
 from wavesync.session.errors import PeerNotTrusted, Refusal, SessionLost
 from wavesync.session.events import (
@@ -101,6 +102,7 @@ class SessionShell(Protocol):
     def connectionMade(self) -> None:
         """The path is there; TLS begins (IProtocol)."""
         self._verdict = verdict_of(self.transport)
+        send_at_once(self.transport)
         if self._refusal is not None:
             self.transport.abortConnection()
             return
