@@ -1,7 +1,9 @@
 """Tests for :mod:`wavesync.agent.link`."""
 
 import os
+from collections.abc import Callable, Sequence
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -28,6 +30,7 @@ from wavesync.signalling.messages import (
     Refusal,
     Registered,
     RegistrationEnded,
+    WarmedUp,
     WarmUp,
     keep_alive_indication,
 )
@@ -70,7 +73,11 @@ class LinkTests(SynchronousTestCase):
         self.addCleanup(listener.stop)
         self.said = listener.said
 
-    def make_link(self, mediator: Mediator) -> Link:
+    def make_link(
+        self,
+        mediator: Mediator,
+        resolve: Callable[[str], Deferred[Sequence[str]]] | None = None,
+    ) -> Link:
         """A link without sockets, whose waits are not random."""
         return Link(
             self.clock,
@@ -82,6 +89,7 @@ class LinkTests(SynchronousTestCase):
             self.taker,
             wall_clock=lambda: NOW + self.ahead + self.clock.seconds(),
             waits=Waits(jitter=lambda: 1.0),
+            resolve=resolve,
         )
 
     def mediator(self) -> ScriptedMediator:
@@ -119,6 +127,31 @@ class LinkTests(SynchronousTestCase):
         self.successResultOf(self.link.when_registered())
         self.link.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_both_families(self) -> None:
+        """The UDP port is shown to the mediator in the family that the leg has not, too."""
+        found: Deferred[Sequence[str]] = Deferred()
+        self.link = self.make_link(Mediator(AUDIENCE, 3345, 3345), lambda host: found)
+        self.link.start()
+        mediator = self.register()
+        found.callback([MEDIATOR_HOST, "2001:db8::1", "2001:db8::2"])
+        ((warm, to),) = self.udp
+        self.assertEqual(to, (MEDIATOR_HOST, 3345))
+        answer = WarmedUp(("198.51.100.9", 1)).encode(warm.transaction_id, mediator.key)
+        self.assertTrue(self.link.warm.received(decode(answer), to))
+        self.assertEqual([to for _, to in self.udp[1:]], [("2001:db8::1", 3345)])
+        self.link.stop()
+
+    def test_resolved_late(self) -> None:
+        """Addresses that are found after the registration has ended are not used."""
+        found: Deferred[Sequence[str]] = Deferred()
+        self.link = self.make_link(Mediator(AUDIENCE, 3345, 3345), lambda host: found)
+        self.link.start()
+        self.register()
+        self.link.stop()
+        self.udp = []
+        found.callback(["2001:db8::1"])
+        self.assertEqual((self.udp, self.clock.getDelayedCalls()), ([], []))
 
     def test_clock_two_days_off(self) -> None:
         """A wrong clock does not keep a server off line: it signs over the mediator's nonces."""

@@ -129,3 +129,55 @@ class WarmMappingTests(SynchronousTestCase):
         self.assertTrue(self.answer(b"K" * 32))
         self.warm.end()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class BothFamiliesTests(SynchronousTestCase):
+    """A server with IPv4 and IPv6 is known by both, whichever its registration goes over."""
+
+    other: Address = ("2001:db8::1", 3345)
+    mapped_other: Address = ("2001:db8:1::1", 4100)
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.sent: list[tuple[Message, Address]] = []
+        self.warm = WarmMapping(self.clock, lambda data, to: self.sent.append((decode(data), to)))
+        self.warm.begin(MEDIATOR, 7, KEY)
+        self.warm.also(self.other)
+        self.warm.also(self.other)
+
+    def answer(self, mapped: Address, to: Address) -> None:
+        """Answer the one message that is under way, which went to *to*."""
+        ((message, destination),) = self.sent
+        self.assertEqual(destination, to)
+        self.sent = []
+        data = WarmedUp(mapped).encode(message.transaction_id, KEY)
+        self.assertTrue(self.warm.received(decode(data), to))
+
+    def test_one_after_the_other(self) -> None:
+        """Numbers rise in the order of arrival: the second family waits for the first's answer."""
+        for number in (1, 3, 5):
+            self.assertEqual(WarmUp.decode(self.sent[0][0]).sequence, number)
+            self.answer(MAPPED, MEDIATOR)
+            self.assertEqual(WarmUp.decode(self.sent[0][0]).sequence, number + 1)
+            self.answer(self.mapped_other, self.other)
+            self.assertEqual(self.sent, [])
+            self.clock.advance(WARM_INTERVAL)
+
+    def test_one_family_is_dead(self) -> None:
+        """A family whose packets are lost delays the other one, and does not stop it."""
+        self.clock.pump([0.1] * 600)
+        self.assertIn(self.other, {to for _, to in self.sent})
+
+    def test_acknowledge(self) -> None:
+        """Punching is acknowledged from both families' ports."""
+        self.sent = []
+        self.warm.acknowledge(CONNECTION)
+        self.assertEqual({to for _, to in self.sent}, {MEDIATOR, self.other})
+
+    def test_end(self) -> None:
+        """The end is the end for both, and nothing can be added to it."""
+        self.warm.end()
+        self.sent = []
+        self.warm.also(self.other)
+        self.clock.advance(60)
+        self.assertEqual((self.sent, self.clock.getDelayedCalls()), ([], []))

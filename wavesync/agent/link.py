@@ -1,7 +1,7 @@
 """One mediator as the agent sees it: registered, told the addresses, its UDP mapping kept warm."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -64,6 +64,8 @@ class Link:
     :param taker: is told of clients.
     :param wall_clock: seconds since the epoch.
     :param waits: decides pauses between attempts.
+    :param resolve: finds the mediator's addresses, when UDP can be had in both families: the port
+        is then shown to the mediator in both.
     """
 
     log = Logger()
@@ -80,6 +82,7 @@ class Link:
         *,
         wall_clock: Callable[[], float],
         waits: Waits | None = None,
+        resolve: Callable[[str], Deferred[Sequence[str]]] | None = None,
     ) -> None:
         self.mediator = mediator
         self.time_offset = 0.0
@@ -94,6 +97,7 @@ class Link:
         self._taker = taker
         self._wall_clock = wall_clock
         self._waits = waits if waits is not None else Waits()
+        self._resolve = resolve
         self._machine: Registration = build_registration(self)
         self._leg: Leg | None = None
         self._connecting: Deferred[IProtocol] | None = None
@@ -174,9 +178,20 @@ class Link:
         self._bind()
         if self._udp_address is not None:
             self.warm.begin(self._udp_address, self._registration_id, self._key)
+            if self._resolve is not None:
+                self._resolve(self.mediator.host).addCallback(self._resolved, self._udp_address)
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.callback(None)
+
+    def _resolved(self, hosts: Sequence[str], known: Address) -> None:
+        """Show the UDP port to the mediator in the family that the leg has not."""
+        if not self.registered or self._udp_address != known:
+            return
+        for host in hosts:
+            if (":" in host) != (":" in known[0]):
+                self.warm.also((host, known[1]))
+                return
 
     def wait(self, why: Wait) -> None:
         """Set the timer for the next attempt."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 from twisted.application.service import IService, Service
@@ -32,6 +33,7 @@ from wavesync.session.server import NamedServices, ServerSessionFactory, Service
 from wavesync.settings import load_settings
 from wavesync.signalling.local import local_hosts
 from wavesync.signalling.numbers import MAX_ADDRESSES
+from wavesync.signalling.resolving import resolve
 from wavesync.signalling.urls import Mediator, parse_mediators
 from wavesync.stun.message import StunError, decode
 from wavesync.udt.dual import open_carriers
@@ -139,6 +141,7 @@ class AgentService(Service):
                 self.addresses,
                 introductions,
                 wall_clock=self._wall_clock,
+                resolve=partial(resolve, self._reactor) if len(port.addresses) > 1 else None,
             )
             self.links.append(link)
             link.start()

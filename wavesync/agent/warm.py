@@ -22,11 +22,11 @@ thirty seconds, some twenty."""
 
 
 class WarmMapping:
-    """Speaks with one mediator over UDP for the registration that stands.
+    """Speaks with one mediator over UDP for the registration that stands, in every family it has.
 
     :param clock: gives the time and timers.
     :param send: sends a datagram from the port that punches.
-    :ivar mapped: this server's UDP port as the mediator last saw it.
+    :ivar mapped: this server's UDP port as the mediator last saw it, in whatever family.
     """
 
     log = Logger()
@@ -36,7 +36,11 @@ class WarmMapping:
         self._clock = clock
         self._asker = Asker(clock, send)
         self._timer: IDelayedCall | None = None
-        self._mediator: Address | None = None
+        self._mediators: list[Address] = []
+        self._left: list[Address] = []
+        self._asking = False
+        self._round = 0
+        self._seen: dict[bool, Address] = {}
         self._registration_id = 0
         self._key = b""
         self._sequence = 0
@@ -47,22 +51,30 @@ class WarmMapping:
         :param key: the registration's HMAC key.
         """
         self.end()
-        self._mediator, self._registration_id, self._key = mediator, registration_id, key
+        self._mediators, self._registration_id, self._key = [mediator], registration_id, key
         self._sequence = 0
         self._warm()
 
+    def also(self, mediator: Address) -> None:
+        """Keep a mapping to a further address of the mediator open, too: of the other family."""
+        if self._mediators and mediator not in self._mediators:
+            self._mediators.append(mediator)
+            self._left.append(mediator)
+            self._next()
+
     def end(self) -> None:
         """Stop; what was asked is forgotten."""
-        self._mediator = None
+        self._mediators, self._left = [], []
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._asker.stop("the registration is over")
 
     def acknowledge(self, connection_id: str) -> None:
         """Tell the mediator, from the punching port, that punching has begun."""
-        if self._mediator is not None:
+        for mediator in self._mediators:
             ack = ConnectionAck(connection_id, self._registration_id)
-            self._ask(ack.encode(os.urandom(12), self._key)).addErrback(_unanswered)
+            data = ack.encode(os.urandom(12), self._key)
+            self._ask(data, mediator).addErrback(_unanswered)
 
     def received(self, message: Message, source: Address) -> bool:
         """Take an answer that came to the punching port; tells whether it was for this mapping."""
@@ -70,29 +82,45 @@ class WarmMapping:
 
     def _warm(self) -> None:
         self._timer = self._clock.callLater(WARM_INTERVAL, self._warm)
+        self._round += 1
+        # Whoever was not asked in the last round, because another did not answer, is first now.
+        self._left += [each for each in self._mediators if each not in self._left]
+        self._asking = False  # whatever the last round still waits for
+        self._next()
+
+    def _next(self) -> None:
+        """Ask one address after the other: the mediator takes rising numbers only."""
+        if self._asking or not self._left:
+            return
+        self._asking = True
         self._sequence += 1
         warm_up = WarmUp(self._registration_id, self._sequence)
-        asked = self._ask(warm_up.encode(os.urandom(12), self._key))
-        asked.addCallbacks(self._warmed, _unanswered)
+        asked = self._ask(warm_up.encode(os.urandom(12), self._key), self._left.pop(0))
+        asked.addCallbacks(self._warmed, _unanswered).addCallback(self._asked, self._round)
+
+    def _asked(self, _: None, asked_in: int) -> None:
+        if asked_in == self._round:
+            self._asking = False
+            self._next()
 
     def _warmed(self, answer: Answer) -> None:
         try:
             mapped = WarmedUp.decode(answer.message).mapped
         except SignallingError:
             return
-        if mapped != self.mapped:
-            self.mapped = mapped
+        family = ":" in mapped[0]
+        if mapped != self._seen.get(family):
+            self.mapped = self._seen[family] = mapped
             self.log.info(
                 "the mediator sees this server's UDP port as {host} port {port}",
                 host=mapped[0],
                 port=mapped[1],
             )
 
-    def _ask(self, request: bytes) -> Deferred[Answer]:
-        assert self._mediator is not None
+    def _ask(self, request: bytes, mediator: Address) -> Deferred[Answer]:
         key = self._key
         return self._asker.ask(
-            request, self._mediator, accept=lambda message: check_integrity(message, key)
+            request, mediator, accept=lambda message: check_integrity(message, key)
         )
 
 
