@@ -88,6 +88,14 @@ class Kinds(SynchronousTestCase):
         found = world.discover(host, seconds=0.09)
         self.assertEqual(set(found.unknown), {"lifetime"})
 
+    def test_other_port_silent(self) -> None:
+        """An answer from another address says it all; nobody waits for one from the other port."""
+        world = World()
+        world.silent = {("192.0.2.1", 3346)}
+        host = world.behind(EIM, Filtering.ENDPOINT_INDEPENDENT, hairpin=True)
+        found = world.discover(host, seconds=0.09)
+        self.assertEqual(found.filtering, Dependence.ENDPOINT_INDEPENDENT)
+
     def test_few_datagrams(self) -> None:
         """Without loss each test is one datagram; only what is silent is repeated."""
         world = World()
@@ -105,6 +113,31 @@ class Hairpinning(SynchronousTestCase):
             world = World()
             found = world.discover(world.behind(EIM, filtering, hairpin=True))
             self.assertIs(found.hairpinning, True, filtering)
+
+    def test_one_way_lost(self) -> None:
+        """One way is enough, either of them, and nobody waits for the other."""
+        for lost in (49152, 49153):
+
+            def drop(data: bytes, source: Address, destination: Address, lost: int = lost) -> bool:
+                return source == ("198.51.100.7", lost) and destination[0] == "10.0.0.2"
+
+            world = World(drop=drop)
+            open_filter = Filtering.ENDPOINT_INDEPENDENT
+            host = world.behind(EIM, open_filter, hairpin=True, ports=PortChoice.PRESERVE)
+            self.assertIs(world.discover(host, seconds=0.09).hairpinning, True)
+
+    def test_reflected(self) -> None:
+        """What comes back to the port that sent it has not been turned around."""
+
+        def drop(data: bytes, source: Address, destination: Address) -> bool:
+            if source[0] != "198.51.100.7" or destination[0] != "10.0.0.2":
+                return False
+            world.network.inject(data, ("203.0.113.1", 5), source)
+            return True
+
+        world = World(drop=drop)
+        host = world.behind(EIM, Filtering.ENDPOINT_INDEPENDENT, hairpin=True)
+        self.assertIs(world.discover(host).hairpinning, False)
 
     def test_second_port_unheard(self) -> None:
         """Without answers to the second port the mapping is known, and the rest is not."""
