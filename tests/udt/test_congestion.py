@@ -1,11 +1,12 @@
 """Tests for the congestion strategies: alone, and filling simulated links."""
 
 import random
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.testing.link import Link, connect_pair
+from wavesync.testing.cubic import CubicReceiver, cubic_pair
+from wavesync.testing.link import Link, Simulation, connect_pair
 from wavesync.udt.bottleneck import MIN_RATE, MIN_WINDOW, RTT_LIFETIME, BottleneckControl, Mode
 from wavesync.udt.congestion import AckSample, LossEvent
 from wavesync.udt.connection import Connection
@@ -105,6 +106,56 @@ class GoodputTests(SynchronousTestCase):
         run = self.fill(native=True)
         self.assertGreater(run.late_goodput, 0.70)
 
+    def test_strong_jitter(self) -> None:
+        """Packets that are up to half a round trip late do not keep a transfer from starting."""
+        there = Link(rate=50e6, delay=0.02, queue=500_000, jitter=0.02, seed=3)
+        sim = connect_pair(there, Link(delay=0.02))
+        sim.left.source = _fill
+        sim.run(2.0)
+        self.assertGreater(sim.right.received * 8 / 2 / 50e6, 0.6)
+
+    def test_overflow_in_start_up(self) -> None:
+        """A window that shrinks because the queue overflowed does not stall the stream."""
+        there = Link(rate=50e6, delay=0.05, queue=625_000, seed=3)
+        sim = connect_pair(there, Link(delay=0.05), left={"peer_window": 1 << 16})
+        sim.left.source = _fill
+        sim.run(3.0)
+        self.assertGreater(sim.right.received * 8 / 3 / 50e6, 0.5)
+
+    def test_beside_cubic(self) -> None:
+        """A TCP with CUBIC keeps a third of a link that a transfer of ours joins, and we get some."""
+        product = 10e6 * 0.04 / 8
+        there = Link(rate=10e6, delay=0.02, queue=int(product), seed=3)
+        sender, receiver = cubic_pair(there, Link(delay=0.02))
+        sim = Simulation(sender, receiver)
+        ours = connect_pair(there, Link(delay=0.02))
+        ours.left.source = _fill
+        sim.join(ours.left, ours.right)
+        sim.run(10.0)
+        tcp = cast(CubicReceiver, receiver.connection)
+        before, ours_before = tcp.received, ours.right.received
+        sim.run(20.0)
+        theirs, got = (tcp.received - before) * 1456, ours.right.received - ours_before
+        self.assertGreater(theirs / (theirs + got), 0.33)
+        self.assertGreater(got / (theirs + got), 0.2)
+        self.assertGreater((theirs + got) * 8 / 20 / 10e6, 0.9)
+
+    def test_late_joiner(self) -> None:
+        """A transfer that begins while another fills the link soon gets its share."""
+        product = 10e6 * 0.05 / 8
+        there = Link(rate=10e6, delay=0.025, queue=int(2 * product), seed=3)
+        sim = connect_pair(there, Link(delay=0.025))
+        sim.left.source = _fill
+        sim.run(5.0)
+        late = connect_pair(there, Link(delay=0.025), now=sim.now)
+        late.left.source = _fill
+        sim.join(late.left, late.right)
+        sim.run(10.0)
+        before = sim.right.received, late.right.received
+        sim.run(15.0)
+        one, two = sim.right.received - before[0], late.right.received - before[1]
+        self.assertGreater(min(one, two) / (one + two), 0.4)
+
     def test_two_share(self) -> None:
         """Two transfers over one bottleneck get about as much each, and all of it together."""
         product = 50e6 * 0.04 / 8
@@ -198,6 +249,28 @@ class BottleneckControlTests(SynchronousTestCase):
         self.feed(control, 4000, 20)
         self.feed(control, 50_000, 1, exact=False)
         self.assertAlmostEqual(control.bandwidth, 4000, delta=1)
+
+    def test_it_yields_when_a_queue_overflows(self) -> None:
+        """Loss where packets queue too shrinks the window to what fills the path, for a while."""
+        control = BottleneckControl()
+        self.feed(control, 4000, 20)
+        before = control.window
+        control.on_loss(LossEvent(self.now, 10, 100, 500))
+        self.feed(control, 4000, 1, rtt=0.08)
+        self.assertLess(control.window, 0.75 * before)
+        self.assertGreaterEqual(control.window, 160)
+        self.feed(control, 4000, 60)
+        self.assertAlmostEqual(control.window, before, delta=1)
+
+    def test_it_does_not_yield_to_random_loss(self) -> None:
+        """A few losses in a queue, or many without one, leave the window as it is."""
+        for lost, rtt in ((2, 0.08), (10, 0.04)):
+            control = BottleneckControl()
+            self.feed(control, 4000, 20)
+            before = control.window
+            control.on_loss(LossEvent(self.now, lost, 100, 500))
+            self.feed(control, 4000, 1, rtt=rtt)
+            self.assertAlmostEqual(control.window, before, delta=1)
 
     def test_timeout(self) -> None:
         """After a timeout little is sent until something is heard; then the model is there."""

@@ -1,7 +1,8 @@
 """The default congestion control: follow the bottleneck's measured rate, keep its queue short.
 
 A model of the path (the highest recent delivery rate, the lowest recent round trip) sets pace and
-window; loss alone changes neither, so random loss costs only what it loses.  Four modes:
+window; loss alone changes neither, so random loss costs only what it loses.  Loss where there is
+a queue too makes the window yield to the flows that fill that queue.  Four modes:
 
 ``STARTUP``  doubles each round trip until the delivery rate stops growing;
 ``DRAIN``    empties the queue that this has built;
@@ -12,6 +13,7 @@ After the ideas of Cardwell et al., "BBR: Congestion-Based Congestion Control" (
 """
 
 import enum
+import math
 from collections import deque
 
 from wavesync.udt.congestion import (
@@ -41,13 +43,25 @@ QUEUED = 1.25
 """Startup stops growing when round trips get longer than the path's by this ..."""
 
 RTT_NOISE = 0.002
-"""... and these seconds ..."""
+"""... and these seconds (meanwhile it paces by ``QUEUED_GAIN``) ..."""
+
+QUEUED_GAIN = 0.75
+"""Pace over measured rate while starting, as long as there seems to be a queue."""
 
 OVERFLOW = 0.2
 """... or more than this is lost for each packet delivered ..."""
 
 MIN_OVERFLOW = 16
 """... and more packets than this; it ends when that lasts for two round trips."""
+
+LOSSY = 0.02
+"""After a round trip that showed a queue and lost more than this for each packet delivered ..."""
+
+YIELD = 0.7
+"""... this remains of the window, though no less than fills the path ..."""
+
+RECOVERY_ROUNDS = 32
+"""... and in this many round trips it has grown by a bandwidth-delay product again."""
 
 DRAIN_GAIN = 0.5
 """Pace over measured rate while the queue that startup has built empties."""
@@ -64,7 +78,7 @@ WINDOW_GAIN = 2.0
 ACK_ALLOWANCE = 0.012
 """Seconds of sending that the window has on top: ACKs come every 10 ms and may be late."""
 
-RTT_SAMPLES = 4
+RTT_SAMPLES = 8
 """Round trips whose lowest tells whether there is a queue now."""
 
 MIN_RTT = 1e-5
@@ -104,6 +118,7 @@ class BottleneckControl(CongestionControl):
     """
 
     __slots__ = (
+        "_cap",
         "_delivered",
         "_fruitless",
         "_full",
@@ -116,6 +131,7 @@ class BottleneckControl(CongestionControl):
         "_round",
         "_round_delivered",
         "_round_limited",
+        "_round_rtt",
         "_round_start",
         "_rtt_seen",
         "bandwidth",
@@ -136,6 +152,8 @@ class BottleneckControl(CongestionControl):
         self._round_start: float | None = None
         self._round_delivered = 0
         self._round_limited = False
+        self._round_rtt = math.inf
+        self._cap = math.inf  # packets; what others at the bottleneck have left us
         self._last_rtts: deque[float] = deque((0.0,), RTT_SAMPLES)
         self._delivered = 0
         self._lost = 0  # in this round
@@ -165,6 +183,7 @@ class BottleneckControl(CongestionControl):
         if sample.rtt is None:
             return False
         self._last_rtts.append(sample.rtt)
+        self._round_rtt = min(self._round_rtt, sample.rtt)
         stale = self.min_rtt > 0 and sample.now > self._rtt_seen + RTT_LIFETIME
         if not self.min_rtt or sample.rtt <= self.min_rtt or stale:
             self.min_rtt = max(sample.rtt, MIN_RTT)
@@ -176,6 +195,7 @@ class BottleneckControl(CongestionControl):
         self._round_start = sample.now
         self._round_delivered = sample.delivered
         self._round_limited = False
+        self._round_rtt = math.inf
         self._lost = 0
 
     def _end_round(self, sample: AckSample) -> None:
@@ -202,6 +222,17 @@ class BottleneckControl(CongestionControl):
         self._full = self._queued or self._lost > max(gained * OVERFLOW, MIN_OVERFLOW)
         if was_full and self._full:
             self._fruitless = FRUITLESS_ROUNDS
+        self._share(gained)
+
+    def _share(self, gained: int) -> None:
+        """Yield when a queue overflows, as flows that go by loss do; then come back slowly."""
+        flight = self.bandwidth * self.min_rtt
+        queued = self._round_rtt > QUEUED * self.min_rtt + RTT_NOISE
+        if queued and self._lost > LOSSY * gained:
+            floor = flight + self.bandwidth * ACK_ALLOWANCE
+            self._cap = max(floor, YIELD * min(self._cap, self.window))
+        else:
+            self._cap += flight / RECOVERY_ROUNDS + 1
 
     @property
     def _queued(self) -> bool:
@@ -244,11 +275,12 @@ class BottleneckControl(CongestionControl):
         flight = self.bandwidth * self.min_rtt
         if self.mode is Mode.STARTUP:
             self.window = min(self.window, max(INITIAL_WINDOW, STARTUP_WINDOW * flight))
-            self.rate = max(INITIAL_RATE, STARTUP_GAIN * self.bandwidth)
+            gain = QUEUED_GAIN if self._queued else STARTUP_GAIN
+            self.rate = max(INITIAL_RATE, gain * self.bandwidth)
             return
         gain = {Mode.DRAIN: DRAIN_GAIN, Mode.RTT: 1.0}.get(self.mode, PROBE_GAINS[self._phase])
         self.rate = max(MIN_RATE, self.bandwidth * gain)
-        window = WINDOW_GAIN * flight + self.bandwidth * ACK_ALLOWANCE
+        window = min(WINDOW_GAIN * flight + self.bandwidth * ACK_ALLOWANCE, self._cap)
         self.window = max(MIN_WINDOW, flight / 2 if self.mode is Mode.RTT else window)
 
     def on_loss(self, loss: LossEvent) -> None:
