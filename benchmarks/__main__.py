@@ -6,7 +6,7 @@ import json
 import os
 import platform
 
-_NAMES = ("first_byte", "udt")
+_NAMES = ("congestion", "first_byte", "udt")
 
 
 def main() -> int:
@@ -16,9 +16,13 @@ def main() -> int:
     parser.add_argument(
         "runs", type=int, nargs="?", help="how many runs (default: the figure's own)"
     )
+    parser.add_argument("--quick", action="store_true", help="congestion: only a few cells")
     arguments = parser.parse_args()
     module = importlib.import_module(f"benchmarks.{arguments.name}")
-    result = module.measure(*([arguments.runs] if arguments.runs else []))
+    if arguments.name == "congestion":
+        result = module.measure(quick=arguments.quick)
+    else:
+        result = module.measure(*([arguments.runs] if arguments.runs else []))
     machine = f"{platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}"
     result["machine"] = f"{machine}, Python {platform.python_version()}"
     print(json.dumps({"figure": arguments.name, **result}))
