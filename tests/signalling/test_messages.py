@@ -155,6 +155,13 @@ class RoundTripTests(SynchronousTestCase):
                 self.assertEqual(Refusal.decode(message), refusal)
                 self.assertEqual(message.method, Method.CONNECT)
 
+    def test_reason_for_people(self) -> None:
+        """A mediator cannot forge lines of a log, nor give orders to a terminal, by its reasons."""
+        raw = Refusal(403, "no\n\x1b[2Jforged\u202e").encode(Method.LISTEN, TRANSACTION)
+        self.assertEqual(Refusal.decode(decode(raw)).reason, "no??[2Jforged?")
+        raw = RegistrationEnded(500, "a\rb").encode(TRANSACTION)
+        self.assertEqual(RegistrationEnded.decode(decode(raw)).reason, "a?b")
+
     def test_registration_ended(self) -> None:
         """The last word on a server's leg carries a code and a reason."""
         ended = RegistrationEnded(409, "superseded")

@@ -98,8 +98,9 @@ class RegistrationEnded:
 
 
 def _error(fields: Fields) -> tuple[int, str]:
+    """Read code and reason; what would forge lines of a log is replaced, for people will read it."""
     try:
         code, reason = decode_error_code(fields.raw(Attribute.ERROR_CODE))
     except StunError:
         raise SignallingError("ERROR_CODE is malformed") from None
-    return code, reason
+    return code, "".join(c if c.isprintable() else "?" for c in reason)
