@@ -232,6 +232,8 @@ def _document(cells: Sequence[Cell], rounds: int, delay: float) -> Iterator[str]
     yield "for an error, until the last candidate was given up.  **!** marks a deviation."
     yield ""
     yield f"{len(cells)} cells, {trials} connects; {len(deviating)} cells deviate from the truth."
+    if len(found) < len(kinds) ** 2:
+        yield "Empty cells were not run."
     yield ""
     yield f"| client \\ server | {' | '.join(kinds)} |"
     yield "|---" * (len(kinds) + 1) + "|"

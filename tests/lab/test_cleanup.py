@@ -146,14 +146,15 @@ class CommandLineTests(LabCase):
 
     def test_mistyped_kind(self) -> None:
         """A mistyped kind is one sentence, and status 1."""
-        process = subprocess.run(
-            [*_MODULE, "--shell", "port", "cone"],
-            cwd=_ROOT,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT,
-            check=False,
-        )
-        self.assertEqual(process.returncode, 1)
-        self.assertTrue(process.stderr.startswith("no kind 'cone'"), process.stderr)
-        self.assertNotIn("Traceback", process.stderr)
+        for arguments in (["--shell", "port", "cone"], ["--full", "--only", "port,cone"]):
+            process = subprocess.run(
+                [*_MODULE, *arguments],
+                cwd=_ROOT,
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT,
+                check=False,
+            )
+            self.assertEqual(process.returncode, 1)
+            self.assertTrue(process.stderr.startswith("no kind 'cone'"), process.stderr)
+            self.assertNotIn("Traceback", process.stderr)
