@@ -1,6 +1,6 @@
 """What a server with two addresses sends, from which of its sockets, and where to."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -123,6 +123,7 @@ class Silence(SynchronousTestCase):
         self.assertIsNone(PAIR.answer(request, SOURCE, PAIR.primary))
         self.assertIsNotNone(PAIR.answer(asked((PADDING, bytes(40))), SOURCE, PAIR.primary))
 
+    @settings(deadline=None)
     @given(messages, st.integers(0, 3))
     def test_never_too_long(self, message: Message, at: int) -> None:
         """Whatever comes: at most 120 bytes, to the source's host, from one of the four."""
