@@ -81,7 +81,7 @@ class SettingsTests(SynchronousTestCase):
         good = f'credentials = "{self.server}"\n'
         services = '[services]\nweb = "tcp:127.0.0.1:80"\n'
         for text, expected, words in (
-            (good, 2, "[services] names nothing"),
+            (good, 2, "names nothing that clients may open; write there for instance web = "),
             (f'credentials = "{self.directory}/no.pem"\n{services}', 2, "does not exist"),
             (f'credentials = "{self.client}"\n{services}', 2, "these are a client's credentials"),
             (f'credentials = "{old}"\n{services}', 3, "old.pem cannot be used"),

@@ -275,7 +275,10 @@ def makeService(options: Options) -> IService:
         settings = load_settings(path, AgentSettings)
         credentials = Credentials.load(settings.credentials_path, now=time.time())
         if not settings.services:
-            raise SettingsError(f"{path}: [services] names nothing that clients may open")
+            raise SettingsError(
+                f"{path}: [services] names nothing that clients may open; write there for instance"
+                ' web = "tcp:127.0.0.1:8080"'
+            )
         services: dict[str, IStreamClientEndpoint | IProtocolFactory] = {}
         for name, endpoint in settings.services.items():
             try:
