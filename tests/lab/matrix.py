@@ -219,7 +219,7 @@ def as_markdown(cells: Sequence[Cell], *, rounds: int, delay: float) -> str:
 
 def _document(cells: Sequence[Cell], rounds: int, delay: float) -> Iterator[str]:
     found = {(cell.client, cell.server): cell for cell in cells if cell.server}
-    kinds = [kind for kind in KINDS if (kind, kind) in found]
+    kinds = [kind for kind in KINDS if any(kind in pair for pair in found)]
     scenes = {cell.client: cell for cell in cells if not cell.server}
     deviating = [cell for cell in cells if cell.deviations]
     trials = sum(len(cell.trials) for cell in cells)
