@@ -390,7 +390,7 @@ class BoundTests(SessionCase):
         self.assertTrue(session.accepted)
 
     def test_close_all(self) -> None:
-        """Stopping the server ends every session."""
+        """Stopping the server ends every session, and clients are told why."""
         app = Recorder()
         path, _ = self.opened(app)
         other, _ = self.session()
@@ -399,6 +399,7 @@ class BoundTests(SessionCase):
         other.pump()
         assert app.lost is not None
         app.lost.trap(SessionLost)
+        self.assertIn("the server is stopping", app.lost.getErrorMessage())
         self.assert_quiet()
 
     def test_timing(self) -> None:

@@ -299,7 +299,7 @@ class ServerSessionFactory:
     def close_all(self) -> None:
         """Abort every session: the server stops."""
         for session in [*self.pending, *self.serving]:
-            session.abort()
+            session.abort("the server is stopping")
 
     def no_service(self, service: str, peer: Peer) -> str:
         """The sentence for a client that asked for something unknown."""
