@@ -54,7 +54,7 @@ MANY = 1000
 HOST = "127.0.0.1"
 """Where everybody good is."""
 
-MAX_GROWN_MEMORY = 6 << 20
+MAX_GROWN_MEMORY = 16 << 20
 """Bytes that a process may be larger after a thousand bad things: allocators keep some."""
 
 MAX_GROWN_OBJECTS = 400
