@@ -1,6 +1,8 @@
 """Hold trial's run and pytest's run against each other.
 
-``python -m tests.tools.compare_runs TRIAL-OUTPUT PYTEST-JUNIT-XML ALLOWED-SKIPS``
+``python -m tests.tools.compare_runs TRIAL-OUTPUT PYTEST-JUNIT-XML ALLOWED-SKIPS [COLLECTED]``
+
+COLLECTED is how many tests more pytest found without running them.
 
 Fails (status 1) when the two did not run the same number of tests, when nothing ran, or, with
 ``CI`` set in the environment, when a test was skipped that the list of allowed skips does not name.
@@ -70,15 +72,16 @@ def verdict(
 
 def main(argv: list[str]) -> int:
     """Compare the files named on the command line and print the verdict."""
-    trial, pytest = (
-        trial_result(Path(argv[0]).read_text()),
-        pytest_result(Path(argv[1]).read_text()),
-    )
+    trial = trial_result(Path(argv[0]).read_text())
+    ran, skipped = pytest_result(Path(argv[1]).read_text())
+    collected = int(argv[3]) if len(argv) > 3 else 0
+    pytest = (ran + collected, skipped)
     wrong = verdict(
         trial, pytest, allowed_skips(Path(argv[2]).read_text()), strict=bool(os.environ.get("CI"))
     )
     skips = len(trial[1] | pytest[1])
-    print(f"trial {trial[0]} tests, pytest {pytest[0]} tests, {skips} skipped")
+    only = f" ({collected} only collected)" if collected else ""
+    print(f"trial {trial[0]} tests, pytest {pytest[0]} tests{only}, {skips} skipped")
     for sentence in wrong:
         print(f"error: {sentence}")
     return 1 if wrong else 0

@@ -1,8 +1,12 @@
 """Tests for :mod:`tests.tools.compare_runs`."""
 
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.tools.compare_runs import allowed_skips, pytest_result, trial_result, verdict
+from tests.tools.compare_runs import allowed_skips, main, pytest_result, trial_result, verdict
 
 TRIAL = """\
 tests.stun.test_message
@@ -65,3 +69,16 @@ class CompareTests(SynchronousTestCase):
         self.assertEqual(len(verdict(*runs, set(), strict=True)), 2)
         listed = allowed_skips("# why\n" + "\n".join(f"{name}: needs a kernel" for name in SKIPPED))
         self.assertEqual(verdict(*runs, listed, strict=True), [])
+
+    def test_collected_tests_count(self) -> None:
+        """What pytest only collects counts for it, and a test that it does not see is still missed."""
+        names = []
+        allowed = "\n".join(f"{name}: needs a kernel" for name in SKIPPED)
+        for text in (TRIAL.replace("Ran 3", "Ran 5"), PYTEST, allowed):
+            names.append(self.mktemp())
+            Path(names[-1]).write_text(text)
+        with redirect_stdout(StringIO()) as said:
+            self.assertEqual(main([*names, "2"]), 0)
+            self.assertEqual(main([*names, "1"]), 1)
+        self.assertIn("pytest 5 tests (2 only collected)", said.getvalue())
+        self.assertIn("trial ran 5 tests, pytest 4", said.getvalue())
