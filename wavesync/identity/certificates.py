@@ -21,6 +21,7 @@ __all__ = [
     "BACKDATED_DAYS",
     "CLIENT_NAME",
     "DEFAULT_DAYS",
+    "FOREVER",
     "ISSUER",
     "MAX_DAYS",
     "check_client_name",
@@ -48,7 +49,7 @@ CLIENT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 ISSUER = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ws")])
 """Subject of every system certificate, issuer of every certificate."""
 
-_FOREVER = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
+FOREVER = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
 """RFC 5280, section 4.1.2.5: no well-defined expiration date."""
 
 _EPOCH = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
@@ -149,7 +150,7 @@ def _system_builder(public_key: Ed25519PublicKey) -> x509.CertificateBuilder:
         .issuer_name(ISSUER)
         .subject_name(ISSUER)
         .not_valid_before(_EPOCH)
-        .not_valid_after(_FOREVER)
+        .not_valid_after(FOREVER)
         .public_key(public_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)

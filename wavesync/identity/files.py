@@ -27,6 +27,7 @@ __all__ = [
     "check_label",
     "check_mediators",
     "default_directory",
+    "open_at_once",
     "parse",
     "read_certificate",
     "read_file",
@@ -147,16 +148,17 @@ def render(
     return "\n".join([f"# {comment}", *lines, "", "".join(blocks)])
 
 
-def write_file(path: Path, text: str, *, force: bool) -> None:
-    """Put a secret file in its place, all of it or nothing, readable for its owner only.
+def write_file(path: Path, text: str, *, force: bool, mode: int = 0o600) -> None:
+    """Put a file in its place, all of it or nothing; by default readable for its owner only.
 
     :param force: replace a file that is there.
+    :param mode: who may read it, less what the process' umask takes away.
     :raises SettingsError: when there is one and *force* is false, or it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
@@ -180,7 +182,7 @@ def _link(temporary: Path, path: Path) -> None:
         raise SettingsError(f"{path} is there already; --force replaces it.") from None
 
 
-def _open_at_once(path: str, flags: int) -> int:
+def open_at_once(path: str, flags: int) -> int:
     """Open a file without waiting, should it be a named pipe, for its writer."""
     return os.open(path, flags | os.O_NONBLOCK)
 
@@ -192,7 +194,7 @@ def read_file(path: Path) -> Contents:
         sentence names the file.
     """
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
+        with open(path, "rb", opener=open_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise SettingsError(f"{path} is not a regular file.")

@@ -68,12 +68,14 @@ class CheckedProof:
     :ivar nonce: the nonce it answers; empty when there was none.
     :ivar digest: 32 bytes, the same for every repeat of one proof over one message and for nothing
         else: what a cache against replay is keyed by.
+    :ivar system_key: the system's raw public key, whose id is the peer's system.
     """
 
     peer: Peer
     time: float
     nonce: bytes
     digest: bytes
+    system_key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +263,7 @@ def _check(
     if not fresh and (nonce_ok is None or not nonce_ok(proof.nonce)):
         raise VerificationError(Reason.STALE, "the proof's nonce is not good any more.")
     digest = hashlib.sha256(leaf.public_key.public_bytes_raw() + statement).digest()
-    return CheckedProof(peer, time, proof.nonce, digest)
+    return CheckedProof(peer, time, proof.nonce, digest, proof.system_key)
 
 
 def _split(blob: bytes) -> _Proof:

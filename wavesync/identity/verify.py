@@ -8,7 +8,7 @@ import enum
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -74,6 +74,7 @@ class Reason(enum.StrEnum):
     EXPIRED = "expired"
     REVOKED = "revoked"
     STALE = "stale"
+    OLDER = "older"
 
 
 class VerificationError(Exception):
@@ -97,6 +98,7 @@ class Peer:
     :ivar server: id of the server; None for a client.
     :ivar name: name of the client; None for a server.
     :ivar fingerprint: SHA-256 of the certificate's DER.
+    :ivar serial: the certificate's serial number, as a revocation list would name it.
     """
 
     role: Role
@@ -104,6 +106,7 @@ class Peer:
     server: str | None
     name: str | None
     fingerprint: bytes
+    serial: int = field(default=0, compare=False)
 
     @property
     def text(self) -> str:
@@ -226,10 +229,11 @@ def _read_leaf(der: bytes, system_key: bytes) -> Leaf:
             Reason.BAD_SIGNATURE, "the certificate was not signed by the system."
         ) from None
     server, client = (name, None) if role is Role.SERVER else (None, name)
+    serial = certificate.serial_number
     return Leaf(
-        peer=Peer(role, system, server, client, hashlib.sha256(der).digest()),
+        peer=Peer(role, system, server, client, hashlib.sha256(der).digest(), serial),
         public_key=public_key,
-        serial=certificate.serial_number,
+        serial=serial,
         not_before=certificate.not_valid_before_utc.timestamp(),
         not_after=certificate.not_valid_after_utc.timestamp(),
     )
