@@ -1,10 +1,8 @@
 """One mediator as the agent sees it: registered, told the addresses, its UDP mapping kept warm."""
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime, IStreamClientEndpoint
@@ -12,32 +10,20 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from wavesync.agent.enrolment import Enrolment, Granted
+from wavesync.agent.publishing import Listed, Publishing
 from wavesync.agent.registration import Registration, Wait, build_registration
 from wavesync.agent.waits import Waits
 from wavesync.agent.warm import WarmMapping
 from wavesync.identity.credentials import Credentials
 from wavesync.interfaces import Address
-from wavesync.signalling.asking import NoAnswer
 from wavesync.signalling.leg import Leg
-from wavesync.signalling.messages import (
-    Bind,
-    Listen,
-    Prover,
-    Refusal,
-    Registered,
-    RegistrationEnded,
-    SignallingError,
-    registration_key,
-)
+from wavesync.signalling.messages import Prover, Refusal, RegistrationEnded, SignallingError
 from wavesync.signalling.numbers import ErrorCode, Method
 from wavesync.signalling.urls import Mediator
-from wavesync.stun.message import Message, MessageClass
-from wavesync.stun.transactions import Answer
+from wavesync.stun.message import Message
 
 __all__ = ["IntroductionTaker", "Link", "Listed"]
-
-Listed = tuple[tuple[Address, ...], tuple[Address, ...]]
-"""Where this server accepts: TCP addresses, and own addresses of its UDP port."""
 
 _BUSY = (ErrorCode.QUOTA_REACHED, ErrorCode.SERVER_ERROR, ErrorCode.INSUFFICIENT_CAPACITY)
 
@@ -103,12 +89,9 @@ class Link:
         self._connecting: Deferred[IProtocol] | None = None
         self._timer: IDelayedCall | None = None
         self._udp_address: Address | None = None
-        self._nonce = b""
-        self._exchange = X25519PrivateKey.generate()
-        self._registration_id = 0
-        self._key = b""
-        self._sequence = 0
-        self._published: Listed | None = None
+        self._enrolment: Enrolment | None = None
+        self._granted: Granted | None = None
+        self._publishing: Publishing | None = None
         self._waiting: list[Deferred[None]] = []
 
     def start(self) -> None:
@@ -130,8 +113,8 @@ class Link:
 
     def refresh(self) -> None:
         """Publish the addresses again if they have changed."""
-        if self.registered and self._addresses() != self._published:
-            self._bind()
+        if self._publishing is not None:
+            self._publishing.refresh()
 
     def echo(self, message: bytes) -> None:
         """Send an indication back over the leg."""
@@ -153,6 +136,10 @@ class Link:
         """Close the leg, or stop connecting."""
         self.registered = False
         self.warm.end()
+        for ending in (self._publishing, self._enrolment):
+            if ending is not None:
+                ending.end()
+        self._publishing = self._enrolment = None
         connecting, self._connecting = self._connecting, None
         leg, self._leg = self._leg, None
         if leg is not None:
@@ -162,22 +149,25 @@ class Link:
 
     def greet(self) -> None:
         """Ask to be challenged."""
-        self._exchange = X25519PrivateKey.generate()
-        self._listen(None)
+        assert self._leg is not None
+        self._enrolment = Enrolment(self._credentials.target, self._leg, self._prover, self)
+        self._enrolment.greet()
 
     def prove(self) -> None:
         """Answer the challenge."""
-        self._listen(self._prover(self._nonce))
+        assert self._enrolment is not None
+        self._enrolment.prove()
 
     def publish(self) -> None:
         """Registered: tell the addresses and keep everything alive."""
         self.registered = True
         self._waits.reset()
-        self._sequence = 0
+        assert self._leg is not None and self._granted is not None
         self.log.info("registered with {mediator}", mediator=self.mediator)
-        self._bind()
+        self._publishing = Publishing(self.mediator, self._leg, self._prover, self._addresses)
+        self._publishing.refresh()
         if self._udp_address is not None:
-            self.warm.begin(self._udp_address, self._registration_id, self._key)
+            self.warm.begin(self._udp_address, self._granted.id, self._granted.key)
             if self._resolve is not None:
                 self._resolve(self.mediator.host).addCallback(self._resolved, self._udp_address)
         waiting, self._waiting = self._waiting, []
@@ -260,52 +250,27 @@ class Link:
         else:
             self._machine.lost()
 
-    # Registering.
+    # What the mediator says to ``listen``.
 
-    def _prover(self, nonce: bytes = b"") -> Prover:
-        # Never by the mediator's clock: a lying one would collect proofs dated in the future.
-        return Prover(self._credentials, self.mediator.audience, self._wall_clock(), nonce)
+    def enrolment_challenged(self) -> None:
+        """It wants a proof over a nonce."""
+        self._machine.challenged()
 
-    def _listen(self, prover: Prover | None) -> None:
+    def enrolment_granted(self, granted: Granted) -> None:
+        """This server is registered."""
         assert self._leg is not None
-        leg = self._leg
-        public = self._exchange.public_key().public_bytes_raw()
-        request = Listen(self._credentials.target, public).encode(os.urandom(12), prover)
-        leg.ask(request).addCallbacks(
-            self._listen_answered, self._listen_failed, callbackArgs=(leg,), errbackArgs=(leg,)
-        )
-
-    def _listen_failed(self, failure: Failure, leg: Leg) -> None:
-        failure.trap(NoAnswer)
-        if leg is self._leg:
-            self._leg_lost(leg, "it does not answer")
-
-    def _listen_answered(self, answer: Answer, leg: Leg) -> None:
-        if leg is not self._leg:
-            return
-        try:
-            if answer.message.message_class is MessageClass.ERROR:
-                self._listen_refused(Refusal.decode(answer.message))
-                return
-            registered = Registered.decode(answer.message)
-            key = registration_key(
-                self._exchange, registered.exchange_key, registered.registration_id
-            )
-        except SignallingError as error:
-            self._leg_lost(leg, f"it answers nonsense ({error})")
-            return
-        self._registration_id, self._key = registered.registration_id, key
-        self.time_offset = registered.time - self._wall_clock()
-        leg.keep_alive(max(1.0, registered.keep_alive))
+        self._granted = granted
+        self.time_offset = granted.time - self._wall_clock()
+        self._leg.keep_alive(max(1.0, granted.keep_alive))
         self._machine.accepted()
 
-    def _listen_refused(self, refusal: Refusal) -> None:
-        if refusal.code in (ErrorCode.UNAUTHENTICATED, ErrorCode.STALE_NONCE) and refusal.nonce:
-            self._nonce = refusal.nonce
-            if refusal.time:
-                self.time_offset = refusal.time - self._wall_clock()
-            self._machine.challenged()
-            return
+    def enrolment_failed(self, why: str) -> None:
+        """It does not answer, or answers nonsense."""
+        self.log.warn("lost the mediator {mediator}: {why}", mediator=self.mediator, why=why)
+        self._machine.lost()  # hangs up
+
+    def enrolment_refused(self, refusal: Refusal) -> None:
+        """It does not register this server."""
         if refusal.code in _BUSY:
             self.log.warn("the mediator {mediator} is busy", mediator=self.mediator)
             self._machine.lost()
@@ -320,38 +285,6 @@ class Link:
         )
         self._machine.refused()
 
-    # Being findable.
-
-    def _bind(self, nonce: bytes = b"") -> None:
-        assert self._leg is not None
-        self._published = self._addresses()
-        self._sequence += 1
-        tcp, udp = self._published
-        bind = Bind(self._sequence, tcp, udp)
-        asked = self._leg.ask(bind.encode(os.urandom(12), self._prover(nonce)))
-        asked.addCallbacks(self._bound, _unanswered, callbackArgs=(self._leg, nonce))
-
-    def _bound(self, answer: Answer, leg: Leg, nonce: bytes) -> None:
-        if answer.message.message_class is not MessageClass.ERROR or leg is not self._leg:
-            return
-        fresh = _nonce_of(answer.message)
-        if fresh and not nonce:
-            self._bind(fresh)  # the two clocks disagree
-            return
-        self._published = None  # the next refresh tries again
-        self.log.warn("the mediator {mediator} refuses the addresses", mediator=self.mediator)
-
-
-def _nonce_of(message: Message) -> bytes:
-    """The NONCE of an answer that asks for another signature; empty for any other answer."""
-    try:
-        refusal = Refusal.decode(message)
-    except SignallingError:
-        return b""
-    asked = refusal.code in (ErrorCode.UNAUTHENTICATED, ErrorCode.STALE_NONCE)
-    return refusal.nonce if asked else b""
-
-
-def _unanswered(failure: Failure) -> None:
-    # The leg notices by itself when its mediator is gone.
-    failure.trap(NoAnswer)
+    def _prover(self, nonce: bytes = b"") -> Prover:
+        # Never by the mediator's clock: a lying one would collect proofs dated in the future.
+        return Prover(self._credentials, self.mediator.audience, self._wall_clock(), nonce)
