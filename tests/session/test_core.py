@@ -4,7 +4,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.session.core_pair import Pair, frames
 from wavesync.session.core import (
-    ACKNOWLEDGE_EVERY,
     SessionCore,
     Side,
 )
@@ -30,6 +29,7 @@ from wavesync.session.frames import (
     Reset,
     encode,
 )
+from wavesync.session.receipts import ACKNOWLEDGE_EVERY
 
 
 class OpeningTests(SynchronousTestCase):

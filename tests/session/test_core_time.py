@@ -7,7 +7,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.session.core_pair import Pair, frames
 from wavesync.session.core import (
     CONTROL,
-    MAX_PINGS,
     SessionCore,
     Side,
     Timing,
@@ -24,10 +23,13 @@ from wavesync.session.events import (
 from wavesync.session.frames import (
     Ack,
     Data,
+    Opened,
     Ping,
     Pong,
     encode,
 )
+from wavesync.session.liveness import MAX_PINGS
+from wavesync.stun.pace import Pace
 
 
 class SilenceTests(SynchronousTestCase):
@@ -181,7 +183,7 @@ class ControlTests(SynchronousTestCase):
     """A control session carries no bytes and keeps a NAT's hole open."""
 
     def test_outbound_from_both_sides(self) -> None:
-        """Each side sends at least every 15 s, whatever the other side sends it."""
+        """Each side sends at its own pace, whatever the other side sends it."""
         for side in ("client", "server"):
             pair = Pair()
             pair.open(CONTROL)
@@ -195,13 +197,41 @@ class ControlTests(SynchronousTestCase):
                 if core.data_to_send():
                     sent.append(now)
             gaps = {b - a for a, b in itertools.pairwise(sent)}
-            self.assertEqual(gaps, {15.0})
+            self.assertEqual(gaps, {5.0})
 
-    def test_interval_settable(self) -> None:
-        """The interval can be set."""
-        core = SessionCore(Side.CLIENT, 0.0, Timing(control_interval=1.0))
+    def test_quiet(self) -> None:
+        """Nothing more is sent than that: one question each five seconds, and its answer."""
+        pair = Pair()
+        pair.open(CONTROL)
+        log = pair.until(160.0)
+        self.assertFalse(pair.client.over or pair.server.over)
+        self.assertLessEqual(len(log), 12)
+        self.assertGreaterEqual(len(log), 11)
+
+    def test_an_answer_is_outbound_too(self) -> None:
+        """Who answers the other side's questions often enough asks none of its own."""
+        pair = Pair()
+        pair.open(CONTROL)
+        pair.client.data_to_send()
+        now = 100.0
+        for number in range(30):
+            now += 4.0
+            pair.client.timer(now)
+            pair.client.receive(encode(Ping(number.to_bytes(8, "big"))), now)
+            pongs = [Pong(number.to_bytes(8, "big"))]
+            self.assertEqual(frames(pair.client.data_to_send()), pongs)
+
+    def test_pace(self) -> None:
+        """The pace can be set, and changes while the session goes on, from the next PING."""
+        pace = Pace(1.0)
+        core = SessionCore(Side.CLIENT, 0.0, Timing(pace=pace))
         core.open(CONTROL, 0.0)
+        self.assertEqual(core.deadline(), 2.0)  # an answer is awaited
+        core.receive(encode(Opened()), 0.0)
         self.assertEqual(core.deadline(), 1.0)
+        pace.interval = 15.0
+        core.timer(1.0)
+        self.assertEqual(core.deadline(), 15.0)
 
     def test_no_bytes(self) -> None:
         """Neither side may send bytes in it."""
@@ -213,11 +243,27 @@ class ControlTests(SynchronousTestCase):
         self.assertTrue(pair.server.over)
 
     def test_dead_peer(self) -> None:
-        """A hole that has closed is noticed within eight seconds."""
+        """A hole that has closed is noticed when a keep-alive is not answered for six seconds."""
         pair = Pair()
         pair.open(CONTROL)
-        pair.client.timer(102.0)
-        pair.client.timer(108.0)
+        pair.client.timer(104.999)
+        self.assertEqual(pair.client.data_to_send(), b"")
+        pair.client.timer(105.0)
+        self.assertEqual([type(f) for f in frames(pair.client.data_to_send())], [Ping])
+        pair.client.timer(110.999)
+        self.assertFalse(pair.client.over)
+        pair.client.timer(111.0)
+        self.assertTrue(pair.client.over)
+
+    def test_asked(self) -> None:
+        """Whoever wants to know at once asks, and knows six seconds later at the latest."""
+        pair = Pair()
+        pair.open(CONTROL)
+        pair.client.receive(encode(Ack(0)), 101.0)
+        pair.client.ping(101.0)
+        pair.client.timer(106.999)
+        self.assertFalse(pair.client.over)
+        pair.client.timer(107.0)
         self.assertTrue(pair.client.over)
 
     def test_end(self) -> None:

@@ -5,8 +5,6 @@ core gives back: bytes to send, events, and the time of the next :meth:`SessionC
 """
 
 from collections import deque
-from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from wavesync.session.errors import Refusal
@@ -16,6 +14,7 @@ from wavesync.session.events import (
     EndReceived,
     Event,
     PongReceived,
+    Side,
 )
 from wavesync.session.frames import (
     Ack,
@@ -35,51 +34,13 @@ from wavesync.session.frames import (
     is_service_name,
 )
 from wavesync.session.lifecycle import lifecycle
+from wavesync.session.liveness import Due, Liveness, Timing
+from wavesync.session.receipts import Receipts
 
-__all__ = [
-    "ACKNOWLEDGE_EVERY",
-    "CONTROL",
-    "MAX_PINGS",
-    "SessionCore",
-    "Side",
-    "Timing",
-]
+__all__ = ["CONTROL", "SessionCore", "Side", "Timing"]
 
 CONTROL: Final = ""
 """The service name of a control session, which carries no bytes and holds a NAT's hole open."""
-
-ACKNOWLEDGE_EVERY = 262144
-"""Bytes received after which an ACK is sent at once."""
-
-MAX_PINGS = 16
-"""PINGs whose PONGs we wait for; of more, the oldest is forgotten."""
-
-
-class Side(Enum):
-    """Which end of a session this is."""
-
-    CLIENT = "client"
-    SERVER = "server"
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Time limits of a session, in seconds.
-
-    :ivar open_within: a server waits so long for OPEN.
-    :ivar ping_after: nothing received for so long: send a PING.
-    :ivar dead_after: nothing received for so long after that PING: the peer is dead.
-    :ivar acknowledge_after: the longest that received bytes stay without an ACK.
-    :ivar control_interval: longest pause between our PINGs in a control session.
-    :ivar close_within: once a closing side's END is acknowledged, the peer has so long to end too.
-    """
-
-    open_within: float = 10.0
-    ping_after: float = 2.0
-    dead_after: float = 6.0
-    acknowledge_after: float = 1.0
-    control_interval: float = 15.0
-    close_within: float = 10.0
 
 
 class SessionCore:
@@ -90,7 +51,7 @@ class SessionCore:
     :param timing: the time limits.
     """
 
-    def __init__(self, side: Side, now: float, timing: Timing = Timing()) -> None:
+    def __init__(self, side: Side, now: float, timing: Timing = Timing()) -> None:  # noqa: B008
         self._timing = timing
         self._decoder = FrameDecoder()
         self._out: list[bytes] = []
@@ -100,7 +61,6 @@ class SessionCore:
         """What was opened; None before OPEN."""
         self.over = False
         """Nothing is sent or taken any more; the path can be closed."""
-        self._begun = False
         self._takes_data = False
         self._gives_data = False
         self._carries = False
@@ -109,23 +69,15 @@ class SessionCore:
         self._written = 0
         self._confirmed = 0
         self._end_sent = False
-        self._received = 0
-        self._acknowledged = 0
+        self._receipts = Receipts(timing.acknowledge_after)
         self._end_received = False
         self._closing = False
 
-        self._ack_due: float | None = None
-        self._heard = now
-        self._silence_ping: float | None = None
-        self._next_beat: float | None = None
-        self._next_control: float | None = None
+        self._liveness = Liveness(timing)
         self._close_by: float | None = None
         self._open_by: float | None = None
-        self._reading_paused = False
         self._writing_paused = False
         self._pong_wanted: bytes | None = None
-        self._pings: dict[bytes, float] = {}
-        self._ping_count = 0
 
         self._machine = lifecycle(self)
         if side is Side.SERVER:
@@ -139,7 +91,7 @@ class SessionCore:
 
         :raises ValueError: not a name, or something was opened before.
         """
-        if self._side is not Side.CLIENT or self._begun:
+        if self._side is not Side.CLIENT or self._liveness.begun:
             raise ValueError("a session opens one service, once, from the client's side")
         if service != CONTROL and not is_service_name(service):
             raise ValueError("a service's name is 1 to 64 of a-z, 0-9, dot, underscore and dash")
@@ -172,7 +124,7 @@ class SessionCore:
     def end(self, now: float) -> None:
         """Write nothing more: tell the peer that all was sent.  Reading goes on."""
         self._now = now
-        if self.over or self._end_sent or not self._begun:
+        if self.over or self._end_sent or not self._liveness.begun:
             return
         if self._side is Side.SERVER and not self._carries:
             return
@@ -211,24 +163,20 @@ class SessionCore:
             after the end.
         """
         self._now = now
-        return self._send_ping() if self._begun and not self.over else None
+        return self._send_ping() if self._liveness.begun and not self.over else None
 
     def pause_reading(self, now: float) -> None:
         """The shell reads nothing from the stream for a while.
 
         The peer is not judged by its silence then, and is shown that we live.
         """
-        if not self._reading_paused:
-            self._now = now
-            self._reading_paused = True
-            self._next_beat = now + self._timing.ping_after
+        self._now = now
+        self._liveness.pause_reading(now)
 
     def resume_reading(self, now: float) -> None:
         """The shell reads from the stream again."""
-        if self._reading_paused:
-            self._now = self._heard = now
-            self._reading_paused = False
-            self._next_beat = self._silence_ping = None
+        self._now = now
+        self._liveness.resume_reading(now)
 
     def pause_writing(self, now: float) -> None:
         """The stream is congested: answers to PINGs and ACKs are kept back, the last ones only."""
@@ -242,7 +190,7 @@ class SessionCore:
         if self.over:
             return
         if self._pong_wanted is not None:
-            self._out.append(encode(Pong(self._pong_wanted)))
+            self._send_pong(self._pong_wanted)
             self._pong_wanted = None
         self._acknowledge_if_due(now)
 
@@ -252,8 +200,8 @@ class SessionCore:
         """Take bytes of the stream; whatever they are, nothing is raised."""
         if self.over:
             return
-        self._now = self._heard = now
-        self._silence_ping = None
+        self._now = now
+        self._liveness.heard(now)
         try:
             for frame in self._decoder.feed(data):
                 self._take(frame)
@@ -271,16 +219,16 @@ class SessionCore:
             case End():
                 self._take_end()
             case Ping(token):
-                if not self._begun:
+                if not self._liveness.begun:
                     self._machine.stray_received("PING came before OPEN")
                 elif self._writing_paused:
                     self._pong_wanted = token
                 else:
-                    self._out.append(encode(Pong(token)))
+                    self._send_pong(token)
             case Pong(token):
-                sent = self._pings.pop(token, None)
-                if sent is not None:
-                    self._events.append(PongReceived(token, self._now - sent))
+                rtt = self._liveness.pong(token, self._now)
+                if rtt is not None:
+                    self._events.append(PongReceived(token, rtt))
             case Open(service, options):
                 self._machine.open_received(service, options)
             case Opened(options):
@@ -294,20 +242,18 @@ class SessionCore:
         if not self._takes_data:
             self._machine.stray_received("DATA came where it has no place")
             return
-        self._received += len(data)
+        self._receipts.took(len(data), self._now)
         if self._closing:
             if self._confirmed_end:
                 self._machine.abandon()
                 return
         elif data:
             self._events.append(DataReceived(data))
-        if self._received - self._acknowledged >= ACKNOWLEDGE_EVERY and not self._writing_paused:
+        if self._receipts.many and not self._writing_paused:
             self._send_ack()
-        elif self._ack_due is None:
-            self._ack_due = self._now + self._timing.acknowledge_after
 
     def _take_ack(self, offset: int) -> None:
-        if not self._begun or offset > self._written + self._end_sent:
+        if not self._liveness.begun or offset > self._written + self._end_sent:
             self._machine.stray_received("ACK came for bytes that were not sent")
             return
         if offset <= self._confirmed:
@@ -320,13 +266,13 @@ class SessionCore:
             self._check_finished()
 
     def _take_end(self) -> None:
-        served = self._begun and self._side is Side.SERVER
+        served = self._liveness.begun and self._side is Side.SERVER
         if self._end_received or not (self._carries or served):
             self._machine.stray_received("END came where it has no place")
             return
         self._end_received = True
         self._takes_data = False
-        self._received += 1
+        self._receipts.took(1, self._now)
         self._events.append(EndReceived())
         self._send_ack()
         self._check_finished()
@@ -337,14 +283,10 @@ class SessionCore:
         """When :meth:`timer` has to be called next; None when nothing is due."""
         if self.over:
             return None
-        times = [self._open_by, self._next_control, self._close_by]
-        if self._begun and not self._reading_paused:
-            if self._silence_ping is None:
-                times.append(self._heard + self._timing.ping_after)
-            else:
-                times.append(self._silence_ping + self._timing.dead_after)
+        times = [self._open_by, self._close_by]
+        times += self._liveness.deadlines(writable=not self._writing_paused)
         if not self._writing_paused:
-            times += (self._ack_due, self._next_beat)
+            times.append(self._receipts.due)
         known = [time for time in times if time is not None]
         return min(known) if known else None
 
@@ -357,36 +299,23 @@ class SessionCore:
             self._machine.fail(Refusal.TIMEOUT, "no OPEN came in time")
         elif self._close_by is not None and now >= self._close_by:
             self._machine.abandon()
-        elif self._begun:
-            self._keep_alive(now)
-            if not self.over:
-                self._acknowledge_if_due(now)
-
-    def _keep_alive(self, now: float) -> None:
-        if not self._reading_paused:
-            if self._silence_ping is None:
-                if now >= self._heard + self._timing.ping_after:
-                    self._silence_ping = now
-                    if not self._writing_paused:
-                        self._send_ping()
-            elif now >= self._silence_ping + self._timing.dead_after:
+        elif self._liveness.begun:
+            due = self._liveness.look(now, writable=not self._writing_paused)
+            if due is Due.DEAD:
                 self._machine.fail(
                     Refusal.TIMEOUT, "nothing has come from the other side for too long"
                 )
                 return
-        if self._next_control is not None and now >= self._next_control:
-            if self._writing_paused:
-                self._next_control = now + self._timing.control_interval
-            else:
+            if due is Due.PING:
                 self._send_ping()
+            self._acknowledge_if_due(now)
 
     def _acknowledge_if_due(self, now: float) -> None:
         if self._writing_paused:
             return
-        late = self._ack_due is not None and now >= self._ack_due
-        beat = self._next_beat is not None and now >= self._next_beat
-        many = self._received - self._acknowledged >= ACKNOWLEDGE_EVERY
-        if late or beat or many:
+        due = self._receipts.due
+        late = due is not None and now >= due
+        if late or self._receipts.many or self._liveness.beat_due(now):
             self._send_ack()
 
     # What the shell fetches.
@@ -427,22 +356,17 @@ class SessionCore:
             self._machine.finish()
 
     def _send_ping(self) -> bytes:
-        self._ping_count += 1
-        token = self._ping_count.to_bytes(8, "big")
-        if len(self._pings) >= MAX_PINGS:
-            del self._pings[next(iter(self._pings))]
-        self._pings[token] = self._now
+        token = self._liveness.ping(self._now)
         self._out.append(encode(Ping(token)))
-        if self._next_control is not None:
-            self._next_control = self._now + self._timing.control_interval
         return token
 
+    def _send_pong(self, token: bytes) -> None:
+        self._liveness.shown(self._now)
+        self._out.append(encode(Pong(token)))
+
     def _send_ack(self) -> None:
-        self._acknowledged = self._received
-        self._ack_due = None
-        if self._next_beat is not None:
-            self._next_beat = self._now + self._timing.ping_after
-        self._out.append(encode(Ack(self._received)))
+        self._liveness.beaten(self._now)
+        self._out.append(encode(Ack(self._receipts.acknowledged())))
 
     # The machine's owner (wavesync.session.lifecycle.Owner).
 
@@ -456,22 +380,20 @@ class SessionCore:
 
     def began(self, service: str) -> None:
         """OPEN was sent or came (called by the machine)."""
-        self._begun = True
         self.service = service
-        self._heard = self._now
+        self._liveness.begin(self._now)
         self._open_by = None
-        if service == CONTROL:
-            self._next_control = self._now + self._timing.control_interval
-        elif self._side is Side.CLIENT:
-            self._gives_data = True
-        else:
-            self._takes_data = True
+        if service != CONTROL:
+            self._gives_data = self._side is Side.CLIENT
+            self._takes_data = self._side is Side.SERVER
 
     def carries(self) -> None:
         """OPENED was sent or came (called by the machine)."""
         self._carries = True
         self._gives_data = self.service != CONTROL
         self._takes_data = self.service != CONTROL and not self._end_received
+        if self.service == CONTROL:
+            self._liveness.relax()
 
     def ended(self) -> None:
         """Nothing is sent or taken any more (called by the machine)."""

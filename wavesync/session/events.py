@@ -1,6 +1,7 @@
 """What a session core tells its shell, in the order in which it happened."""
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TypeAlias
 
 __all__ = [
@@ -14,7 +15,15 @@ __all__ = [
     "OpenRefused",
     "OpenRequested",
     "PongReceived",
+    "Side",
 ]
+
+
+class Side(Enum):
+    """Which end of a session this is."""
+
+    CLIENT = "client"
+    SERVER = "server"
 
 
 @dataclass(frozen=True, slots=True)

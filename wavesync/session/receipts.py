@@ -1,0 +1,40 @@
+"""How much of a stream was received, and when that has to be acknowledged."""
+
+__all__ = ["ACKNOWLEDGE_EVERY", "Receipts"]
+
+ACKNOWLEDGE_EVERY = 262144
+"""Bytes received after which an ACK is sent at once."""
+
+
+class Receipts:
+    """Counts one direction of a stream.
+
+    :param within: the longest that received bytes stay without an ACK, in seconds.
+    :ivar received: bytes so far; END counts as one.
+    :ivar due: when an ACK has to leave; None while nothing is owed.
+    """
+
+    __slots__ = ("_acknowledged", "_within", "due", "received")
+
+    def __init__(self, within: float) -> None:
+        self._within = within
+        self._acknowledged = 0
+        self.received = 0
+        self.due: float | None = None
+
+    def took(self, size: int, now: float) -> None:
+        """So many bytes came."""
+        self.received += size
+        if self.due is None:
+            self.due = now + self._within
+
+    def acknowledged(self) -> int:
+        """Note that an ACK leaves; the number that it carries."""
+        self._acknowledged = self.received
+        self.due = None
+        return self.received
+
+    @property
+    def many(self) -> bool:
+        """Whether so much came since the last ACK that the next one must not wait."""
+        return self.received - self._acknowledged >= ACKNOWLEDGE_EVERY
