@@ -168,6 +168,7 @@ class Rendezvous(_Call):
     It outlives the moment of connecting: until both ends use the same path, and then as long as
     the connection, to answer handshakes that come late.
 
+    :param begin: when candidates are called first.
     :ivar connected: fires with the protocol as soon as data may flow, or fails.
     """
 
@@ -179,10 +180,13 @@ class Rendezvous(_Call):
         factory: IProtocolFactory,
         attempt: RendezvousAttempt | PunchAttempt,
         on_event: OnEvent | None,
+        *,
+        begin: float = 0.0,
     ) -> None:
         super().__init__(port, factory, attempt.offer.socket_id)
         self._attempt = attempt
         self._on_event = on_event
+        self._begin = begin
 
     @property
     def token(self) -> int | None:
@@ -199,7 +203,8 @@ class Rendezvous(_Call):
 
         :return: whether it is called; not if it is known, or there are too many, or it is late.
         """
-        added = not self._over and self._attempt.add_candidate(address, self._port.seconds())
+        begin = max(self._begin, self._port.seconds())
+        added = not self._over and self._attempt.add_candidate(address, begin)
         if added:
             self._port.touch(self)
         return added

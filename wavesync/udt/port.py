@@ -58,6 +58,8 @@ class Port:
     :param carriers: what carries the datagrams: one carrier, or one a family.
     :param mss: packet size offered, bytes with 28 bytes of headers; the family's default if None.
     :param window: receive window offered, packets.
+    :param early_window: packets held for a connection until its transport is told to trust the
+        peer; ``None`` where nobody will tell.
     :param randbits: random source of socket ids and of the key of cookies.
     :param choose_isn: gives initial sequence numbers, 0 .. 2**31 - 1.
     :param stun_handler: gets every STUN datagram and its source.
@@ -72,6 +74,7 @@ class Port:
         *,
         mss: int | None = None,
         window: int = DEFAULT_WINDOW,
+        early_window: int | None = None,
         randbits: Callable[[int], int] = secrets.randbits,
         choose_isn: Callable[[], int] | None = None,
         stun_handler: StunHandler | None = None,
@@ -83,6 +86,7 @@ class Port:
         self._clock = clock
         self._mss = mss
         self._window = window
+        self._early_window = early_window
         self._randbits = randbits
         self._choose_isn = choose_isn or (lambda: randbits(31))
         self._turns = Turns(clock)
@@ -169,6 +173,7 @@ class Port:
         *,
         token: int | None = None,
         timeout: float = 15.0,
+        delay: float = 0.0,
         on_event: OnEvent | None = None,
     ) -> Rendezvous:
         """Meet a peer that calls us at the same time.
@@ -177,6 +182,7 @@ class Port:
         :param token: what both wavesync ends were given, 1 .. 2**32 - 1; without one the peer may
             be libudt and must be at exactly one of the candidates.
         :param timeout: seconds.
+        :param delay: with a token, seconds before the first call; answers go out at once.
         :param on_event: told what happens to a candidate: ``tried``, ``heard``, ``adopted``,
             ``completed``, ``chosen``, ``silent``.
         :raises ValueError: the token is in use on this port, or out of range.
@@ -184,17 +190,18 @@ class Port:
         if token is not None and token in self._sorter.tokens:
             raise ValueError("this rendezvous token is in use already")
         addresses = [numeric(candidate) for candidate in candidates]
-        offer = self.offer(*addresses)
-        now = self.seconds()
+        offer, now = self.offer(*addresses), self.seconds()
         attempt: PunchAttempt | RendezvousAttempt
         if token is None:
             attempt = RendezvousAttempt(addresses, offer, now, timeout)
         else:
-            attempt = PunchAttempt(addresses, offer, token, now, timeout)
-        call = Rendezvous(self, factory, attempt, on_event)
+            attempt = PunchAttempt((), offer, token, now, timeout)
+        call = Rendezvous(self, factory, attempt, on_event, begin=now + delay)
         self._add_call(call)
         if token is not None:
             self._sorter.tokens[token] = call
+            for address in addresses:
+                call.add_candidate(address)
         else:
             self._sorter.tokenless[call] = None
         return call
@@ -307,6 +314,7 @@ class Port:
             peer_window=agreement.peer_window,
             receive_mss=agreement.receive_mss,
             receive_window=self._window,
+            early_window=self._early_window,
             hold_data_until=hold_data_until,
         )
         link = Link(self, connection, agreement, remote, sources, answer=answer, courtesy=courtesy)
