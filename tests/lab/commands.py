@@ -29,6 +29,9 @@ TOOLS = {
     "sshd": "openssh-server",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
+    "ffmpeg": "ffmpeg",
+    "chromium-headless-shell": "chromium-headless-shell",
+    "rsync": "rsync",
 }
 
 

@@ -90,11 +90,10 @@ class SSHServer:
     key: Path
     known_hosts: Path
 
-    def command(self, remote: Sequence[str], *, options: Sequence[str] = ()) -> list[str]:
+    def shell(self, *, options: Sequence[str] = ()) -> list[str]:
         """
-        Give a command line that runs a command over ssh, asking nobody anything.
+        Give a command line of ssh that asks nobody anything, up to the host's name.
 
-        :param remote: the command to run there.
         :param options: further ``-o`` options, e.g. ``["ProxyCommand=..."]``, which win.
         """
         settings = (
@@ -108,8 +107,16 @@ class SSHServer:
         return [
             *("ssh", "-F", "none", "-i", str(self.key), "-p", str(self.port), "-l", "root"),
             *(word for setting in settings for word in ("-o", setting)),
-            *(self.address, "--", *remote),
         ]
+
+    def command(self, remote: Sequence[str], *, options: Sequence[str] = ()) -> list[str]:
+        """
+        Give a command line that runs a command over ssh.
+
+        :param remote: the command to run there.
+        :param options: see `shell`.
+        """
+        return [*self.shell(options=options), self.address, "--", *remote]
 
 
 def start_sshd(host: Host, *, address: str = "127.0.0.1", port: int = 22) -> SSHServer:
