@@ -8,12 +8,20 @@ from twisted.internet.interfaces import (
     IReactorTCP,
     IReactorTime,
 )
+from zope.interface import Interface
 
-__all__ = ["Address", "Burst", "IReactor"]
+__all__ = ["Address", "Burst", "IReactor", "IWaryTransport"]
 
 
 class IReactor(IReactorTime, IReactorTCP, IReactorFDSet, IReactorPluggableNameResolver):
     """The parts of Twisted's reactor that agents and clients use; it has no such name itself."""
+
+
+class IWaryTransport(Interface):
+    """A transport that holds little for a peer until it is told that the peer is known."""
+
+    def trust() -> None:
+        """The peer has been authenticated: hold as much for it as for anybody."""
 
 
 Address: TypeAlias = tuple[str, int]

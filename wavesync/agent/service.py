@@ -38,6 +38,7 @@ from wavesync.signalling.urls import Mediator, parse_mediators
 from wavesync.stun.message import StunError, decode
 from wavesync.udt.dual import open_carriers
 from wavesync.udt.port import Port
+from wavesync.udt.receive_buffer import EARLY_WINDOW
 
 __all__ = ["REFRESH_INTERVAL", "AgentService", "Options", "makeService"]
 
@@ -106,7 +107,9 @@ class AgentService(Service):
             raise SettingsError(
                 f"UDP port {settings.udp_port} cannot be used: {error.socketError}"
             ) from None
-        port = self.port = Port(self._reactor, carriers, stun_handler=self._stun_received)
+        port = self.port = Port(
+            self._reactor, carriers, early_window=EARLY_WINDOW, stun_handler=self._stun_received
+        )
         try:
             self._listening = [self._listen_tcp(settings.tcp_port)]
         except CannotListenError as error:

@@ -14,6 +14,7 @@ from wavesync.signalling.numbers import MAX_ADDRESSES
 from wavesync.signalling.urls import parse_mediators
 from wavesync.udt.dual import open_carriers
 from wavesync.udt.port import Port
+from wavesync.udt.receive_buffer import EARLY_WINDOW
 
 __all__ = ["open_connector"]
 
@@ -49,7 +50,7 @@ def open_connector(
             allow_loopback=allow_loopback,
         )
     try:
-        port = Port(reactor, open_carriers(reactor))
+        port = Port(reactor, open_carriers(reactor), early_window=EARLY_WINDOW)
     except CannotListenError as error:
         raise SettingsError(f"no UDP port can be used: {error.socketError}") from None
     families = {":" in host: number for host, number in port.addresses}

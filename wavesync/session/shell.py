@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from wavesync.errors import ConnectFailed, WavesyncError
 from wavesync.identity.verify import Peer
+from wavesync.interfaces import IWaryTransport
 from wavesync.session.bridge import send_at_once
 from wavesync.session.core import SessionCore, Side, Timing
 from wavesync.session.errors import PeerNotTrusted, Refusal, SessionLost
@@ -120,6 +121,9 @@ class SessionShell(Protocol):
             self._arm()
             return
         self.peer = peer
+        path = IWaryTransport(self.transport.transport, None)
+        if path is not None:
+            path.trust()
         self._core = SessionCore(self._side, self._clock.seconds(), self._timing)
         self.transport.registerProducer(self, True)
         self.authenticated_as(peer)

@@ -77,6 +77,7 @@ class Connection:
     :param peer_window: packets that the peer is ready to buffer (its handshake's window).
     :param receive_mss: IP packet size of the peer's full packets; longer ones are dropped.
     :param receive_window: packets that we are ready to buffer.
+    :param early_window: packets that we buffer until :meth:`trust`; ``None`` for all the same.
     :param congestion: the strategy; a new default one when None.
     :param hold_data_until: time before which no data packet leaves.
     :ivar statistics: counters.
@@ -102,6 +103,7 @@ class Connection:
         "_segment",
         "_sender",
         "_sent_at",
+        "_window",
         "statistics",
     )
 
@@ -117,6 +119,7 @@ class Connection:
         peer_window: int,
         receive_mss: int = 1500,
         receive_window: int = 8192,
+        early_window: int | None = None,
         congestion: CongestionControl | None = None,
         hold_data_until: float = 0.0,
     ) -> None:
@@ -139,10 +142,11 @@ class Connection:
             peer_id,
             receive_isn,
             self._segment,
-            receive_window,
+            receive_window if early_window is None else min(early_window, receive_window),
             payload_size(send_mss),
             self.statistics,
         )
+        self._window = receive_window
         self._newest_ack = 0
         self._pending_ack2: int | None = None
         self._events: list[Event] = []
@@ -297,6 +301,10 @@ class Connection:
         if self._receiver.readable and self._closed is None:
             self._collect()
             self._receiver.room_again(self._now)
+
+    def trust(self) -> None:
+        """The peer is known: buffer as much of it as was offered."""
+        self._receiver.widen(self._window)
 
     def send_keep_alive(self) -> None:
         """Let the next :meth:`datagrams` hold a keep-alive (shows a peer that it was heard)."""

@@ -14,7 +14,11 @@ from wavesync.udt.packet import HEADER_SIZE
 from wavesync.udt.ranges import RangeSet
 from wavesync.udt.sequence import MODULUS
 
-__all__ = ["ReceiveBuffer", "parse_burst"]
+__all__ = ["EARLY_WINDOW", "ReceiveBuffer", "parse_burst"]
+
+EARLY_WINDOW = 64
+"""Packets held of a peer of whom nobody knows yet who it is (93 kB): its side of a TLS handshake and
+what comes right behind, out of order.  With 8192 a few hundred strangers could fill gigabytes."""
 
 _TWO = Struct("!I8xI")
 _SWAP = sys.byteorder == "little"
@@ -99,6 +103,10 @@ class ReceiveBuffer:
     def free(self) -> int:
         """Packets, counted from :attr:`expected`, that there is room for."""
         return max(0, self._window - self.held)
+
+    def widen(self, window: int) -> None:
+        """Hold up to *window* packets from now on; never fewer than before."""
+        self._window = max(self._window, window)
 
     @property
     def waiting(self) -> int:

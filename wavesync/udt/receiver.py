@@ -76,6 +76,10 @@ class Receiver:
         """Packets kept in memory: unread, or waiting for a gap to close."""
         return self._buffer.held + self._buffer.waiting
 
+    def widen(self, window: int) -> None:
+        """Hold up to *window* packets from now on; the next ACK tells the peer."""
+        self._buffer.widen(window)
+
     def take(self) -> bytes:
         """Give all bytes that are in order."""
         return self._buffer.take()

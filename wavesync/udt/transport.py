@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wavesync.interfaces import Address
+from wavesync.interfaces import Address, IWaryTransport
 from wavesync.udt.connection import (
     Closed,
     CloseReason,
@@ -59,7 +59,7 @@ _REASONS: dict[CloseReason, type[error.ConnectionClosed]] = {
 }
 
 
-@implementer(ITransport, IConsumer, IPushProducer)
+@implementer(ITransport, IConsumer, IPushProducer, IWaryTransport)
 class UDTTransport:
     """A stream over one UDT connection.
 
@@ -208,6 +208,10 @@ class UDTTransport:
             self._discarding = True
             self._reading_paused = False
             self._connection.resume_reading()
+
+    def trust(self) -> None:
+        """The peer has been authenticated: hold as much for it as was offered (IWaryTransport)."""
+        self._connection.trust()
 
     # IPushProducer: what comes from the peer
 
