@@ -293,11 +293,11 @@ class TotalTests(SynchronousTestCase):
 
     def test_all_decoders_are_meant(self) -> None:
         """The tests below cover all messages."""
-        self.assertEqual(len(DECODERS), 15)
+        self.assertEqual(len(DECODERS), 20)
 
     @given(
         st.sampled_from(DECODERS),
-        st.sampled_from(sorted({0x51, 0x52, 0x53, 0x56, 0x57, 0xF0, 0xF1})),
+        st.sampled_from(sorted({0x51, 0x52, 0x53, 0x56, 0x57, 0xF0, 0xF1, 0xF2, 0xF3})),
         st.sampled_from(list(MessageClass)),
         st.lists(
             st.tuples(

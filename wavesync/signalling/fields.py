@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from wavesync.errors import SettingsError
+from wavesync.identity.crl import MAX_NUMBER
 from wavesync.identity.ids import Target
 from wavesync.interfaces import Address
 from wavesync.signalling.addresses import decode_addresses, encode_addresses
@@ -23,6 +24,7 @@ __all__ = [
     "Attributes",
     "Fields",
     "connection_id_field",
+    "crl_number_fields",
     "endpoints_field",
     "milliseconds_field",
     "observed_field",
@@ -70,6 +72,11 @@ def milliseconds_field(attribute: Attribute, seconds: float) -> tuple[int, bytes
 def time_field(now: float) -> tuple[int, bytes]:
     """TIME: seconds since the epoch as a 64-bit number of milliseconds."""
     return u64_field(Attribute.TIME, max(round(now * 1000), 0))
+
+
+def crl_number_fields(number: int) -> Attributes:
+    """CRL-NUMBER; nothing at all for 0, which stands for no list."""
+    return [u64_field(Attribute.CRL_NUMBER, number)] if number else []
 
 
 def endpoints_field(attribute: Attribute, addresses: Iterable[Address]) -> tuple[int, bytes]:
@@ -126,9 +133,18 @@ class Fields:
             return default
         return decode_u32(self.raw(attribute, 4))
 
-    def u64(self, attribute: Attribute) -> int:
-        """Return a 64-bit number."""
+    def u64(self, attribute: Attribute, default: int | None = None) -> int:
+        """Return a 64-bit number, or *default* when it is absent."""
+        if default is not None and self._message.get(attribute) is None:
+            return default
         return decode_u64(self.raw(attribute, 8))
+
+    def crl_number(self) -> int:
+        """Return CRL-NUMBER; 0 when it is absent."""
+        number = self.u64(Attribute.CRL_NUMBER, 0)
+        if number > MAX_NUMBER:
+            raise SignallingError("CRL_NUMBER is too high")
+        return number
 
     def seconds(self, attribute: Attribute, default: float | None = None) -> float:
         """Return a span of time in seconds, or *default* when it is absent."""

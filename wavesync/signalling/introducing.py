@@ -10,6 +10,7 @@ from wavesync.signalling.fields import (
     Attributes,
     Fields,
     connection_id_field,
+    crl_number_fields,
     endpoints_field,
     milliseconds_field,
     observed_field,
@@ -42,6 +43,9 @@ class Connect:
     :ivar connection_id: 32 random hex digits, new for each attempt.
     :ivar target: a server, or a whole system.
     :ivar udp: the client's own addresses of the UDP port that it sends from and punches from.
+    :ivar start: seconds from the moment in which the mediator answers to this client's first punch,
+        where the client knows and wants the server to wait until then; 0 otherwise.
+    :ivar crl_number: of the revocation list that the client holds; 0 for none.
     """
 
     METHOD: ClassVar[int] = Method.CONNECT
@@ -50,6 +54,8 @@ class Connect:
     connection_id: str
     target: Target
     udp: tuple[Address, ...] = ()
+    start: float = 0.0
+    crl_number: int = 0
 
     def encode(self, transaction_id: bytes, prover: ProvesMessages) -> bytes:
         """Return the request's bytes, exactly :data:`~.numbers.CONNECT_SIZE` of them.
@@ -60,6 +66,8 @@ class Connect:
             connection_id_field(self.connection_id),
             target_field(self.target),
             endpoints_field(Attribute.UDP_ENDPOINT_LIST, self.udp),
+            *_optional_start(self.start),
+            *crl_number_fields(self.crl_number),
         ]
         return encode_proved(
             self.METHOD, transaction_id, attributes, prover, self.PURPOSE, size=CONNECT_SIZE
@@ -79,8 +87,16 @@ class Connect:
         if len(message.raw) != CONNECT_SIZE:
             raise SignallingError(f"a connect is {len(message.raw)} bytes long, not {CONNECT_SIZE}")
         return cls(
-            fields.connection_id(), fields.target(), fields.endpoints(Attribute.UDP_ENDPOINT_LIST)
+            fields.connection_id(),
+            fields.target(),
+            fields.endpoints(Attribute.UDP_ENDPOINT_LIST),
+            fields.seconds(Attribute.START_DELAY, 0.0),
+            fields.crl_number(),
         )
+
+
+def _optional_start(seconds: float) -> Attributes:
+    return [milliseconds_field(Attribute.START_DELAY, seconds)] if seconds > 0 else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +109,10 @@ class ConnectAnswer:
         when it has sent none.  Check its proof before using anything in it.
     :ivar observed: the server's UDP port as the mediator sees it, at most one address a family.
     :ivar token: 32 bits, never 0: the rendezvous cookie of both ends.
-    :ivar start_delay: seconds to wait before the first punch.
+    :ivar start_delay: seconds from the moment in which this was sent to the server's first punch.
     :ivar mapped: the source of the request as the mediator saw it, over whatever it came.
+    :ivar crl_number: of a revocation list that is newer than the client's; 0 when there is none.
+    :ivar crl: that whole list, if the answer has room for it; to be fetched otherwise.
     """
 
     connection_id: str
@@ -104,6 +122,8 @@ class ConnectAnswer:
     token: int
     start_delay: float
     mapped: Address
+    crl_number: int = 0
+    crl: bytes = b""
 
     def encode(self, transaction_id: bytes) -> bytes:
         """Return the answer to the request with that *transaction_id*."""
@@ -117,6 +137,9 @@ class ConnectAnswer:
         ]
         if self.signed_addresses:
             attributes.append((Attribute.SIGNED_ADDRESSES, self.signed_addresses))
+        attributes += crl_number_fields(self.crl_number)
+        if self.crl:
+            attributes.append((Attribute.CRL, self.crl))
         message = Message(Method.CONNECT, MessageClass.SUCCESS, transaction_id, tuple(attributes))
         return encode(message)
 
@@ -137,6 +160,8 @@ class ConnectAnswer:
             fields.u32(Attribute.TOKEN),
             fields.seconds(Attribute.START_DELAY, 0.0),
             fields.mapped(),
+            fields.crl_number(),
+            fields.optional(Attribute.CRL) or b"",
         )
 
 
@@ -149,7 +174,7 @@ class ConnectionRequested:
         one, is the mediator's to judge).
     :ivar observed: the client's UDP port as the mediator saw it; empty when it came over TCP only.
     :ivar token: 32 bits, never 0: the rendezvous cookie of both ends.
-    :ivar start_delay: seconds to wait before the first punch.
+    :ivar start_delay: seconds to wait before the first punch, from when this arrives.
     """
 
     connection_id: str

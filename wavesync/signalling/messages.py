@@ -21,6 +21,11 @@ message                       class       from, to                         carri
 :class:`ConnectionAcked`      success     mediator to server               UDP; integrity
 :class:`ConnectionUpdate`     indication  mediator to either, and back     UDP or TCP
 :class:`ConnectionResult`     indication  client to mediator               UDP
+:class:`CrlPush`              request     server to mediator               TCP
+:class:`CrlPushed`            success     mediator to server               TCP
+:class:`CrlNews`              indication  mediator to server               TCP
+:class:`CrlFetch`             request     server or client to mediator     TCP
+:class:`CrlPiece`             success     mediator to whoever asked        TCP
 :class:`Refusal`              error       mediator to whoever asked        as the request
 ============================  ==========  ===============================  ======================
 """
@@ -42,6 +47,7 @@ from wavesync.signalling.introducing import (
 from wavesync.signalling.numbers import BINDING
 from wavesync.signalling.proved import Prover, covered
 from wavesync.signalling.refusals import Refusal, RegistrationEnded
+from wavesync.signalling.revoking import CrlFetch, CrlNews, CrlPiece, CrlPush, CrlPushed
 from wavesync.signalling.server_leg import Bind, Bound, Listen, Registered, WarmedUp, WarmUp
 from wavesync.stun.message import Message, MessageClass, encode
 
@@ -55,6 +61,11 @@ __all__ = [
     "ConnectionRequested",
     "ConnectionResult",
     "ConnectionUpdate",
+    "CrlFetch",
+    "CrlNews",
+    "CrlPiece",
+    "CrlPush",
+    "CrlPushed",
     "Listen",
     "Prover",
     "Refusal",

@@ -16,7 +16,9 @@ __all__ = [
     "MAX_ADDRESSES",
     "MAX_AUDIENCE_SIZE",
     "MAX_BIND_SIZE",
+    "MAX_CRL_PIECE",
     "MAX_OBSERVED",
+    "MAX_START_DELAY",
     "MAX_STREAM_MESSAGE",
     "SILENCE_FACTOR",
     "STREAM_COPY_DELAY",
@@ -48,6 +50,9 @@ WARM_UP_SIZE = 128
 MAX_STREAM_MESSAGE = 4096
 """Bytes of the longest message on a TCP leg, header included."""
 
+MAX_CRL_PIECE = 3072
+"""Bytes of a revocation list that one message carries at most."""
+
 MAX_ADDRESSES = 16
 """Addresses in the longest list; in a ``bind`` both lists together hold no more."""
 
@@ -66,6 +71,9 @@ DEFAULT_KEEP_ALIVE = 15.0
 SILENCE_FACTOR = 2.5
 """Keep-alive intervals of silence after which either side drops a server's leg."""
 
+MAX_START_DELAY = 0.5
+"""Seconds that either side waits before its first punch at most, whatever it is told."""
+
 STREAM_COPY_DELAY = 0.25
 """Seconds without an answer after which a client repeats its ``connect`` over TCP."""
 
@@ -83,6 +91,8 @@ class Method(IntEnum):
     CONNECTION_RESULT = 0x057
     CONNECTION_REQUESTED = 0x0F0
     CONNECTION_UPDATE = 0x0F1
+    CRL_PUSH = 0x0F2
+    CRL_FETCH = 0x0F3
 
 
 class Attribute(IntEnum):
@@ -116,8 +126,10 @@ class Attribute(IntEnum):
     EXCHANGE_KEY = 0xE807
     TIME = 0xE808
     SEQUENCE = 0xE809
-    CRL = 0xE80A  # reserved for revocation
+    CRL = 0xE80A
     AUDIENCE = 0xE80B
+    CRL_NUMBER = 0xE80C
+    CRL_RANGE = 0xE80D
 
 
 class ErrorCode(IntEnum):

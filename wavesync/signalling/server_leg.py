@@ -9,6 +9,7 @@ from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.fields import (
     Attributes,
     Fields,
+    crl_number_fields,
     endpoints_field,
     milliseconds_field,
     target_field,
@@ -38,6 +39,7 @@ class Listen:
 
     :ivar server: the whole name, server and system.
     :ivar exchange_key: the server's fresh X25519 public key, 32 bytes.
+    :ivar crl_number: of the revocation list that the server holds; 0 for none.
     """
 
     METHOD: ClassVar[int] = Method.LISTEN
@@ -45,10 +47,15 @@ class Listen:
 
     server: Target
     exchange_key: bytes
+    crl_number: int = 0
 
     def encode(self, transaction_id: bytes, prover: ProvesMessages | None = None) -> bytes:
         """Return the request's bytes; without *prover*, the first one that asks for a NONCE."""
-        attributes = [target_field(self.server), (Attribute.EXCHANGE_KEY, self.exchange_key)]
+        attributes: Attributes = [
+            target_field(self.server),
+            (Attribute.EXCHANGE_KEY, self.exchange_key),
+            *crl_number_fields(self.crl_number),
+        ]
         if prover is not None:
             return encode_proved(self.METHOD, transaction_id, attributes, prover, self.PURPOSE)
         message = Message(self.METHOD, MessageClass.REQUEST, transaction_id, tuple(attributes))
@@ -62,7 +69,9 @@ class Listen:
         """
         fields = Fields(message, cls.METHOD, MessageClass.REQUEST)
         return cls(
-            fields.target(server=True), fields.raw(Attribute.EXCHANGE_KEY, EXCHANGE_KEY_SIZE)
+            fields.target(server=True),
+            fields.raw(Attribute.EXCHANGE_KEY, EXCHANGE_KEY_SIZE),
+            fields.crl_number(),
         )
 
 
@@ -74,12 +83,14 @@ class Registered:
     :ivar exchange_key: the mediator's fresh X25519 public key, 32 bytes.
     :ivar keep_alive: seconds between keep-alives, each way.
     :ivar time: the mediator's clock, seconds since the epoch.
+    :ivar crl_number: of the revocation list that the mediator holds; 0 for none.
     """
 
     registration_id: int
     exchange_key: bytes
     keep_alive: float
     time: float
+    crl_number: int = 0
 
     def encode(self, transaction_id: bytes) -> bytes:
         """Return the answer to the request with that *transaction_id*."""
@@ -88,6 +99,7 @@ class Registered:
             u64_field(Attribute.REGISTRATION_ID, self.registration_id),
             (Attribute.EXCHANGE_KEY, self.exchange_key),
             time_field(self.time),
+            *crl_number_fields(self.crl_number),
         )
         return encode(Message(Method.LISTEN, MessageClass.SUCCESS, transaction_id, attributes))
 
@@ -103,6 +115,7 @@ class Registered:
             fields.raw(Attribute.EXCHANGE_KEY, EXCHANGE_KEY_SIZE),
             fields.seconds(Attribute.KEEP_ALIVE_INTERVAL),
             fields.u64(Attribute.TIME) / 1000,
+            fields.crl_number(),
         )
 
 

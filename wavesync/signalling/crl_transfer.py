@@ -1,0 +1,107 @@
+"""A whole revocation list over a leg: pushed or fetched piece by piece, several under way at once."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from wavesync.errors import ConnectFailed
+from wavesync.signalling.errors import SignallingError
+from wavesync.signalling.numbers import MAX_CRL_PIECE
+from wavesync.signalling.refusals import Refusal
+from wavesync.signalling.revoking import CrlFetch, CrlPiece, CrlPush, CrlPushed, piece_of
+from wavesync.stun.message import Message, MessageClass
+from wavesync.stun.transactions import Answer
+
+__all__ = ["WINDOW", "Ask", "fetch_crl", "push_crl"]
+
+WINDOW = 8
+"""Pieces under way at once: the longest list takes nine round trips and a half."""
+
+_RESTARTS = 2
+
+_T = TypeVar("_T")
+
+Ask = Callable[[bytes], Deferred[Answer]]
+"""Sends a request over the leg, gives its answer (:meth:`wavesync.signalling.leg.Leg.ask`)."""
+
+
+async def push_crl(ask: Ask, number: int, der: bytes) -> int:
+    """Push a list to the mediator.
+
+    :returns: the number of the list that the mediator holds then.
+    :raises ConnectFailed: it does not answer, refuses, or answers nonsense.
+    """
+    held = 0
+    offsets = range(0, len(der), MAX_CRL_PIECE)
+    for window in _windows(offsets):
+        pushes = [CrlPush(*piece_of(number, der, offset)) for offset in window]
+        for message in await _ask_all(ask, [push.encode(os.urandom(12)) for push in pushes]):
+            held = _read(message, CrlPushed.decode).number
+        if held > number:
+            break
+    return held
+
+
+async def fetch_crl(ask: Ask, connection_id: str = "") -> bytes:
+    """Fetch the list that the mediator holds; nothing of it is believed yet.
+
+    :param connection_id: for a client: its introduction.
+    :raises ConnectFailed: the mediator does not answer, has none, answers nonsense, or changes its
+        list all the time.
+    """
+    for _ in range(1 + _RESTARTS):
+        (message,) = await _ask_all(ask, [CrlFetch(0, connection_id).encode(os.urandom(12))])
+        first = _read(message, CrlPiece.decode)
+        data = await _rest(ask, connection_id, first)
+        if data is not None:
+            return data
+    raise ConnectFailed("the mediator changes its revocation list all the time")
+
+
+async def _rest(ask: Ask, connection_id: str, first: CrlPush) -> bytes | None:
+    """Fetch what follows the first piece; None when the mediator has another list meanwhile."""
+    data = bytearray(first.piece)
+    if first.offset != 0 or len(data) != min(first.total, MAX_CRL_PIECE):
+        raise ConnectFailed("the mediator answers with a wrong piece of its revocation list")
+    for window in _windows(range(MAX_CRL_PIECE, first.total, MAX_CRL_PIECE)):
+        fetches = [CrlFetch(offset, connection_id) for offset in window]
+        messages = await _ask_all(ask, [fetch.encode(os.urandom(12)) for fetch in fetches])
+        for offset, message in zip(window, messages, strict=True):
+            piece = _read(message, CrlPiece.decode)
+            if (piece.number, piece.total) != (first.number, first.total):
+                return None
+            wanted = min(first.total - offset, MAX_CRL_PIECE)
+            if piece.offset != offset or len(piece.piece) != wanted:
+                raise ConnectFailed(
+                    "the mediator answers with a wrong piece of its revocation list"
+                )
+            data += piece.piece
+    return bytes(data)
+
+
+def _windows(offsets: range) -> Sequence[range]:
+    return [offsets[at : at + WINDOW] for at in range(0, len(offsets), WINDOW)]
+
+
+async def _ask_all(ask: Ask, requests: Sequence[bytes]) -> list[Message]:
+    asked = [ask(request) for request in requests]
+    try:
+        answers = await gatherResults(asked, consumeErrors=True)
+    except Exception as error:
+        for each in asked:
+            each.cancel()
+        raise ConnectFailed(f"no answer about the revocation list: {error}") from error
+    return [answer.message for answer in answers]
+
+
+def _read(message: Message, decode: Callable[[Message], _T]) -> _T:
+    try:
+        if message.message_class is MessageClass.ERROR:
+            refusal = Refusal.decode(message)
+            why = refusal.reason or f"error {refusal.code}"
+            raise ConnectFailed(f"the mediator refuses the revocation list: {why}")
+        return decode(message)
+    except SignallingError as error:
+        raise ConnectFailed(f"the mediator answers nonsense ({error})") from error
