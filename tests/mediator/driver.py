@@ -197,7 +197,10 @@ class Server:
 
     def register(self) -> "Server":
         """Register as an agent does."""
-        challenge = Refusal.decode(self.listen())
+        return self.registered_with(Refusal.decode(self.listen()))
+
+    def registered_with(self, challenge: Refusal) -> "Server":
+        """Answer the challenge to the first ``listen``."""
         assert challenge.code == 401, challenge
         self.registered = Registered.decode(self.listen(challenge.nonce))
         self.key = registration_key(
@@ -262,9 +265,10 @@ class Client:
         nonce: bytes = b"",
         audience: str = AUDIENCE,
         transaction_id: bytes | None = None,
+        start: float = 0.0,
     ) -> bytes:
         """Return a ``connect``, proved by this client's clock."""
-        connect = Connect(connection, target, (("192.168.7.7", 5000),))
+        connect = Connect(connection, target, (("192.168.7.7", 5000),), start)
         now = self.world.now + self._clock_error
         signing = prover(self.credentials, now=now, nonce=nonce, audience=audience)
         tid = transaction_id if transaction_id is not None else self.world.random(12)

@@ -14,7 +14,7 @@ from wavesync.signalling.introducing import (
     ConnectionResult,
     ConnectionUpdate,
 )
-from wavesync.signalling.numbers import CONNECT_SIZE, UPDATE_SCHEDULE
+from wavesync.signalling.numbers import CONNECT_SIZE, MAX_START_DELAY, UPDATE_SCHEDULE
 
 __all__ = ["INTRODUCTION_LIFE", "MAX_MOVES", "MAX_WAYS", "Introduction", "Table", "Way"]
 
@@ -111,6 +111,7 @@ class Introduction:
     :ivar registration: the server's.
     :ivar token: 32 bits, never 0.
     :ivar hosts: from where the client's proofs came.
+    :ivar told_delay: seconds from answering the client to the server's first punch.
     """
 
     log = Logger()
@@ -122,6 +123,7 @@ class Introduction:
         "_owner",
         "_request",
         "_server_observed",
+        "_server_waits",
         "_to_client",
         "_to_server",
         "_ways",
@@ -135,6 +137,7 @@ class Introduction:
         "registration",
         "signed_addresses",
         "token",
+        "told_delay",
         "told_observed",
     )
 
@@ -148,6 +151,7 @@ class Introduction:
         token: int,
         request: bytes,
         now: float,
+        client_start: float = 0.0,
     ) -> None:
         self._owner = owner
         self.connection_id = connection_id
@@ -158,6 +162,9 @@ class Introduction:
         self.hosts: set[str] = set()
         self.signed_addresses = registration.signed_addresses
         self.told_observed = registration.observed
+        told_after = registration.leg_time.one_way
+        self._server_waits = min(max(0.0, client_start - told_after), MAX_START_DELAY)
+        self.told_delay = told_after + self._server_waits
         self.client_observed: dict[int, Address] = {}
         self.now = now
         self._created = now
@@ -180,7 +187,7 @@ class Introduction:
             self.signed_addresses,
             self.told_observed,
             self.token,
-            0.0,
+            self.told_delay,
             source,
         ).encode(transaction_id)
 
@@ -207,6 +214,8 @@ class Introduction:
         A copy of an earlier one from another source tells nothing about the server.
         """
         self.now = now
+        if not self._ack_seen:
+            self.registration.leg_time.measured(now - self._created)
         if len(self._ack_seen) < MAX_WAYS:
             self._ack_seen.setdefault(transaction_id, source)
         self.progress.acknowledged()
@@ -241,7 +250,7 @@ class Introduction:
         self._owner.statistics.introductions += 1
         observed = tuple(self.client_observed.values())
         indication = ConnectionRequested(
-            self.connection_id, self._request, observed, self.token, 0.0
+            self.connection_id, self._request, observed, self.token, self._server_waits
         )
         self.registration.channel.send(indication.encode(self._owner.transaction_id()))
         self._request = b""

@@ -78,6 +78,7 @@ class Leg:
 
     __slots__ = (
         "_bucket",
+        "_challenged_at",
         "_channel",
         "_heard",
         "_holder",
@@ -97,6 +98,7 @@ class Leg:
         self._holder = f"{source[0]} {source[1]} {mediator.next_serial()}"
         self._heard = self._now = now
         self._keep_alive_at = 0.0
+        self._challenged_at = now
         self._registration: Registration | None = None
         self._bucket: SourceBuckets | None = None
         self._machine: ServerLeg = build_server_leg(self)
@@ -193,6 +195,7 @@ class Leg:
             return
         except Refused as refused:
             if refused.refusal.nonce:
+                self._challenged_at = self._now
                 self._machine.challenge(message, refused.refusal)
             else:
                 self._machine.listen_refused(message, refused.refusal)
@@ -215,6 +218,7 @@ class Leg:
             self._machine.listen_refused(message, Refusal(ErrorCode.BAD_REQUEST))
             return
         registration = Registration(registration_id, listen.server, key, self)
+        registration.leg_time.measured(self._now - self._challenged_at)
         public_key = exchange.public_key().public_bytes_raw()
         self._machine.listen_proved(message, registration, public_key)
 

@@ -7,6 +7,7 @@ from zope.interface import Interface, implementer
 
 from wavesync.identity.ids import Target
 from wavesync.interfaces import Address
+from wavesync.mediator.leg_time import LegTime
 
 __all__ = [
     "MAX_REGISTRATIONS",
@@ -53,6 +54,7 @@ class Registration:
     :ivar server: its whole name.
     :ivar key: 32 bytes, the key of its UDP messages.
     :ivar channel: its leg.
+    :ivar leg_time: how long it takes to tell it something.
     :ivar signed_addresses: its last ``bind``, whole; empty before the first.
     :ivar sequence: the sequence number of that.
     :ivar warm_sequence: the sequence number of its last ``bind`` over UDP.
@@ -64,6 +66,7 @@ class Registration:
         "channel",
         "id",
         "key",
+        "leg_time",
         "sequence",
         "server",
         "signed_addresses",
@@ -75,6 +78,7 @@ class Registration:
         self.server = server
         self.key = key
         self.channel = channel
+        self.leg_time = LegTime()
         self.signed_addresses = b""
         self.sequence = 0
         self.warm_sequence = 0
