@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectingCancelledError, ConnectionDone
+from twisted.internet.error import ConnectingCancelledError, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
@@ -141,9 +141,9 @@ class ScriptedMediator:
         """Have the other side receive this."""
         self.protocol.dataReceived(data)
 
-    def lose(self) -> None:
-        """The connection ends."""
-        self.protocol.connectionLost(Failure(ConnectionDone()))
+    def lose(self, reason: Failure | None = None) -> None:
+        """The connection ends; by default it breaks."""
+        self.protocol.connectionLost(reason or Failure(ConnectionLost()))
 
     def refuse(self, request: Message, refusal: Refusal) -> None:
         """Answer with an error."""

@@ -18,6 +18,7 @@ INPUTS = [
     "stop",
     "connected",
     "lost",
+    "dismissed",
     "challenged",
     "accepted",
     "refused",
@@ -29,18 +30,24 @@ INPUTS = [
 TABLE = {
     ("idle", "start"): ["dial"],
     ("dialling", "connected"): ["greet"],
-    ("dialling", "lost"): ["wait retry"],
+    ("dialling", "lost"): ["wait unreachable"],
     ("dialling", "stop"): ["hang_up"],
     ("greeting", "challenged"): ["prove"],
     ("proving", "accepted"): ["publish"],
-    ("proving", "challenged"): ["hang_up", "wait retry"],
+    ("proving", "challenged"): ["hang_up", "wait busy"],
+    ("registered", "lost"): ["hang_up", "wait broken"],
+    ("registered", "dismissed"): ["hang_up", "wait dismissed"],
+    **{
+        (state, name): ["hang_up", "wait busy"]
+        for state in ("greeting", "proving")
+        for name in ("lost", "dismissed")
+    },
     ("waiting", "due"): ["dial"],
     ("waiting", "stop"): ["stop_waiting"],
     **{
         (state, name): ["hang_up", *then]
         for state in ("greeting", "proving", "registered")
         for name, then in (
-            ("lost", ["wait retry"]),
             ("refused", ["wait refused"]),
             ("superseded", ["wait superseded"]),
             ("stop", []),
@@ -104,7 +111,7 @@ class RegistrationTests(SynchronousTestCase):
         self.assertEqual(
             hands.done,
             [
-                "dial", "greet", "prove", "publish", "hang_up", "wait retry",
+                "dial", "greet", "prove", "publish", "hang_up", "wait broken",
                 "dial", "greet", "prove", "publish", "hang_up", "wait superseded",
                 "dial", "hang_up",
             ],

@@ -1,6 +1,6 @@
 """Tests for :mod:`wavesync.signalling.leg`."""
 
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from wavesync.signalling.asking import NoAnswer
-from wavesync.signalling.leg import ANSWER_TIMEOUT, Leg
+from wavesync.signalling.leg import ANSWER_TIMEOUT, PATIENCE, Leg
 from wavesync.signalling.messages import keep_alive_indication
 from wavesync.signalling.refusals import RegistrationEnded
 from wavesync.stun.framing import StreamDecoder
@@ -74,7 +74,7 @@ class LegTests(SynchronousTestCase):
         for _ in range(10):
             self.assertEqual([message.method for message in self.sent()], [BINDING])
             self.leg.dataReceived(keep_alive_indication(b"k" * 12))
-            self.clock.advance(15)
+            self.clock.pump([PATIENCE, 15 - PATIENCE])
         self.assertEqual(self.lost, [])
 
     def test_mediator_that_takes_nothing(self) -> None:
@@ -93,14 +93,44 @@ class LegTests(SynchronousTestCase):
         self.assertEqual(len(self.lost), 1)
 
     def test_silence(self) -> None:
-        """Two and a half intervals without a word end the leg, no earlier."""
+        """Two keep-alives without a word end the leg within seconds, one does not."""
         self.leg.keep_alive(15)
-        self.clock.pump([15, 15, 7.4])
+        self.clock.advance(PATIENCE)
+        self.assertEqual(len(self.sent()), 2)
+        self.leg.dataReceived(keep_alive_indication(b"k" * 12))
+        self.clock.pump([PATIENCE, 15 - PATIENCE, PATIENCE, PATIENCE - 0.1])
+        self.assertEqual(len(self.sent()), 2)
         self.assertEqual(self.lost, [])
         self.clock.advance(0.2)
-        self.assertEqual(self.lost, ["the mediator has been silent for 38 s"])
+        self.assertEqual(self.lost, ["the mediator does not answer any more"])
         self.assertTrue(self.transport.disconnecting or self.transport.disconnected)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_asleep(self) -> None:
+        """An agent that was stopped for a while looks twice before it gives the leg up."""
+        self.leg.keep_alive(15)
+        self.clock.advance(3600)
+        self.assertEqual(self.lost, [])
+        self.leg.dataReceived(keep_alive_indication(b"k" * 12))
+        self.clock.pump([PATIENCE, 15 - PATIENCE])
+        self.assertEqual(self.lost, [])
+
+    def test_short_interval(self) -> None:
+        """A mediator that wants keep-alives every second gets one every second."""
+        self.leg.keep_alive(1)
+        for _ in range(10):
+            self.assertEqual(len(self.sent()), 1)
+            self.leg.dataReceived(keep_alive_indication(b"k" * 12))
+            self.clock.advance(1)
+        self.assertEqual(self.lost, [])
+
+    def test_closed_by_mediator(self) -> None:
+        """Whether the mediator has closed the leg or it broke can be told apart."""
+        self.leg.connectionLost(Failure(ConnectionDone()))
+        self.assertTrue(self.leg.closed_by_mediator)
+        self.setUp()
+        self.leg.connectionLost(Failure(ConnectionLost()))
+        self.assertFalse(self.leg.closed_by_mediator)
 
     def test_garbage(self) -> None:
         """What is not STUN ends the connection with a sentence, and what waits with it."""

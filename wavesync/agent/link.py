@@ -7,7 +7,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from wavesync.agent.enrolment import Enrolment, Granted
@@ -23,7 +23,10 @@ from wavesync.signalling.numbers import ErrorCode, Method
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message
 
-__all__ = ["IntroductionTaker", "Link", "Listed"]
+__all__ = ["STEADY", "IntroductionTaker", "Link", "Listed"]
+
+STEADY = 10.0
+"""Seconds after which a registration has worked: the next one is tried for at once again."""
 
 _BUSY = (ErrorCode.QUOTA_REACHED, ErrorCode.SERVER_ERROR, ErrorCode.INSUFFICIENT_CAPACITY)
 
@@ -88,6 +91,8 @@ class Link:
         self._leg: Leg | None = None
         self._connecting: Deferred[IProtocol] | None = None
         self._timer: IDelayedCall | None = None
+        self._dialled_at = self._registered_at = 0.0
+        self._complaint = ""
         self._udp_address: Address | None = None
         self._enrolment: Enrolment | None = None
         self._granted: Granted | None = None
@@ -125,6 +130,7 @@ class Link:
 
     def dial(self) -> None:
         """Connect to the mediator's TCP port."""
+        self._dialled_at = self._clock.seconds()
         factory = Factory.forProtocol(
             lambda: Leg(self._clock, self._leg_connected, self._indication, self._leg_lost)
         )
@@ -134,6 +140,8 @@ class Link:
 
     def hang_up(self) -> None:
         """Close the leg, or stop connecting."""
+        if self.registered and self._clock.seconds() >= self._registered_at + STEADY:
+            self._waits.reset()
         self.registered = False
         self.warm.end()
         for ending in (self._publishing, self._enrolment):
@@ -161,7 +169,8 @@ class Link:
     def publish(self) -> None:
         """Registered: tell the addresses and keep everything alive."""
         self.registered = True
-        self._waits.reset()
+        self._registered_at = self._clock.seconds()
+        self._complaint = ""
         assert self._leg is not None and self._granted is not None
         self.log.info("registered with {mediator}", mediator=self.mediator)
         self._publishing = Publishing(self.mediator, self._leg, self._prover, self._addresses)
@@ -185,7 +194,7 @@ class Link:
 
     def wait(self, why: Wait) -> None:
         """Set the timer for the next attempt."""
-        seconds = self._waits.next(why)
+        seconds = self._waits.next(why, self._clock.seconds() - self._dialled_at)
         self.log.debug("next attempt in {seconds:.1f} s ({why})", seconds=seconds, why=why.value)
         self._timer = self._clock.callLater(seconds, self._due)
 
@@ -212,19 +221,24 @@ class Link:
         self._connecting = None
         if failure.check(CancelledError, ConnectingCancelledError):
             return None
-        self.log.warn(
-            "cannot reach the mediator {mediator}: {why}",
-            mediator=self.mediator,
-            why=failure.getErrorMessage(),
-        )
+        self._complain("cannot reach the mediator {mediator}: {why}", failure.getErrorMessage())
         self._machine.lost()
         return None
 
     def _leg_lost(self, leg: Leg, why: str) -> None:
         """The leg broke, or its mediator behaves so that it is better given up."""
         if leg is self._leg:
-            self.log.warn("lost the mediator {mediator}: {why}", mediator=self.mediator, why=why)
-            self._machine.lost()  # hangs up
+            self._complain("lost the mediator {mediator}: {why}", why)
+            if leg.closed_by_mediator:
+                self._machine.dismissed()
+            else:
+                self._machine.lost()
+
+    def _complain(self, words: str, why: str = "") -> None:
+        """Tell what goes wrong, once for as long as it stays the same."""
+        complaint, self._complaint = self._complaint, f"{words} {why}"
+        level = LogLevel.debug if complaint == self._complaint else LogLevel.warn
+        self.log.emit(level, words, mediator=self.mediator, why=why)
 
     def _indication(self, message: Message) -> None:
         if message.method == Method.CONNECTION_REQUESTED:
@@ -248,7 +262,8 @@ class Link:
             )
             self._machine.superseded()
         else:
-            self._machine.lost()
+            self._complain("the mediator {mediator} says good-bye: {why}", ended.reason)
+            self._machine.dismissed()
 
     # What the mediator says to ``listen``.
 
@@ -266,13 +281,13 @@ class Link:
 
     def enrolment_failed(self, why: str) -> None:
         """It does not answer, or answers nonsense."""
-        self.log.warn("lost the mediator {mediator}: {why}", mediator=self.mediator, why=why)
+        self._complain("lost the mediator {mediator}: {why}", why)
         self._machine.lost()  # hangs up
 
     def enrolment_refused(self, refusal: Refusal) -> None:
         """It does not register this server."""
         if refusal.code in _BUSY:
-            self.log.warn("the mediator {mediator} is busy", mediator=self.mediator)
+            self._complain("the mediator {mediator} is busy")
             self._machine.lost()
             return
         audience, expected = refusal.audience, self.mediator.audience

@@ -16,8 +16,18 @@ import enum
 class Wait(enum.Enum):
     """Why the next attempt is not made at once."""
 
-    RETRY = "retry"
-    """The mediator could not be reached, or the connection broke: back off, with jitter."""
+    UNREACHABLE = "unreachable"
+    """The mediator could not be reached: seconds."""
+
+    BUSY = "busy"
+    """It was reached, and did not get round to registering this server: ever longer."""
+
+    BROKEN = "broken"
+    """The connection of a registered server broke or fell silent: at once, then ever longer."""
+
+    DISMISSED = "dismissed"
+    """The mediator has ended the registration, and most likely all others: some seconds, so that
+    they do not come back in one moment."""
 
     REFUSED = "refused"
     """The mediator will not have this server: minutes, since only a person can change that."""
@@ -65,6 +75,9 @@ class Registration(Protocol):
 
     def lost(self) -> None:
         """The connection could not be made, broke, or fell silent."""
+
+    def dismissed(self) -> None:
+        """The mediator has said good-bye, or closed the connection."""
 
     def challenged(self) -> None:
         """The mediator asks for a proof over its nonce."""
@@ -124,20 +137,36 @@ def _publish(inputs: Registration, hands: Hands) -> None:
 def _challenged_twice(inputs: Registration, hands: Hands) -> None:
     # The nonce aged under way, or the mediator is not sane: no loop at line speed.
     hands.hang_up()
-    hands.wait(Wait.RETRY)
+    hands.wait(Wait.BUSY)
 
 
 @dialling.upon(Registration.lost).to(waiting)
 def _unreachable(inputs: Registration, hands: Hands) -> None:
-    hands.wait(Wait.RETRY)
+    hands.wait(Wait.UNREACHABLE)
+
+
+@registered.upon(Registration.lost).to(waiting)
+def _broken(inputs: Registration, hands: Hands) -> None:
+    hands.hang_up()
+    hands.wait(Wait.BROKEN)
+
+
+@registered.upon(Registration.dismissed).to(waiting)
+def _dismissed(inputs: Registration, hands: Hands) -> None:
+    hands.hang_up()
+    hands.wait(Wait.DISMISSED)
+
+
+for _state in (greeting, proving):
+    for _over in (Registration.lost, Registration.dismissed):
+
+        @_state.upon(_over).to(waiting)
+        def _unregistered(inputs: Registration, hands: Hands) -> None:
+            hands.hang_up()
+            hands.wait(Wait.BUSY)
 
 
 for _state in _ON_LINE:
-
-    @_state.upon(Registration.lost).to(waiting)
-    def _lost(inputs: Registration, hands: Hands) -> None:
-        hands.hang_up()
-        hands.wait(Wait.RETRY)
 
     @_state.upon(Registration.refused).to(waiting)
     def _refused(inputs: Registration, hands: Hands) -> None:
@@ -168,13 +197,13 @@ def _stop_waiting(inputs: Registration, hands: Hands) -> None:
 for _state, _ignored in (
     (
         idle,
-        "stop connected lost challenged accepted refused superseded due",
+        "stop connected lost dismissed challenged accepted refused superseded due",
     ),
-    (dialling, "start challenged accepted refused superseded due"),
+    (dialling, "start dismissed challenged accepted refused superseded due"),
     (greeting, "start connected accepted due"),
     (proving, "start connected due"),
     (registered, "start connected challenged accepted due"),
-    (waiting, "start connected lost challenged accepted refused superseded"),
+    (waiting, "start connected lost dismissed challenged accepted refused superseded"),
 ):
     for _name in _ignored.split():
         _state.upon(getattr(Registration, _name)).loop().returns(None)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IConsumer,
     IDelayedCall,
@@ -18,16 +19,23 @@ from zope.interface import implementer
 
 from wavesync.interfaces import Address
 from wavesync.signalling.asking import Asker
+from wavesync.signalling.liveness import notice_death
 from wavesync.signalling.messages import keep_alive_request
-from wavesync.signalling.numbers import MAX_STREAM_MESSAGE, SILENCE_FACTOR
+from wavesync.signalling.numbers import MAX_STREAM_MESSAGE
 from wavesync.stun.framing import StreamDecoder
 from wavesync.stun.message import Message, MessageClass, StunError
 from wavesync.stun.transactions import Answer, Transactions
 
-__all__ = ["ANSWER_TIMEOUT", "Leg"]
+__all__ = ["ANSWER_TIMEOUT", "MAX_UNANSWERED", "PATIENCE", "Leg"]
 
 ANSWER_TIMEOUT = 10.0
 """Seconds a mediator has to answer a request on the leg."""
+
+PATIENCE = 5.0
+"""Seconds a mediator has to answer a keep-alive with whatever message."""
+
+MAX_UNANSWERED = 2
+"""Keep-alives without an answer, one :data:`PATIENCE` apart, after which the leg is given up."""
 
 _THERE: Address = ("mediator", 0)
 """What stands for the other end in the transactions of one stream."""
@@ -45,6 +53,7 @@ class Leg(Protocol):
     :param on_indication: called with each indication but keep-alives.
     :param on_lost: called once with a sentence when it is over, unless it was
         :meth:`abandon`-ed before.
+    :ivar closed_by_mediator: it is over because the mediator closed it, in good order.
     """
 
     def __init__(
@@ -60,8 +69,10 @@ class Leg(Protocol):
         self._on_lost: Callable[[Leg, str], None] | None = on_lost
         self._decoder = StreamDecoder(MAX_STREAM_MESSAGE)
         self._asker = Asker(clock, self._send, Transactions(ti=ANSWER_TIMEOUT))
+        self.closed_by_mediator = False
         self._keep_alive = 0.0
-        self._heard = 0.0
+        self._heard = False
+        self._unanswered = 0
         self._timer: IDelayedCall | None = None
 
     def ask(self, request: bytes) -> Deferred[Answer]:
@@ -69,9 +80,8 @@ class Leg(Protocol):
         return self._asker.ask(request, _THERE, stream=True)
 
     def keep_alive(self, interval: float) -> None:
-        """From now on, send a keep-alive every *interval* seconds and expect as much in return."""
+        """From now on, send a keep-alive every *interval* seconds, and expect an answer."""
         self._keep_alive = interval
-        self._heard = self._clock.seconds()
         if self._timer is None:
             self._tick()
 
@@ -84,6 +94,7 @@ class Leg(Protocol):
     def connectionMade(self) -> None:
         """Tell the owner."""
         cast(IConsumer, self.transport).registerProducer(self, True)
+        notice_death(self.transport)
         self._on_connected(self)
 
     def pauseProducing(self) -> None:
@@ -99,7 +110,7 @@ class Leg(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Sort answers from indications; garbage ends the connection."""
-        self._heard = self._clock.seconds()
+        self._heard = True
         try:
             messages = self._decoder.feed(data)
         except StunError:
@@ -113,6 +124,7 @@ class Leg(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the owner why."""
+        self.closed_by_mediator = reason.check(ConnectionDone) is not None
         self._lose(f"the connection to the mediator ended: {reason.getErrorMessage()}")
 
     def _send(self, data: bytes, _: Address) -> None:
@@ -120,15 +132,27 @@ class Leg(Protocol):
             self.transport.write(data)
 
     def _tick(self) -> None:
-        silence = self._clock.seconds() - self._heard
-        if silence >= SILENCE_FACTOR * self._keep_alive:
-            self._timer = None
-            self._lose(f"the mediator has been silent for {silence:.0f} s")
-            return
-        # Any answer is a life sign, so nobody waits for this one.
+        """Send a keep-alive.  Any message is a life sign, so nobody waits for this one's answer."""
+        self._heard = False
         self._send(keep_alive_request(os.urandom(12)), _THERE)
-        left = SILENCE_FACTOR * self._keep_alive - silence
-        self._timer = self._clock.callLater(min(self._keep_alive, left), self._tick)
+        self._timer = self._clock.callLater(min(PATIENCE, self._keep_alive), self._look)
+
+    def _look(self) -> None:
+        """See whether anything has come since the keep-alive.
+
+        Times are not compared: a host that was asleep has to hear silence twice, too.
+        """
+        if self._heard:
+            self._unanswered = 0
+            left = max(0.0, self._keep_alive - PATIENCE)
+            self._timer = self._clock.callLater(left, self._tick)
+            return
+        self._unanswered += 1
+        if self._unanswered < MAX_UNANSWERED:
+            self._tick()
+        else:
+            self._timer = None
+            self._lose("the mediator does not answer any more")
 
     def _stop(self, why: str) -> None:
         timer, self._timer = self._timer, None
