@@ -1,6 +1,6 @@
 """Tests for :mod:`wavesync.client.hole`; :mod:`tests.client.test_connector` has it on a network."""
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -9,7 +9,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.client.hole import IDLE_LIMIT, Hole, KnownWay
+from wavesync.client.hole import ANSWER_WITHIN, IDLE_LIMIT, Hole
+from wavesync.client.way import KnownWay
 from wavesync.errors import ConnectFailed
 from wavesync.interfaces import Address
 from wavesync.session.client import CONTROL
@@ -18,17 +19,24 @@ PLACE: Address = ("198.51.100.1", 4100)
 
 
 class FakeSession:
-    """A control session."""
+    """A session, for control or for data."""
 
     def __init__(self) -> None:
         self.opened: list[tuple[str, IProtocol]] = []
         self.accepted: Deferred[IProtocol] = Deferred()
+        self.ended: Deferred[bool] = Deferred()
+        self.pings: list[Deferred[float]] = []
         self.closed = False
 
     def open(self, service: str, protocol: IProtocol) -> Deferred[IProtocol]:
         """Note it."""
         self.opened.append((service, protocol))
         return self.accepted
+
+    def ping(self) -> Deferred[float]:
+        """Note it."""
+        self.pings.append(Deferred())
+        return self.pings[-1]
 
     def close(self) -> None:
         """Note it."""
@@ -59,9 +67,11 @@ class HoleTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.path = FakePath()
+        self.later = FakePath()
         self.lost: list[KnownWay] = []
+        paths = iter([self.path, self.later])
         self.hole = Hole(
-            "server", PLACE, lambda: self.path, clock=self.clock, on_lost=self.lost.append
+            "server", PLACE, lambda: next(paths), clock=self.clock, on_lost=self.lost.append
         )
 
     def held(self) -> FakeSession:
@@ -74,16 +84,96 @@ class HoleTests(SynchronousTestCase):
         session.accepted.callback(protocol)
         return session
 
-    def test_held(self) -> None:
-        """It is held by a control session; used or not, for so long."""
+    def watched(self) -> FakeSession:
+        """A session for data goes over the hole."""
+        session: Any = FakeSession()
+        self.hole.watch(session)
+        return cast(FakeSession, session)
+
+    def test_idle(self) -> None:
+        """A hole that nobody uses is let go after so long; a new connection counts as use."""
         session = self.held()
         self.clock.advance(IDLE_LIMIT - 1)
-        self.hole.used()
+        self.hole.wanted()
+        session.pings[0].callback(0.1)
         self.clock.advance(IDLE_LIMIT - 1)
         self.assertEqual((self.lost, session.closed), ([], False))
         self.clock.advance(2)
         self.assertEqual((self.lost, session.closed), ([self.hole], True))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_in_use(self) -> None:
+        """However long a connection lasts, its hole is held; the idle time begins after the last."""
+        control = self.held()
+        one, two = self.watched(), self.watched()
+        self.clock.advance(100 * IDLE_LIMIT)
+        one.ended.callback(False)
+        self.clock.advance(100 * IDLE_LIMIT)
+        two.ended.callback(False)
+        self.clock.advance(IDLE_LIMIT - 1)
+        self.assertEqual((self.lost, control.closed), ([], False))
+        self.clock.advance(1)
+        self.assertEqual((self.lost, control.closed), ([self.hole], True))
+
+    def test_silent(self) -> None:
+        """Where one connection fell silent, no other is tried: who waits is told at once."""
+        control = self.held()
+        session = self.watched()
+        waiting = self.hole.path().open()
+        session.ended.callback(True)
+        self.assertEqual((self.lost, control.closed), ([self.hole], True))
+        self.assertIn("silent", self.failureResultOf(waiting, ConnectFailed).getErrorMessage())
+        self.assertTrue(self.later.cancelled)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        late = self.hole.path().open()
+        self.failureResultOf(late, ConnectFailed)
+
+    def test_other_ends(self) -> None:
+        """A connection that ended otherwise says nothing about the hole, nor one after it."""
+        self.held()
+        session = self.watched()
+        session.ended.callback(False)
+        self.assertEqual(self.lost, [])
+        late = self.watched()
+        self.hole.close()
+        late.ended.callback(True)
+        self.assertEqual(self.lost, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_answer(self) -> None:
+        """A hole that died unnoticed is found out when somebody wants a connection."""
+        control = self.held()
+        waiting = self.hole.path().open()
+        self.assertEqual(len(control.pings), 1)
+        self.clock.advance(ANSWER_WITHIN - 0.1)
+        self.assertNoResult(waiting)
+        self.clock.advance(0.1)
+        self.failureResultOf(waiting, ConnectFailed)
+        self.assertEqual((self.lost, control.closed), ([self.hole], True))
+
+    def test_answers(self) -> None:
+        """An answer shows that it lives, or a connection that was made; it is asked once a time."""
+        for answer in ("pong", "connection"):
+            self.setUp()
+            control = self.held()
+            self.hole.path().open()
+            self.hole.wanted()
+            self.assertEqual(len(control.pings), 1)
+            if answer == "pong":
+                control.pings[0].callback(0.1)
+            else:
+                self.later.opened.callback(FakeSession())
+            self.clock.advance(ANSWER_WITHIN)
+            self.assertEqual(self.lost, [])
+            self.hole.wanted()
+            self.assertEqual(len(control.pings), 2)
+
+    def test_not_asked_before_it_is_held(self) -> None:
+        """As long as the control session is under way, there is nobody to ask."""
+        self.hole.hold()
+        self.hole.path().open()
+        self.clock.advance(ANSWER_WITHIN)
+        self.assertEqual(self.lost, [])
 
     def test_cannot_be_held(self) -> None:
         """A hole over which nothing can be opened is none."""
@@ -132,10 +222,3 @@ class HoleTests(SynchronousTestCase):
         self.assertTrue(self.path.cancelled)
         self.assertEqual(self.lost, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_other_ways(self) -> None:
-        """A way over TCP has nothing to hold."""
-        way = KnownWay("server", "tcp", PLACE, lambda: self.path)
-        way.used()
-        way.close()
-        self.assertFalse(self.path.cancelled)

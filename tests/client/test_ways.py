@@ -5,6 +5,7 @@ from typing import Any
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.client.test_hole import FakeSession
 from tests.client.test_paths import FakePort, FakeSessions
 from wavesync.client.ways import MAX_KNOWN, Ways
 
@@ -21,7 +22,9 @@ class WaysTests(SynchronousTestCase):
 
     def remember(self, name: str, server: str, kind: str = "tcp") -> None:
         """Keep a way."""
-        self.ways.remember(name, server, kind, ("198.51.100.1", 1), self.sessions)
+        session: Any = FakeSession()
+        session.path_kind = kind
+        self.ways.remember(name, server, session, ("198.51.100.1", 1), self.sessions)
 
     def test_names(self) -> None:
         """A system's name leads to the server that was found for it, which has its own."""
@@ -71,6 +74,6 @@ class WaysTests(SynchronousTestCase):
         self.remember("a", "a", "tcp")
         way = self.ways.get("a")
         assert way is not None
-        one, two = way.make_path(), way.make_path()
+        one, two = way.path(), way.path()
         self.assertIsNot(one, two)
         self.assertEqual(one.addresses, [("198.51.100.1", 1)])

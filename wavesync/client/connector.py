@@ -15,12 +15,12 @@ from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from wavesync.client.hole import KnownWay
 from wavesync.client.introducer import Introducer
 from wavesync.client.introduction import Introduction
 from wavesync.client.paths import PunchPath, Sessions, TCPPath, UDPPort
 from wavesync.client.race import Path, Race, Winner
 from wavesync.client.report import Timeline
+from wavesync.client.way import KnownWay
 from wavesync.client.ways import MAX_KNOWN, Ways
 from wavesync.errors import ConnectFailed, NotAllowed, SettingsError, WavesyncError
 from wavesync.identity.credentials import Credentials
@@ -261,9 +261,8 @@ class Connector:
     async def _by_known_way(self, way: KnownWay, timeline: Timeline) -> ClientSession | None:
         """Take the way that worked; ``None`` when it works no more."""
         timeline.server, timeline.reused = way.server, True
-        way.used()
         race: Race[ClientSession] = Race(timeline, _place)
-        race.enter([way.make_path()])
+        race.enter([way.path()])
         race.no_more()
         try:
             winner = await race.result
@@ -301,8 +300,7 @@ class Connector:
         del self._approaches[name]
         if not self._closed and timeline.server is not None:
             sessions = self._sessions(Target.parse(timeline.server))
-            kind = session.path_kind
-            self._ways.remember(name, timeline.server, kind, _place(session), sessions)
+            self._ways.remember(name, timeline.server, session, _place(session), sessions)
         approach.over()
 
     async def _introduced(self, target: Target, timeline: Timeline) -> ClientSession:

@@ -1,4 +1,4 @@
-"""A way to a server that has worked, remembered so that later connections need no mediator."""
+"""A punched hole that is held open, so that later connections need no mediator."""
 
 from collections.abc import Callable
 
@@ -9,40 +9,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wavesync.client.race import Path
+from wavesync.client.way import KnownWay
 from wavesync.interfaces import Address
 from wavesync.session.client import CONTROL, ClientSession
 
-__all__ = ["IDLE_LIMIT", "Hole", "KnownWay"]
+__all__ = ["ANSWER_WITHIN", "IDLE_LIMIT", "Hole"]
 
 IDLE_LIMIT = 480.0
-"""Seconds without a new connection after which a hole is let go (it is punched again at need)."""
+"""Seconds without any session after which a hole is let go (it is punched again at need)."""
 
-
-class KnownWay:
-    """A server's address that a connection was verified at.
-
-    :ivar server: the whole name of the server.
-    :ivar kind: ``tcp`` or ``udp``.
-    :ivar address: where.
-    """
-
-    def __init__(
-        self,
-        server: str,
-        kind: str,
-        address: Address,
-        make_path: Callable[[], Path[ClientSession]],
-    ) -> None:
-        self.server = server
-        self.kind = kind
-        self.address = address
-        self.make_path = make_path
-
-    def used(self) -> None:
-        """A connection is being made over it."""
-
-    def close(self) -> None:
-        """It is not needed any more."""
+ANSWER_WITHIN = 1.5
+"""Seconds in which the other end answers a PING when a connection is wanted, or anything else comes
+of what is being connected.  If not, the hole is gone and the mediator is asked at once."""
 
 
 class _Control(Protocol):
@@ -60,7 +38,8 @@ class Hole(KnownWay):
     """An open hole, held open by a control session of its own over it.
 
     Both ends send through it every few seconds, so that neither router forgets the mapping
-    whatever the connections that carry data do.
+    whatever the connections that carry data do.  It is gone when the control session is lost, when
+    any session over it fell silent, or when nothing answers while a connection is wanted.
 
     :param on_lost: called once when the hole is gone.
     """
@@ -81,39 +60,75 @@ class Hole(KnownWay):
         self._on_lost = on_lost
         self._session: ClientSession | None = None
         self._opening: Deferred[ClientSession] | None = None
-        self._idle: IDelayedCall | None = clock.callLater(IDLE_LIMIT, self._unused)
-        self._closed = False
+        self._accepted = False
+        self._live = 0
+        self._idle: IDelayedCall | None = None
+        self._answer_due: IDelayedCall | None = None
 
     def hold(self) -> None:
         """Open the control session."""
-        opening = self._opening = self.make_path().open()
+        self._begin_idling()
+        opening = self._opening = self._make_path().open()
         opening.addCallback(self._verified).addErrback(self._failed)
 
-    def used(self) -> None:
-        """Begin to count the idle time anew."""
-        if self._idle is not None and self._idle.active():
+    def wanted(self) -> None:
+        """See whether the other end still answers."""
+        if self._idle is not None:
             self._idle.reset(IDLE_LIMIT)
+        if self._session is not None and self._accepted and self._answer_due is None:
+            self._answer_due = self._clock.callLater(
+                ANSWER_WITHIN, self._gone, "the other end does not answer"
+            )
+            # If it fails the session is lost, and its protocol told so.
+            self._session.ping().addCallbacks(lambda _: self._answered(), lambda _: None)
 
-    def close(self) -> None:
+    def watch(self, session: ClientSession) -> None:
+        """Hold the hole as long as this session goes over it."""
+        self._answered()
+        self._live += 1
+        _cancel(self._idle)
+        self._idle = None
+        session.ended.addCallback(self._ended)
+
+    def close(self, why: str = "it is not needed any more") -> None:
         """Let the hole go."""
-        self._closed = True
-        if self._idle is not None and self._idle.active():
-            self._idle.cancel()
+        if self.closed:
+            return
+        _cancel(self._idle)
+        self._idle = None
+        self._answered()
         opening, self._opening = self._opening, None
+        session, self._session = self._session, None
+        super().close(why)
         if opening is not None:
             opening.cancel()
-        session, self._session = self._session, None
         if session is not None:
             session.close()
 
-    def _unused(self) -> None:
-        self._gone("nobody used it")
+    def _begin_idling(self) -> None:
+        self._idle = self._clock.callLater(IDLE_LIMIT, self._gone, "nobody used it")
+
+    def _answered(self) -> None:
+        due, self._answer_due = self._answer_due, None
+        _cancel(due)
+
+    def _ended(self, silent: bool) -> None:
+        """A session that was watched is over."""
+        self._live -= 1
+        if self.closed:
+            return
+        if silent:
+            self._gone("a session over it fell silent")
+        elif not self._live:
+            self._begin_idling()
 
     def _verified(self, session: ClientSession) -> Deferred[None]:
         self._opening = None
         self._session = session
-        accepted = session.open(CONTROL, _Control(self._lost))
-        return accepted.addCallback(lambda _: None)
+        return session.open(CONTROL, _Control(self._lost)).addCallback(self._held)
+
+    def _held(self, _: object) -> None:
+        self._accepted = True
 
     def _failed(self, failure: Failure) -> None:
         self._opening = None
@@ -124,7 +139,12 @@ class Hole(KnownWay):
         self._gone(reason.getErrorMessage())
 
     def _gone(self, why: str) -> None:
-        if not self._closed:
-            self.close()
+        if not self.closed:
             self.log.debug("the hole to {server} is gone: {why}", server=self.server, why=why)
+            self.close(f"the hole is gone: {why}")
             self._on_lost(self)
+
+
+def _cancel(call: IDelayedCall | None) -> None:
+    if call is not None and call.active():
+        call.cancel()

@@ -1,8 +1,10 @@
 """The ways to servers that have worked, by the server that was authenticated and by what was asked for."""
 
-from wavesync.client.hole import Hole, KnownWay
+from wavesync.client.hole import Hole
 from wavesync.client.paths import HolePath, Sessions, TCPPath, UDPPort
+from wavesync.client.way import KnownWay
 from wavesync.interfaces import Address, IReactor
+from wavesync.session.client import ClientSession
 
 __all__ = ["MAX_KNOWN", "Ways"]
 
@@ -31,12 +33,19 @@ class Ways:
         return self._known.get(self._names.get(name, name))
 
     def remember(
-        self, name: str, server: str, kind: str, address: Address, sessions: Sessions
+        self,
+        name: str,
+        server: str,
+        session: ClientSession,
+        address: Address,
+        sessions: Sessions,
     ) -> None:
         """Keep a way that was verified; a hole is held open from now on.
 
         :param name: what was asked for.
         :param server: the whole name of the server that was found.
+        :param session: the session that was verified, which goes on.
+        :param address: where its far end is.
         """
         old = self._known.get(server)
         if old is not None:
@@ -44,10 +53,10 @@ class Ways:
         if len(self._known) >= MAX_KNOWN:
             self.forget(next(iter(self._known.values())))
         self._names[name] = server
-        if kind != "udp":
+        if session.path_kind != "udp":
             reactor = self._reactor
             self._known[server] = KnownWay(
-                server, kind, address, lambda: TCPPath(reactor, address, sessions)
+                server, session.path_kind, address, lambda: TCPPath(reactor, address, sessions)
             )
             return
         assert self._port is not None
@@ -60,6 +69,7 @@ class Ways:
             on_lost=self.forget,
         )
         hole.hold()
+        hole.watch(session)
 
     def forget(self, way: KnownWay) -> None:
         """It works no more."""

@@ -16,6 +16,7 @@ from wavesync.identity.verify import Peer
 from wavesync.session.core import CONTROL, Side, Timing
 from wavesync.session.errors import SessionLost, refusal_error
 from wavesync.session.events import Event, Lost, OpenAccepted, OpenRefused, PongReceived
+from wavesync.session.liveness import SILENCE
 from wavesync.session.shell import SessionShell
 from wavesync.session.tls import ClientTLS, client_context, rejection
 
@@ -31,12 +32,15 @@ class ClientSession(SessionShell):
         :class:`wavesync.errors.ConnectFailed` or :class:`wavesync.errors.NotAllowed`.
         Cancelling it gives the path up.
     :ivar lost: the path is gone.
+    :ivar ended: fires once the path is gone, with whether that was found out by its silence (then as
+        soon as it is known).
     """
 
     def __init__(self, clock: IReactorTime, timing: Timing = Timing()) -> None:  # noqa: B008
         super().__init__(Side.CLIENT, clock, timing)
         self.authenticated: Deferred[ClientSession] = Deferred(self._given_up)
         self.lost = False
+        self.ended: Deferred[bool] = Deferred()
         self._authenticated_called = False
         self._opening: Deferred[IProtocol] | None = None
         self._accepted = False
@@ -107,6 +111,8 @@ class ClientSession(SessionShell):
             case OpenRefused(code, sentence):
                 self._not_opened(refusal_error(code, sentence))
             case Lost():
+                if event.sentence == SILENCE:
+                    self._end(silent=True)
                 error = self.error_for(event)
                 if self._opening is not None:
                     self._not_opened(error)
@@ -141,6 +147,11 @@ class ClientSession(SessionShell):
         if self._opening is not None:
             self._not_opened(error)
         self._fail_pings(error)
+        self._end(silent=False)
+
+    def _end(self, *, silent: bool) -> None:
+        if not self.ended.called:
+            self.ended.callback(silent)
 
 
 class _OneSession(Factory):

@@ -34,7 +34,7 @@ from wavesync.session.frames import (
     is_service_name,
 )
 from wavesync.session.lifecycle import lifecycle
-from wavesync.session.liveness import Due, Liveness, Timing
+from wavesync.session.liveness import SILENCE, Due, Liveness, Timing
 from wavesync.session.receipts import Receipts
 
 __all__ = ["CONTROL", "SessionCore", "Side", "Timing"]
@@ -302,9 +302,7 @@ class SessionCore:
         elif self._liveness.begun:
             due = self._liveness.look(now, writable=not self._writing_paused)
             if due is Due.DEAD:
-                self._machine.fail(
-                    Refusal.TIMEOUT, "nothing has come from the other side for too long"
-                )
+                self._machine.fail(Refusal.TIMEOUT, SILENCE)
                 return
             if due is Due.PING:
                 self._send_ping()

@@ -5,7 +5,10 @@ from enum import Enum
 
 from wavesync.stun.pace import Pace
 
-__all__ = ["MAX_PINGS", "Due", "Liveness", "Timing"]
+__all__ = ["MAX_PINGS", "SILENCE", "Due", "Liveness", "Timing"]
+
+SILENCE = "nothing has come from the other side for too long"
+"""What is told of a peer that is dead."""
 
 MAX_PINGS = 16
 """PINGs whose PONGs we wait for; of more, the oldest is forgotten."""
