@@ -5,6 +5,7 @@ from typing import NamedTuple, TypeAlias
 from twisted.internet.interfaces import (
     IReactorFDSet,
     IReactorPluggableNameResolver,
+    IReactorSocket,
     IReactorTCP,
     IReactorTime,
 )
@@ -13,7 +14,9 @@ from zope.interface import Interface
 __all__ = ["Address", "Burst", "IReactor", "IWaryTransport"]
 
 
-class IReactor(IReactorTime, IReactorTCP, IReactorFDSet, IReactorPluggableNameResolver):
+class IReactor(
+    IReactorTime, IReactorTCP, IReactorSocket, IReactorFDSet, IReactorPluggableNameResolver
+):
     """The parts of Twisted's reactor that agents and clients use; it has no such name itself."""
 
 

@@ -1,0 +1,136 @@
+"""One end of a simultaneous open: dial the other end from a known port, and listen there as well."""
+
+import errno
+import random
+import socket
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IProtocol,
+    IProtocolFactory,
+)
+from twisted.python.failure import Failure
+
+from wavesync.errors import ConnectFailed
+from wavesync.interfaces import Address, IReactor
+from wavesync.tcp.accepting import Accepting
+from wavesync.tcp.adopting import adopt
+from wavesync.tcp.attempts import Attempts
+from wavesync.tcp.dial import Dial
+from wavesync.tcp.sockets import RETRIED, why_not
+
+__all__ = ["Opening"]
+
+
+class Opening:
+    """Connects to *remote* from *own*, while *remote* does the same towards us.
+
+    :param reactor: watches the sockets.
+    :param own: the local end of a connection to a mediator, made by a
+        :class:`~wavesync.tcp.endpoint.SharedPortEndpoint`: its mapping is what the peer was told.
+    :param remote: the same of the peer, as the mediator sees it.
+    :param factory: builds the protocol for the one connection that comes of it.
+    :param timeout: seconds for all of it.
+    :param delay: seconds before the first SYN; the port is listened on at once.
+    :param any_port: take a connection from another port of the peer's host, too: the peer's router
+        may give it a new one.
+    :ivar connected: fires with the protocol; fails with :class:`ConnectFailed`, or with what the
+        factory raises.  Cancelling it gives up.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactor,
+        own: Address,
+        remote: Address,
+        factory: IProtocolFactory,
+        *,
+        timeout: float,
+        delay: float = 0.0,
+        any_port: bool = False,
+        uniform: Callable[[], float] = random.random,
+    ) -> None:
+        self.connected: Deferred[IProtocol] = Deferred(lambda _: self._end())
+        self._reactor = reactor
+        self._own = own
+        self._remote = remote
+        self._factory = factory
+        self._any_port = any_port
+        self._attempts = Attempts(uniform)
+        self._over = False
+        self._last = errno.ETIMEDOUT
+        self._dial: Dial | None = None
+        self._accepting: Accepting | None = None
+        self._next: IDelayedCall | None = None
+        self._limit = reactor.callLater(timeout, self._timed_out)
+        try:
+            self._accepting = Accepting(reactor, own, self._expected, self._established)
+        except OSError as error:
+            self._give_up(error.errno or errno.EINVAL)
+            return
+        if delay > 0:
+            self._next = reactor.callLater(delay, self._attempt)
+        else:
+            self._attempt()
+
+    def _expected(self, address: Address) -> bool:
+        """Tell whether somebody who connects to us is the peer."""
+        return address == self._remote or (self._any_port and address[0] == self._remote[0])
+
+    def _attempt(self) -> None:
+        self._attempts.begun()
+        self._dial = Dial(
+            self._reactor, self._own, self._remote, self._established, self._dial_failed
+        )
+        self._dial.start()
+
+    def _dial_failed(self, error: int) -> None:
+        """Try again, as long as the reason may pass."""
+        if self._over:
+            return
+        self._last = error
+        if error not in RETRIED:
+            self._give_up(error)
+        elif not self._attempts.exhausted:
+            # Never from within the attempt that has failed: it may fail before it returns.
+            self._next = self._reactor.callLater(self._attempts.gap(), self._attempt)
+
+    def _established(self, made: socket.socket) -> None:
+        if self._over:
+            made.close()
+            return
+        self._end()
+        try:
+            protocol = adopt(self._reactor, made, self._factory)
+        except Exception:
+            self.connected.errback(Failure())
+        else:
+            if not self.connected.called:
+                self.connected.callback(protocol)
+
+    def _timed_out(self) -> None:
+        self._give_up(self._last)
+
+    def _give_up(self, error: int) -> None:
+        self._end()
+        if not self.connected.called:
+            count = self._attempts.made
+            told = f" ({count} attempts)" if count > 1 else ""
+            self.connected.errback(
+                ConnectFailed(
+                    f"the two routers let no TCP connection through: {why_not(error)}{told}"
+                )
+            )
+
+    def _end(self) -> None:
+        """Close everything but what stands."""
+        self._over = True
+        for timer in (self._limit, self._next):
+            if timer is not None and timer.active():
+                timer.cancel()
+        if self._dial is not None:
+            self._dial.cancel()
+        if self._accepting is not None:
+            self._accepting.close()
