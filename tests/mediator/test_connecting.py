@@ -379,8 +379,9 @@ class BoundTests(SynchronousTestCase):
         """The last introduction that fits is made, one more is asked to come later."""
         world, target, asker = self._world(introductions=3)
         for i in range(3):
-            asker.connect(target.target, f"{i:032x}")
-        self.assertEqual(asker.refused(target.target, "f" * 32).code, 508)
+            asker.over_tcp(asker.connect_bytes(target.target, f"{i:032x}"))
+        one_more = asker.over_tcp(asker.connect_bytes(target.target, "f" * 32))
+        self.assertEqual(Refusal.decode(one_more).code, 508)
         world.advance(INTRODUCTION_LIFE)
         asker.connect(target.target, "e" * 32)
 

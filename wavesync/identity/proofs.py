@@ -33,6 +33,7 @@ __all__ = [
     "CheckedProof",
     "ProofChecker",
     "check_proof",
+    "nonce_of",
     "sign_proof",
 ]
 
@@ -162,6 +163,17 @@ def check_proof(
     return _check(
         blob, purpose, audience, message, role, now, nonce_ok, revoked, at, read=read_leaf
     )
+
+
+def nonce_of(blob: bytes) -> bytes:
+    """Look up the nonce of a proof that nobody has checked.
+
+    :return: the nonce; empty where there is none, or where *blob* is no proof.
+    """
+    try:
+        return _split(blob).nonce
+    except VerificationError:
+        return b""
 
 
 class ProofChecker:

@@ -2,16 +2,37 @@
 
 from collections.abc import Callable, Collection
 
-from wavesync.identity.proofs import CheckedProof, ProofChecker
+from wavesync.identity.proofs import CheckedProof, ProofChecker, nonce_of
 from wavesync.identity.verify import Reason, Role, VerificationError
 from wavesync.mediator.nonces import Nonces
 from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.numbers import ErrorCode, Purpose
 from wavesync.signalling.proved import covered
 from wavesync.signalling.refusals import Refusal
+from wavesync.stun.buckets import SourceBuckets
 from wavesync.stun.message import Message
 
-__all__ = ["Admission", "Refused"]
+__all__ = [
+    "UNPROVEN_BURST",
+    "UNPROVEN_RATE",
+    "UNPROVEN_TOTAL_BURST",
+    "UNPROVEN_TOTAL_RATE",
+    "Admission",
+    "Refused",
+]
+
+UNPROVEN_RATE = 20.0
+"""Proofs looked at a second for one UDP source that has shown no NONCE of ours, on average: a check
+takes a few hundred microseconds, and a forged source costs its sender nothing."""
+
+UNPROVEN_BURST = 100.0
+"""The same at once."""
+
+UNPROVEN_TOTAL_RATE = 500.0
+"""Such proofs looked at a second for all UDP sources, on average: about a tenth of a processor."""
+
+UNPROVEN_TOTAL_BURST = 1000.0
+"""The same at once."""
 
 _ROLES = {
     Purpose.LISTEN: Role.SERVER,
@@ -37,11 +58,21 @@ class Admission:
     :param name: this mediator's name, the audience of every proof.
     :param systems: ids of the systems that may use it; ``None`` for any.
     :param random: gives random bytes, for the key of nonces.
+    :param unproven: how often proofs of each source that may be forged are looked at.
+    :param unproven_total: the same for all of them together.
     """
 
     def __init__(
-        self, name: str, systems: Collection[str] | None, random: Callable[[int], bytes]
+        self,
+        name: str,
+        systems: Collection[str] | None,
+        random: Callable[[int], bytes],
+        *,
+        unproven: SourceBuckets,
+        unproven_total: SourceBuckets,
     ) -> None:
+        self._unproven = unproven
+        self._unproven_total = unproven_total
         self._name = name
         self._systems = None if systems is None else frozenset(systems)
         self._nonces = Nonces(random)
@@ -61,13 +92,22 @@ class Admission:
         return self._nonces.good(nonce, purpose, holder, now)
 
     def check(
-        self, message: Message, purpose: str, holder: str, now: float, *, nonce: bool = False
+        self,
+        message: Message,
+        purpose: str,
+        holder: str,
+        now: float,
+        *,
+        nonce: bool = False,
+        spoofable: bool = False,
     ) -> CheckedProof:
         """Check the proof of a request.
 
         :param purpose: what it must have been made for, which also tells the role.
         :param holder: whom a nonce must have been made for.
         :param nonce: insist on a nonce, however fresh the proof's time is.
+        :param spoofable: *holder* is a host that anybody can name as a datagram's source; when too
+            many such proofs come, only those with a nonce of ours for that host are looked at.
         :raises Refused: 400, 401, 403 or 438, with what the sender needs to do better.
         """
         try:
@@ -77,6 +117,8 @@ class Admission:
         if found is None:
             raise Refused(self.challenge(ErrorCode.UNAUTHENTICATED, purpose, holder, now))
         blob, covers = found
+        if spoofable and not self._affordable(blob, purpose, holder, now):
+            raise Refused(self.challenge(ErrorCode.STALE_NONCE, purpose, holder, now))
         try:
             return self._checker.check(
                 blob,
@@ -94,3 +136,10 @@ class Admission:
                 raise Refused(stale) from None
             refusal = Refusal(ErrorCode.FORBIDDEN, str(error.reason), audience=self._name, time=now)
             raise Refused(refusal) from None
+
+    def _affordable(self, blob: bytes, purpose: str, host: str, now: float) -> bool:
+        """Tell whether the work of checking a proof may be spent on whoever sent it."""
+        nonce = nonce_of(blob)
+        if nonce and self.nonce_good(nonce, purpose, host, now):
+            return True
+        return self._unproven.allow(host, now) and self._unproven_total.allow("", now)

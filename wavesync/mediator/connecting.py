@@ -74,7 +74,9 @@ class Connecting:
         except SignallingError:
             return ErrorCode.BAD_REQUEST
         host = way.source[0]
-        proof = self._admission.check(message, Purpose.CONNECT, host, now)
+        proof = self._admission.check(
+            message, Purpose.CONNECT, host, now, spoofable=not way.reliable
+        )
         system = request.target.system
         if proof.peer.system != system or not self._admission.allows(system):
             return ErrorCode.NOT_FOUND
@@ -86,7 +88,9 @@ class Connecting:
                 seen.outcome.admit(way, now)
             return seen.outcome
         own = self._admission.nonce_good(proof.nonce, Purpose.CONNECT, host, now)
-        if self.replays.full(now) and not own:
+        # Whoever has no NONCE of ours may have written any address as its source.
+        crowded = self._introductions.crowded and not way.reliable
+        if (self.replays.full(now) or crowded) and not own:
             raise Refused(self._sign_again(host, now))
         outcome = self._outcome(request, proof, message, way, now)
         self.replays.add(proof.digest, host, outcome, now)
@@ -115,6 +119,8 @@ class Connecting:
             return ErrorCode.NOT_FOUND
         if self._introductions.full:
             return ErrorCode.INSUFFICIENT_CAPACITY
+        if not self._introductions.room(way.source[0], registration.server.system):
+            return ErrorCode.QUOTA_REACHED
         return self._introductions.begin(
             request.connection_id,
             fingerprint,

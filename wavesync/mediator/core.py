@@ -113,8 +113,22 @@ class Mediator:
         self.registry: IRegistry = registry
         self.statistics = Statistics()
         self.sources = SourceBuckets(limits.source_rate, limits.source_burst)
-        self.admission = Admission(settings.name, settings.allowed_systems, random)
-        self.introductions = Introductions(self.statistics, random, limits.introductions)
+        self.admission = Admission(
+            settings.name,
+            settings.allowed_systems,
+            random,
+            unproven=SourceBuckets(limits.unproven_rate, limits.unproven_burst),
+            unproven_total=SourceBuckets(
+                limits.unproven_total_rate, limits.unproven_total_burst, 1
+            ),
+        )
+        self.introductions = Introductions(
+            self.statistics,
+            random,
+            limits.introductions,
+            limits.introductions_per_host,
+            limits.introductions_per_system,
+        )
         self._connecting = Connecting(
             self.admission, registry, self.introductions, self.statistics, limits
         )

@@ -5,12 +5,25 @@ from collections.abc import Callable
 
 from wavesync.mediator.introducing import INTRODUCTION_LIFE, Introduction, Way
 from wavesync.mediator.registry import Registration
+from wavesync.mediator.shares import Shares
 from wavesync.mediator.statistics import Statistics
+from wavesync.stun.buckets import source_key
 
-__all__ = ["MAX_INTRODUCTIONS", "Introductions"]
+__all__ = [
+    "MAX_INTRODUCTIONS",
+    "MAX_INTRODUCTIONS_PER_HOST",
+    "MAX_INTRODUCTIONS_PER_SYSTEM",
+    "Introductions",
+]
 
 MAX_INTRODUCTIONS = 10_000
 """Introductions remembered at one time unless the settings say otherwise."""
+
+MAX_INTRODUCTIONS_PER_HOST = 1_000
+"""The same for clients at one source (an IPv4 address, the /64 of an IPv6 address)."""
+
+MAX_INTRODUCTIONS_PER_SYSTEM = 2_500
+"""The same for one system: anybody can make systems, but each needs a server that is registered."""
 
 
 class Introductions:
@@ -19,6 +32,8 @@ class Introductions:
     :param statistics: where to count.
     :param random: gives random bytes.
     :param limit: how many at one time.
+    :param per_host: how many of them for clients at one source.
+    :param per_system: how many of them for one system.
     """
 
     def __init__(
@@ -26,11 +41,15 @@ class Introductions:
         statistics: Statistics,
         random: Callable[[int], bytes],
         limit: int = MAX_INTRODUCTIONS,
+        per_host: int = MAX_INTRODUCTIONS_PER_HOST,
+        per_system: int = MAX_INTRODUCTIONS_PER_SYSTEM,
     ) -> None:
         self.statistics = statistics
         self._random = random
         self._limit = limit
         self._table: dict[str, Introduction] = {}
+        self._hosts, self._systems = Shares(per_host), Shares(per_system)
+        self._owners: dict[str, tuple[bytes, bytes]] = {}
         self._times: list[tuple[float, int, Introduction]] = []
         self._serial = 0
 
@@ -42,6 +61,15 @@ class Introductions:
     def full(self) -> bool:
         """Whether there is no room for one more."""
         return len(self._table) >= self._limit
+
+    @property
+    def crowded(self) -> bool:
+        """Whether half of the places are taken: time to let in only who is where he says."""
+        return 2 * len(self._table) >= self._limit
+
+    def room(self, host: str, system: str) -> bool:
+        """Tell whether a client at *host* and its *system* may have one more."""
+        return self._hosts.room(source_key(host)) and self._systems.room(system.encode())
 
     def transaction_id(self) -> bytes:
         """Draw a STUN transaction id."""
@@ -81,7 +109,11 @@ class Introductions:
             now,
             client_start,
         )
+        owners = source_key(way.source[0]), registration.server.system.encode()
         self._table[connection_id] = introduction
+        self._owners[connection_id] = owners
+        self._hosts.take(owners[0])
+        self._systems.take(owners[1])
         introduction.admit(way, now)
         introduction.progress.begin()
         self.wake(introduction, now + INTRODUCTION_LIFE)
@@ -91,6 +123,9 @@ class Introductions:
         """Forget an introduction."""
         if self._table.get(introduction.connection_id) is introduction:
             del self._table[introduction.connection_id]
+            host, system = self._owners.pop(introduction.connection_id)
+            self._hosts.give_back(host)
+            self._systems.give_back(system)
 
     def wake(self, introduction: Introduction, at: float) -> None:
         """Have :meth:`Introduction.timer` called at that time."""

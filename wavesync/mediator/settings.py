@@ -2,7 +2,17 @@
 
 from wavesync.errors import SettingsError
 from wavesync.identity.ids import parse_id
-from wavesync.mediator.introductions import MAX_INTRODUCTIONS
+from wavesync.mediator.admission import (
+    UNPROVEN_BURST,
+    UNPROVEN_RATE,
+    UNPROVEN_TOTAL_BURST,
+    UNPROVEN_TOTAL_RATE,
+)
+from wavesync.mediator.introductions import (
+    MAX_INTRODUCTIONS,
+    MAX_INTRODUCTIONS_PER_HOST,
+    MAX_INTRODUCTIONS_PER_SYSTEM,
+)
 from wavesync.mediator.registry import MAX_REGISTRATIONS, MAX_REGISTRATIONS_PER_SYSTEM
 from wavesync.mediator.replays import MAX_REPLAYS
 from wavesync.settings import Section
@@ -23,11 +33,17 @@ class Limits(Section, frozen=True):
     registrations: int = MAX_REGISTRATIONS
     registrations_per_system: int = MAX_REGISTRATIONS_PER_SYSTEM
     introductions: int = MAX_INTRODUCTIONS
+    introductions_per_host: int = MAX_INTRODUCTIONS_PER_HOST
+    introductions_per_system: int = MAX_INTRODUCTIONS_PER_SYSTEM
     replays: int = MAX_REPLAYS
     legs: int = 25_000
     legs_per_host: int = 500
     source_rate: float = 50.0
     source_burst: float = 200.0
+    unproven_rate: float = UNPROVEN_RATE
+    unproven_burst: float = UNPROVEN_BURST
+    unproven_total_rate: float = UNPROVEN_TOTAL_RATE
+    unproven_total_burst: float = UNPROVEN_TOTAL_BURST
     client_rate: float = 2.0
     client_burst: float = 30.0
     target_rate: float = 20.0
