@@ -15,7 +15,7 @@ MACHINES: list[tuple[str, str]] = [
     ("mediator-introduction", "wavesync.mediator.introduction:build_progress"),
     ("mediator-server-leg", "wavesync.mediator.registration:build_server_leg"),
     ("udt-connecting", "wavesync.udt.connecting:connecting"),
-    ("udt-punching", "wavesync.udt.punching:punching"),
+    ("udt-punching", "wavesync.udt.punching_machine:punching"),
     ("udt-rendezvous", "wavesync.udt.rendezvous:rendezvous"),
 ]
 """Name of the drawing, and module and attribute of the built machine."""

@@ -25,8 +25,8 @@ from wavesync.udt.punching import (
     MAX_ADOPTED,
     MAX_CANDIDATES,
     PunchAttempt,
-    punching,
 )
+from wavesync.udt.punching_machine import punching
 
 ONE: Address = ("192.0.2.2", 2000)
 TWO: Address = ("198.51.100.2", 2222)

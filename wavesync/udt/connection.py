@@ -18,22 +18,20 @@ from wavesync.udt.bottleneck import BottleneckControl
 from wavesync.udt.congestion import CongestionControl
 from wavesync.udt.ending import Ending
 from wavesync.udt.events import Closed, CloseReason, DataReceived, Event, SendBufferLow
+from wavesync.udt.feedback import Feedback
 from wavesync.udt.packet import (
     HEADER,
     HEADER_SIZE,
     IP_UDP_OVERHEAD,
     ControlType,
-    PacketError,
-    decode_acknowledgement,
-    decode_loss_list,
     encode_control,
     payload_size,
 )
 from wavesync.udt.receive_buffer import parse_burst
 from wavesync.udt.receiver import Receiver
 from wavesync.udt.send_buffer import SendBuffer
-from wavesync.udt.sender import PeerReport, Sender
-from wavesync.udt.sequence import MODULUS, SEQUENCE_MASK, extend, span
+from wavesync.udt.sender import Sender
+from wavesync.udt.sequence import MODULUS
 from wavesync.udt.statistics import Statistics
 
 __all__ = [
@@ -91,14 +89,13 @@ class Connection:
         "_drain_progress",
         "_ending",
         "_events",
+        "_feedback",
         "_heard_at",
         "_keep_alive",
         "_local_id",
-        "_newest_ack",
         "_now",
         "_paused",
         "_peer_id",
-        "_pending_ack2",
         "_receiver",
         "_segment",
         "_sender",
@@ -147,8 +144,7 @@ class Connection:
             self.statistics,
         )
         self._window = receive_window
-        self._newest_ack = 0
-        self._pending_ack2: int | None = None
+        self._feedback = Feedback(self._buffer, self._sender, self._receiver, self.statistics)
         self._events: list[Event] = []
         self._heard_at = now
         self._sent_at = now
@@ -213,51 +209,13 @@ class Connection:
             if kind in (ControlType.ACK, ControlType.NAK, ControlType.KEEP_ALIVE):
                 self._ending.answer(now)
         elif kind == ControlType.ACK:
-            self._on_ack(info, body, now)
+            self._feedback.on_ack(info, body, now)
         elif kind == ControlType.ACK2:
             self._receiver.on_ack2(info, now)
         elif kind == ControlType.NAK:
-            self._on_nak(body, now)
+            self._feedback.on_nak(body, now)
         # Keep-alives have been heard; congestion warnings, drop requests, peer errors, unknown
         # types and late handshakes mean nothing to a stream.
-
-    def _on_ack(self, number: int, body: memoryview, now: float) -> None:
-        buffer = self._buffer
-        try:
-            ack = decode_acknowledgement(body)
-        except PacketError:
-            self.statistics.dropped_bad += 1
-            return
-        point = extend(ack.sequence, buffer.acknowledged)
-        if point > buffer.next:
-            self.statistics.dropped_bad += 1
-            return
-        report: PeerReport | None = None
-        if ack.free is not None:
-            self._pending_ack2 = number
-            newest = extend(number & SEQUENCE_MASK, self._newest_ack)
-            if newest > self._newest_ack:
-                self._newest_ack = newest
-                report = PeerReport(ack.free, ack.arrival_rate or 0, ack.capacity or 0)
-            for trip in (self._sender.round_trip, self._receiver.round_trip):
-                trip.adopt((ack.rtt or 0) / 1e6, (ack.rtt_variance or 0) / 1e6)
-        self._sender.on_ack(point, report, now)
-
-    def _on_nak(self, body: memoryview, now: float) -> None:
-        near = self._buffer.acknowledged
-        try:
-            wire = decode_loss_list(body)
-        except PacketError:
-            self.statistics.dropped_bad += 1
-            return
-        ranges = []
-        for first, last in wire:
-            start = extend(first, near)
-            ranges.append((start, start + span(first, last)))
-        if self._sender.on_nak(ranges, now):
-            self.statistics.naks_received += 1
-        else:
-            self.statistics.dropped_bad += 1
 
     def _on_shutdown(self) -> None:
         if self._closed is None:
@@ -382,9 +340,9 @@ class Connection:
 
     def _control(self, now: float, out: list[Burst]) -> None:
         """Append the control packets that are due."""
-        if self._pending_ack2 is not None:
-            self._put(ControlType.ACK2, out, self._pending_ack2)
-            self._pending_ack2 = None
+        number = self._feedback.take_ack2()
+        if number is not None:
+            self._put(ControlType.ACK2, out, number)
         self._receiver.control(now, out)
         if self._keep_alive:
             self._keep_alive = False
@@ -431,7 +389,7 @@ class Connection:
             self._heard_at + PEER_TIMEOUT,
             self._sent_at + KEEP_ALIVE_INTERVAL,
         )
-        if self._keep_alive or self._receiver.backlogged or self._pending_ack2 is not None:
+        if self._keep_alive or self._receiver.backlogged or self._feedback.owes_ack2:
             return self._now
         if self._closing:
             if not self._buffer.unacknowledged:

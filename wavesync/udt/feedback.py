@@ -1,0 +1,95 @@
+"""What the peer's ACKs and NAKs say of what we sent."""
+
+from wavesync.udt.packet import PacketError, decode_acknowledgement, decode_loss_list
+from wavesync.udt.receiver import Receiver
+from wavesync.udt.send_buffer import SendBuffer
+from wavesync.udt.sender import PeerReport, Sender
+from wavesync.udt.sequence import SEQUENCE_MASK, extend, span
+from wavesync.udt.statistics import Statistics
+
+__all__ = ["Feedback"]
+
+
+class Feedback:
+    """Reads ACKs and NAKs; nonsense is counted and changes nothing.
+
+    :param buffer: what was sent.
+    :param sender: is told what arrived and what was lost.
+    :param receiver: shares the round trip that the peer tells.
+    :param statistics: counters to keep.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_newest_ack",
+        "_pending_ack2",
+        "_receiver",
+        "_sender",
+        "_statistics",
+    )
+
+    def __init__(
+        self, buffer: SendBuffer, sender: Sender, receiver: Receiver, statistics: Statistics
+    ) -> None:
+        """Begin with nothing heard."""
+        self._buffer = buffer
+        self._sender = sender
+        self._receiver = receiver
+        self._statistics = statistics
+        self._newest_ack = 0
+        self._pending_ack2: int | None = None
+
+    @property
+    def owes_ack2(self) -> bool:
+        """Whether an ACK waits for its ACK2."""
+        return self._pending_ack2 is not None
+
+    def take_ack2(self) -> int | None:
+        """Give the number of the ACK to answer now, once."""
+        number, self._pending_ack2 = self._pending_ack2, None
+        return number
+
+    def on_ack(self, number: int, body: memoryview, now: float) -> None:
+        """Take an ACK.
+
+        :param number: its information word.
+        :param body: what follows the header.
+        :param now: seconds.
+        """
+        buffer = self._buffer
+        try:
+            ack = decode_acknowledgement(body)
+        except PacketError:
+            self._statistics.dropped_bad += 1
+            return
+        point = extend(ack.sequence, buffer.acknowledged)
+        if point > buffer.next:
+            self._statistics.dropped_bad += 1
+            return
+        report: PeerReport | None = None
+        if ack.free is not None:
+            self._pending_ack2 = number
+            newest = extend(number & SEQUENCE_MASK, self._newest_ack)
+            if newest > self._newest_ack:
+                self._newest_ack = newest
+                report = PeerReport(ack.free, ack.arrival_rate or 0, ack.capacity or 0)
+            for trip in (self._sender.round_trip, self._receiver.round_trip):
+                trip.adopt((ack.rtt or 0) / 1e6, (ack.rtt_variance or 0) / 1e6)
+        self._sender.on_ack(point, report, now)
+
+    def on_nak(self, body: memoryview, now: float) -> None:
+        """Take a NAK."""
+        near = self._buffer.acknowledged
+        try:
+            wire = decode_loss_list(body)
+        except PacketError:
+            self._statistics.dropped_bad += 1
+            return
+        ranges = []
+        for first, last in wire:
+            start = extend(first, near)
+            ranges.append((start, start + span(first, last)))
+        if self._sender.on_nak(ranges, now):
+            self._statistics.naks_received += 1
+        else:
+            self._statistics.dropped_bad += 1
