@@ -392,6 +392,39 @@ class LinkTests(SynchronousTestCase):
         self.assertIn(str(server().target), self.said[-1])
         self.assert_away(Waits.SUPERSEDED)
 
+    def test_superseded_for_long(self) -> None:
+        """While the other agent is there, the superseded one only asks now and then, and says no
+        more; when the other one is gone it takes over, and is an agent like any other."""
+        self.link.start()
+        mediator = self.register()
+        mediator.send(RegistrationEnded(ErrorCode.SUPERSEDED, "superseded").encode(b"e" * 12))
+        for _ in range(3):
+            self.clock.advance(Waits.SUPERSEDED + 0.1)
+            mediator = self.mediator()
+            mediator.challenge()
+            request = mediator.one(Method.LISTEN)
+            self.assertTrue(Listen.decode(request).standby)
+            mediator.refuse(request, Refusal(ErrorCode.SUPERSEDED, "registered"))
+            self.assertTrue(mediator.closed)
+        self.assertEqual(len(self.said), 1, self.said)
+        self.clock.advance(Waits.SUPERSEDED + 0.1)
+        self.register().lose()
+        self.clock.advance(0.3)
+        mediator = self.mediator()
+        self.assertFalse(Listen.decode(mediator.one(Method.LISTEN)).standby)
+        self.link.stop()
+
+    def test_superseded_by_its_own_doing(self) -> None:
+        """What a leg that was given up still says of a newer registration is not taken for another
+        agent: the newer one is this agent's own."""
+        self.link.start()
+        old = self.register()
+        self.clock.pump([PATIENCE, PATIENCE, 0.3])
+        self.register()
+        old.send(RegistrationEnded(ErrorCode.SUPERSEDED, "superseded").encode(b"e" * 12))
+        self.assertTrue(self.link.registered)
+        self.link.stop()
+
     def test_mediator_shuts_down(self) -> None:
         """A mediator that says good-bye is tried again soon: it may be restarting."""
         self.link.start()

@@ -188,10 +188,17 @@ class Server:
         """Return what signs this server's messages by its own clock."""
         return prover(self.credentials, now=self.world.now + self._clock_error, nonce=nonce)
 
-    def listen(self, nonce: bytes | None = None, *, as_server: Target | None = None) -> Message:
+    def listen(
+        self,
+        nonce: bytes | None = None,
+        *,
+        as_server: Target | None = None,
+        standby: bool = False,
+    ) -> Message:
         """Send ``listen`` and return the answer."""
         target = as_server if as_server is not None else self.target
-        listen = Listen(target, self._exchange.public_key().public_bytes_raw())
+        public = self._exchange.public_key().public_bytes_raw()
+        listen = Listen(target, public, standby=standby)
         tid = self.world.random(12)
         return self.say(listen.encode(tid, None if nonce is None else self.proving(nonce)))
 

@@ -189,6 +189,21 @@ class LegTests(SynchronousTestCase):
         self.assertIsNone(self.server.warm_up())
         self.assertEqual(self.world.mediator.statistics.superseded, 1)
 
+    def test_standby(self) -> None:
+        """An agent that was superseded does not take the other one's place, only an empty one."""
+        older = Server(self.world)
+        nonce = Refusal.decode(older.listen(standby=True)).nonce
+        refusal = Refusal.decode(older.listen(nonce, standby=True))
+        self.assertEqual((refusal.code, refusal.reason), (409, "registered"))
+        self.assertTrue(older.channel.closed)
+        self.assertFalse(self.server.channel.closed)
+        self.assertTrue(self._online())
+        self.server.leg.lost()
+        older = Server(self.world)
+        nonce = Refusal.decode(older.listen(standby=True)).nonce
+        self.assertEqual(older.listen(nonce, standby=True).message_class, MessageClass.SUCCESS)
+        self.assertTrue(self._online())
+
     def test_gone_at_once(self) -> None:
         """A server whose connection closes is offline in the same moment."""
         self.assertTrue(self._online())

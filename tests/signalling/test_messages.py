@@ -67,6 +67,8 @@ class RoundTripTests(SynchronousTestCase):
         proved = decode(listen.encode(TRANSACTION, prover(server())))
         self.assertEqual(Listen.decode(proved), listen)
         self.assertIsNotNone(proved.get(Attribute.PROOF))
+        standby = Listen(server().target, KEY, standby=True)
+        self.assertEqual(Listen.decode(decode(standby.encode(TRANSACTION))), standby)
 
     def test_registered(self) -> None:
         """The answer to ``listen`` carries id, key, interval and time."""

@@ -65,6 +65,7 @@ class Enrolment:
     :param leg: the connection.
     :param prover: signs, over a nonce.
     :param owner: is told.
+    :param standby: register only if no other agent has registered this server.
     """
 
     def __init__(
@@ -73,11 +74,14 @@ class Enrolment:
         leg: Leg,
         prover: Callable[[bytes], Prover],
         owner: EnrolmentOwner,
+        *,
+        standby: bool = False,
     ) -> None:
         self._server = server
         self._leg = leg
         self._prover = prover
         self._owner = owner
+        self._standby = standby
         self._exchange = X25519PrivateKey.generate()
         self._nonce = b""
         self._over = False
@@ -96,7 +100,8 @@ class Enrolment:
 
     def _listen(self, prover: Prover | None) -> None:
         public = self._exchange.public_key().public_bytes_raw()
-        request = Listen(self._server, public).encode(os.urandom(12), prover)
+        listen = Listen(self._server, public, standby=self._standby)
+        request = listen.encode(os.urandom(12), prover)
         self._leg.ask(request).addCallbacks(self._answered, self._unanswered)
 
     def _unanswered(self, failure: Failure) -> None:

@@ -92,6 +92,7 @@ class Link:
         self._connecting: Deferred[IProtocol] | None = None
         self._timer: IDelayedCall | None = None
         self._dialled_at = self._registered_at = 0.0
+        self._standby = False  # superseded, and not registered again yet
         self._complaint = ""
         self._udp_address: Address | None = None
         self._enrolment: Enrolment | None = None
@@ -158,7 +159,9 @@ class Link:
     def greet(self) -> None:
         """Ask to be challenged."""
         assert self._leg is not None
-        self._enrolment = Enrolment(self._credentials.target, self._leg, self._prover, self)
+        self._enrolment = Enrolment(
+            self._credentials.target, self._leg, self._prover, self, standby=self._standby
+        )
         self._enrolment.greet()
 
     def prove(self) -> None:
@@ -171,6 +174,7 @@ class Link:
         self.registered = True
         self._registered_at = self._clock.seconds()
         self._complaint = ""
+        self._standby = False
         assert self._leg is not None and self._granted is not None
         self.log.info("registered with {mediator}", mediator=self.mediator)
         self._publishing = Publishing(self.mediator, self._leg, self._prover, self._addresses)
@@ -238,7 +242,9 @@ class Link:
         """Tell what goes wrong, once for as long as it stays the same."""
         complaint, self._complaint = self._complaint, f"{words} {why}"
         level = LogLevel.debug if complaint == self._complaint else LogLevel.warn
-        self.log.emit(level, words, mediator=self.mediator, why=why)
+        self.log.emit(
+            level, words, mediator=self.mediator, server=self._credentials.target, why=why
+        )
 
     def _indication(self, message: Message) -> None:
         if message.method == Method.CONNECTION_REQUESTED:
@@ -254,16 +260,23 @@ class Link:
         except SignallingError:
             return
         if ended.code == ErrorCode.SUPERSEDED:
-            self.log.warn(
-                "another agent has registered {server} with {mediator}: are these credentials"
-                " installed twice? This agent stays away for some minutes",
-                server=self._credentials.target,
-                mediator=self.mediator,
-            )
-            self._machine.superseded()
+            self._superseded()
         else:
             self._complain("the mediator {mediator} says good-bye: {why}", ended.reason)
             self._machine.dismissed()
+
+    def _superseded(self) -> None:
+        """Another agent has the registration.
+
+        It cannot be this one: there is never more than one leg that is listened to.
+        """
+        self._complain(
+            "another agent has registered {server} with {mediator}: are these credentials"
+            " installed twice? This agent stays away for some minutes, and longer while the other"
+            " one is there"
+        )
+        self._standby = True
+        self._machine.superseded()
 
     # What the mediator says to ``listen``.
 
@@ -286,6 +299,9 @@ class Link:
 
     def enrolment_refused(self, refusal: Refusal) -> None:
         """It does not register this server."""
+        if refusal.code == ErrorCode.SUPERSEDED and self._standby:
+            self._superseded()
+            return
         if refusal.code in _BUSY:
             self._complain("the mediator {mediator} is busy")
             self._machine.lost()

@@ -170,6 +170,12 @@ class Leg:
 
     def supersede(self) -> None:
         """A newer registration took over: say so and close."""
+        if self._registration is not None:
+            self.log.info(
+                "{server} is superseded at {host} by its newer registration",
+                server=self._registration.server,
+                host=self.source[0],
+            )
         self._machine.superseded()
 
     def _within_bucket(self, cost: float, now: float) -> bool:
@@ -207,6 +213,8 @@ class Leg:
             problem = Refusal(ErrorCode.FORBIDDEN, "system-not-allowed")
         elif not self._mediator.registry.has_room(listen.server):
             problem = Refusal(ErrorCode.INSUFFICIENT_CAPACITY)
+        elif listen.standby and self._mediator.registry.holds(listen.server):
+            problem = Refusal(ErrorCode.SUPERSEDED, "registered")
         if problem is not None:
             self._machine.listen_refused(message, problem)
             return

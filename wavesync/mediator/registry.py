@@ -111,6 +111,9 @@ class IRegistry(Interface):
     def has_room(server: Target) -> bool:
         """Tell whether :meth:`add` has room for *server*."""
 
+    def holds(server: Target) -> bool:
+        """Tell whether *server* is registered."""
+
     def remove(registration: Registration) -> bool:
         """Unregister; tells whether it was still registered (a newer one stays)."""
 
@@ -158,6 +161,10 @@ class MemoryRegistry:
         if server.server in servers:
             return True
         return len(self._by_id) < self._limit and len(servers) < self._limit_per_system
+
+    def holds(self, server: Target) -> bool:
+        """Tell whether *server* is registered."""
+        return server.server in self._systems.get(server.system, {})
 
     def add(self, registration: Registration) -> Registration | None:
         """Register a server, in place of an older registration of the same server.

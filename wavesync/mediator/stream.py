@@ -20,6 +20,7 @@ from wavesync.interfaces import Address
 from wavesync.mediator.core import Mediator
 from wavesync.mediator.leg import Leg
 from wavesync.signalling.addresses import canonical
+from wavesync.signalling.liveness import notice_death
 from wavesync.signalling.numbers import MAX_STREAM_MESSAGE
 from wavesync.stun.buckets import source_key
 from wavesync.stun.framing import StreamDecoder, StreamError
@@ -65,6 +66,7 @@ class LegProtocol(Protocol):
             self._tcp.abortConnection()
             return
         self._tcp.setTcpNoDelay(True)
+        notice_death(self._tcp)
         self._tcp.registerProducer(self, True)
         now = self._factory.clock.seconds()
         self._leg = Leg(self._factory.mediator, self, self._source, now)

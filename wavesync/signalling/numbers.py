@@ -130,6 +130,7 @@ class Attribute(IntEnum):
     AUDIENCE = 0xE80B
     CRL_NUMBER = 0xE80C
     CRL_RANGE = 0xE80D
+    STANDBY = 0xE810
 
 
 class ErrorCode(IntEnum):

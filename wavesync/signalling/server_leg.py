@@ -40,6 +40,8 @@ class Listen:
     :ivar server: the whole name, server and system.
     :ivar exchange_key: the server's fresh X25519 public key, 32 bytes.
     :ivar crl_number: of the revocation list that the server holds; 0 for none.
+    :ivar standby: only if the server is not registered: this agent was superseded once, and does
+        not take its turn while the other one is there.
     """
 
     METHOD: ClassVar[int] = Method.LISTEN
@@ -48,6 +50,7 @@ class Listen:
     server: Target
     exchange_key: bytes
     crl_number: int = 0
+    standby: bool = False
 
     def encode(self, transaction_id: bytes, prover: ProvesMessages | None = None) -> bytes:
         """Return the request's bytes; without *prover*, the first one that asks for a NONCE."""
@@ -56,6 +59,8 @@ class Listen:
             (Attribute.EXCHANGE_KEY, self.exchange_key),
             *crl_number_fields(self.crl_number),
         ]
+        if self.standby:
+            attributes.append((Attribute.STANDBY, b""))
         if prover is not None:
             return encode_proved(self.METHOD, transaction_id, attributes, prover, self.PURPOSE)
         message = Message(self.METHOD, MessageClass.REQUEST, transaction_id, tuple(attributes))
@@ -72,6 +77,7 @@ class Listen:
             fields.target(server=True),
             fields.raw(Attribute.EXCHANGE_KEY, EXCHANGE_KEY_SIZE),
             fields.crl_number(),
+            message.get(Attribute.STANDBY) is not None,
         )
 
 
