@@ -45,7 +45,7 @@ __all__ = ["REFRESH_INTERVAL", "AgentService", "Options", "makeService"]
 REFRESH_INTERVAL = 10.0
 """Seconds between looks at this host's own addresses."""
 
-CONNECT_TIMEOUT = 10.0
+CONNECT_TIMEOUT = 6.0
 """Seconds for a TCP connection to a mediator to stand."""
 
 
