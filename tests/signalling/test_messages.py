@@ -25,6 +25,7 @@ from wavesync.signalling.messages import (
     ConnectionResult,
     ConnectionUpdate,
     Listen,
+    OpenStream,
     Refusal,
     Registered,
     RegistrationEnded,
@@ -295,11 +296,11 @@ class TotalTests(SynchronousTestCase):
 
     def test_all_decoders_are_meant(self) -> None:
         """The tests below cover all messages."""
-        self.assertEqual(len(DECODERS), 20)
+        self.assertEqual(len(DECODERS), 23)
 
     @given(
         st.sampled_from(DECODERS),
-        st.sampled_from(sorted({0x51, 0x52, 0x53, 0x56, 0x57, 0xF0, 0xF1, 0xF2, 0xF3})),
+        st.sampled_from(sorted(Method)),
         st.sampled_from(list(MessageClass)),
         st.lists(
             st.tuples(
@@ -371,6 +372,7 @@ class TotalTests(SynchronousTestCase):
 
     def test_purposes(self) -> None:
         """A proof for one purpose cannot serve another."""
-        purposes = {Purpose.LISTEN, Purpose.BIND, Purpose.CONNECT}
-        self.assertEqual({Listen.PURPOSE, Bind.PURPOSE, Connect.PURPOSE}, purposes)
-        self.assertEqual(len(purposes), 3)
+        purposes = {Purpose.LISTEN, Purpose.BIND, Purpose.CONNECT, Purpose.OPEN_STREAM}
+        kinds = (Listen, Bind, Connect, OpenStream)
+        self.assertEqual({kind.PURPOSE for kind in kinds}, purposes)
+        self.assertEqual(len(purposes), len(kinds))

@@ -26,6 +26,9 @@ message                       class       from, to                         carri
 :class:`CrlNews`              indication  mediator to server               TCP
 :class:`CrlFetch`             request     server or client to mediator     TCP
 :class:`CrlPiece`             success     mediator to whoever asked        TCP
+:class:`OpenStream`           request     client to mediator (to server)   TCP; PROOF
+:class:`StreamAnswer`         success     mediator to client               TCP
+:class:`StreamRequested`      indication  mediator to server               TCP
 :class:`Refusal`              error       mediator to whoever asked        as the request
 ============================  ==========  ===============================  ======================
 """
@@ -49,6 +52,7 @@ from wavesync.signalling.proved import Prover, covered
 from wavesync.signalling.refusals import Refusal, RegistrationEnded
 from wavesync.signalling.revoking import CrlFetch, CrlNews, CrlPiece, CrlPush, CrlPushed
 from wavesync.signalling.server_leg import Bind, Bound, Listen, Registered, WarmedUp, WarmUp
+from wavesync.signalling.stream_opening import OpenStream, StreamAnswer, StreamRequested
 from wavesync.stun.message import Message, MessageClass, encode
 
 __all__ = [
@@ -67,11 +71,14 @@ __all__ = [
     "CrlPush",
     "CrlPushed",
     "Listen",
+    "OpenStream",
     "Prover",
     "Refusal",
     "Registered",
     "RegistrationEnded",
     "SignallingError",
+    "StreamAnswer",
+    "StreamRequested",
     "WarmUp",
     "WarmedUp",
     "covered",

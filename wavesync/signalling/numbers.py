@@ -18,6 +18,7 @@ __all__ = [
     "MAX_BIND_SIZE",
     "MAX_CRL_PIECE",
     "MAX_OBSERVED",
+    "MAX_OPEN_STREAM_SIZE",
     "MAX_START_DELAY",
     "MAX_STREAM_MESSAGE",
     "SILENCE_FACTOR",
@@ -49,6 +50,9 @@ WARM_UP_SIZE = 128
 
 MAX_STREAM_MESSAGE = 4096
 """Bytes of the longest message on a TCP leg, header included."""
+
+MAX_OPEN_STREAM_SIZE = 1200
+"""Bytes of the longest ``openStream`` request: it must fit a server's leg once it is forwarded."""
 
 MAX_CRL_PIECE = 3072
 """Bytes of a revocation list that one message carries at most."""
@@ -89,10 +93,12 @@ class Method(IntEnum):
     CONNECTION_ACK = 0x053
     CONNECT = 0x056
     CONNECTION_RESULT = 0x057
+    OPEN_STREAM = 0x058
     CONNECTION_REQUESTED = 0x0F0
     CONNECTION_UPDATE = 0x0F1
     CRL_PUSH = 0x0F2
     CRL_FETCH = 0x0F3
+    STREAM_REQUESTED = 0x0F4
 
 
 class Attribute(IntEnum):
@@ -192,3 +198,4 @@ class Purpose:
     LISTEN = "listen"
     BIND = "bind"
     CONNECT = "connect"
+    OPEN_STREAM = "open-stream"
