@@ -273,9 +273,10 @@ class Client:
         audience: str = AUDIENCE,
         transaction_id: bytes | None = None,
         start: float = 0.0,
+        crl_number: int = 0,
     ) -> bytes:
         """Return a ``connect``, proved by this client's clock."""
-        connect = Connect(connection, target, (("192.168.7.7", 5000),), start)
+        connect = Connect(connection, target, (("192.168.7.7", 5000),), start, crl_number)
         now = self.world.now + self._clock_error
         signing = prover(self.credentials, now=now, nonce=nonce, audience=audience)
         tid = transaction_id if transaction_id is not None else self.world.random(12)

@@ -41,6 +41,9 @@ class Recorder:
     def supersede(self) -> None:
         """Never called."""
 
+    def expel(self) -> None:
+        """Never called."""
+
 
 REGISTRATION = Registration(1, Target("a" * 32, "b" * 32), bytes(32), Recorder())
 
@@ -51,6 +54,7 @@ LEG_INPUTS: dict[str, Callable[[ServerLeg], None]] = {
     "bind_proved": lambda leg: leg.bind_proved(REQUEST, BIND),
     "bind_refused": lambda leg: leg.bind_refused(REQUEST, REFUSAL),
     "superseded": lambda leg: leg.superseded(),
+    "revoked": lambda leg: leg.revoked(),
     "silent": lambda leg: leg.silent(),
     "lost": lambda leg: leg.lost(),
     "leaving": lambda leg: leg.leaving(),
@@ -64,6 +68,7 @@ _UNREGISTERED = {
     "bind_proved": ("out_of_turn", None),
     "bind_refused": ("out_of_turn", None),
     "superseded": ("", None),
+    "revoked": ("", None),
     "silent": ("hang_up", "ended"),
     "lost": ("", "ended"),
     "leaving": ("hang_up", "ended"),
@@ -80,6 +85,7 @@ LEG_TABLE: dict[str, tuple[list[str], "Row"]] = {
             "bind_proved": ("publish", None),
             "bind_refused": ("refuse", None),
             "superseded": ("say_superseded hang_up", "ended"),
+            "revoked": ("unregister say_revoked hang_up", "ended"),
             "silent": ("unregister hang_up", "ended"),
             "lost": ("unregister", "ended"),
             "leaving": ("unregister say_leaving hang_up", "ended"),

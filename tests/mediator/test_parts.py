@@ -25,6 +25,10 @@ class Channel(MemoryChannel):
         """Note it."""
         self.closed = True
 
+    def expel(self) -> None:
+        """Note it."""
+        self.closed = True
+
 
 def registration(number: int, server: int, system: str = "a") -> Registration:
     """Return a registration with that id."""

@@ -56,6 +56,7 @@ class DocumentTests(SynchronousTestCase):
             f"registered servers of a system      {limits.registrations_per_system:,} ",
             f"introductions (for 90 s)            {limits.introductions:,} ",
             f"proofs remembered (for 65 s)        {limits.replays:,} ",
+            f"bytes of all revocation lists       {limits.crl_bytes:,} ",
             f"TCP connections                     {limits.legs:,} ",
             f"TCP connections from a source       {limits.legs_per_host} ",
             f"{limits.source_rate:.0f}/s, {limits.source_burst:.0f}",

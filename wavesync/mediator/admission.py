@@ -78,6 +78,15 @@ class Admission:
         self._nonces = Nonces(random)
         self._checker = ProofChecker()
 
+    @property
+    def revoked(self) -> Callable[[str, int], bool] | None:
+        """Tells whether a system has revoked a serial number; None when nothing was."""
+        return self._checker.revoked
+
+    @revoked.setter
+    def revoked(self, revoked: Callable[[str, int], bool]) -> None:
+        self._checker.revoked = revoked
+
     def allows(self, system: str) -> bool:
         """Tell whether the operator lets *system* use this mediator."""
         return self._systems is None or system in self._systems

@@ -1,5 +1,6 @@
 """``connect``: from a client's request to its answer, the same however often it is asked."""
 
+from functools import partial
 from typing import TypeAlias
 
 from wavesync.identity.proofs import CheckedProof
@@ -8,6 +9,7 @@ from wavesync.mediator.introducing import Introduction, Way
 from wavesync.mediator.introductions import Introductions
 from wavesync.mediator.registry import IRegistry
 from wavesync.mediator.replays import Replays
+from wavesync.mediator.revoking import Revoking
 from wavesync.mediator.settings import Limits
 from wavesync.mediator.statistics import Statistics
 from wavesync.signalling.errors import SignallingError
@@ -30,6 +32,7 @@ class Connecting:
     :param introductions: the table of introductions.
     :param statistics: where to count.
     :param limits: how many proofs to remember, how often a client and a server may be asked for.
+    :param revoking: knows the newest revocation list of each system.
     :ivar replays: the proofs remembered.
     """
 
@@ -40,11 +43,13 @@ class Connecting:
         introductions: Introductions,
         statistics: Statistics,
         limits: Limits,
+        revoking: Revoking,
     ) -> None:
         self._admission = admission
         self._registry = registry
         self._introductions = introductions
         self._statistics = statistics
+        self._revoking = revoking
         self.replays: Replays[_Outcome] = Replays(limits.replays)
         self._clients = SourceBuckets(limits.client_rate, limits.client_burst)
         self._targets = SourceBuckets(limits.target_rate, limits.target_burst)
@@ -130,4 +135,5 @@ class Connecting:
             way,
             now,
             client_start=request.start,
+            news=partial(self._revoking.news, request.target.system, request.crl_number),
         )

@@ -11,6 +11,7 @@ from wavesync.mediator.connecting import Connecting
 from wavesync.mediator.introducing import Way
 from wavesync.mediator.introductions import Introductions
 from wavesync.mediator.registry import IRegistry, MemoryRegistry
+from wavesync.mediator.revoking import Revoking
 from wavesync.mediator.settings import MediatorSettings
 from wavesync.mediator.statistics import Statistics
 from wavesync.signalling.errors import SignallingError
@@ -95,6 +96,7 @@ class Mediator:
     :param random: gives that many unpredictable bytes.
     :param registry: who is registered; in memory when ``None``.
     :ivar sources: the bucket of each source, charged before anything is checked.
+    :ivar revoking: the systems' revocation lists.
     """
 
     log = Logger()
@@ -129,8 +131,10 @@ class Mediator:
             limits.introductions_per_host,
             limits.introductions_per_system,
         )
+        self.revoking = Revoking(registry, self.introductions.system_of, random, limits.crl_bytes)
+        self.admission.revoked = self.revoking.lists.revoked
         self._connecting = Connecting(
-            self.admission, registry, self.introductions, self.statistics, limits
+            self.admission, registry, self.introductions, self.statistics, limits, self.revoking
         )
         self._serial = 0
         self._quiet_until = 0.0

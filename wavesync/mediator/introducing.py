@@ -1,5 +1,6 @@
 """One client and the server chosen for it: who was seen where, and who was told what."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.logger import Logger
@@ -26,6 +27,9 @@ MAX_MOVES = 8
 
 MAX_WAYS = 4
 """Sources from which one introduction's client is answered."""
+
+_NEWS_SIZE = 12 + 4 + 3
+"""Bytes of CRL-NUMBER, and of CRL's head and padding."""
 
 
 class Way(Protocol):
@@ -120,6 +124,7 @@ class Introduction:
         "_ack_seen",
         "_created",
         "_credit",
+        "_news",
         "_owner",
         "_request",
         "_server_observed",
@@ -152,6 +157,7 @@ class Introduction:
         request: bytes,
         now: float,
         client_start: float = 0.0,
+        news: Callable[[int], tuple[int, bytes]] = lambda room: (0, b""),
     ) -> None:
         self._owner = owner
         self.connection_id = connection_id
@@ -177,6 +183,9 @@ class Introduction:
         self._to_client = Telling()
         self._to_server = Telling()
         self._ack_seen: dict[bytes, Address] = {}
+        self._news = 0, b""
+        longest = len(self.answer(bytes(12), ("2001:db8::", 0))) + _NEWS_SIZE
+        self._news = news(CONNECT_SIZE - longest)
         self.progress: Progress = build_progress(self)
 
     def answer(self, transaction_id: bytes, source: Address) -> bytes:
@@ -189,6 +198,7 @@ class Introduction:
             self.token,
             self.told_delay,
             source,
+            *self._news,
         ).encode(transaction_id)
 
     def admit(self, way: Way, now: float) -> None:

@@ -79,6 +79,11 @@ class Introductions:
         """Return the introduction with that id."""
         return self._table.get(connection_id)
 
+    def system_of(self, connection_id: str) -> str | None:
+        """Return the system that the introduction with that id is about."""
+        found = self._table.get(connection_id)
+        return None if found is None else found.registration.server.system
+
     def begin(
         self,
         connection_id: str,
@@ -90,12 +95,14 @@ class Introductions:
         now: float,
         *,
         client_start: float = 0.0,
+        news: Callable[[int], tuple[int, bytes]] = lambda room: (0, b""),
     ) -> Introduction:
         """Introduce a client to a server: the server is told at once.
 
         :param request: the client's whole request.
         :param way: over which it came.
         :param client_start: seconds from now to the client's first punch, 0 if it did not say.
+        :param news: gives what the client is to be told of revocations, in so many bytes.
         """
         token = int.from_bytes(self._random(4), "big") or 1
         introduction = Introduction(
@@ -108,6 +115,7 @@ class Introductions:
             request,
             now,
             client_start,
+            news,
         )
         owners = source_key(way.source[0]), registration.server.system.encode()
         self._table[connection_id] = introduction

@@ -5,6 +5,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from twisted.logger import Logger
 
+from wavesync.identity.verify import Reason
 from wavesync.interfaces import Address
 from wavesync.mediator.admission import Refused
 from wavesync.mediator.core import KNOWN_ATTRIBUTES, Mediator
@@ -27,7 +28,15 @@ from wavesync.stun.buckets import SourceBuckets
 from wavesync.stun.message import BINDING, Message, MessageClass, encode, unknown_required
 from wavesync.stun.responses import unknown_attributes_response
 
-__all__ = ["IDLE_LIFE", "SERVER_BURST", "SERVER_RATE", "UPDATE_COST", "Channel", "Leg"]
+__all__ = [
+    "IDLE_LIFE",
+    "PIECE_COST",
+    "SERVER_BURST",
+    "SERVER_RATE",
+    "UPDATE_COST",
+    "Channel",
+    "Leg",
+]
 
 IDLE_LIFE = 30.0
 """Seconds of silence after which a leg that no server is registered on is closed."""
@@ -42,8 +51,18 @@ UPDATE_COST = 0.01
 """What a ``connectionUpdate`` that a registered server returns costs of those: clients cause them,
 and must not be able to have a server's leg closed."""
 
+PIECE_COST = 0.1
+"""What a piece of a revocation list costs of those: the longest list has 86."""
+
 # A registered server returns updates too; over a byte stream nobody waits for them.
 _UPDATE = (Method.CONNECTION_UPDATE, MessageClass.INDICATION)
+_PUSH = (Method.CRL_PUSH, MessageClass.REQUEST)
+_FETCH = (Method.CRL_FETCH, MessageClass.REQUEST)
+_COSTS: dict[tuple[int, MessageClass], float] = {
+    _UPDATE: UPDATE_COST,
+    _PUSH: PIECE_COST,
+    _FETCH: PIECE_COST,
+}
 _FROM_CLIENTS = (
     _UPDATE,
     (Method.CONNECTION_RESULT, MessageClass.INDICATION),
@@ -111,7 +130,7 @@ class Leg:
         """Take the next message."""
         self._heard = self._now = now
         kind = message.method, message.message_class
-        if not self._within_bucket(UPDATE_COST if kind == _UPDATE else 1.0, now):
+        if not self._within_bucket(_COSTS.get(kind, 1.0), now):
             self._mediator.drop(self.source[0], "too much", now)
             self._machine.silent()
             self._channel.abort()
@@ -126,6 +145,10 @@ class Leg:
             self._listen(message)
         elif kind == (Method.BIND, MessageClass.REQUEST):
             self._bind(message)
+        elif kind == _PUSH and self._registration is not None:
+            self.send(self._mediator.revoking.push(message, self._registration))
+        elif kind == _FETCH:
+            self.send(self._mediator.revoking.fetch(message, self._registration))
         elif kind == (Method.CONNECT, MessageClass.REQUEST):
             self.send(self._mediator.connect(message, self, now))
         elif kind in _FROM_CLIENTS and self._registration is None:
@@ -178,6 +201,10 @@ class Leg:
             )
         self._machine.superseded()
 
+    def expel(self) -> None:
+        """The server's certificate was revoked: say so and close."""
+        self._machine.revoked()
+
     def _within_bucket(self, cost: float, now: float) -> bool:
         """A registered server has a bucket of its own: its neighbours cannot empty it."""
         if self._bucket is not None:
@@ -225,7 +252,14 @@ class Leg:
         except SignallingError:
             self._machine.listen_refused(message, Refusal(ErrorCode.BAD_REQUEST))
             return
-        registration = Registration(registration_id, listen.server, key, self)
+        registration = Registration(
+            registration_id,
+            listen.server,
+            key,
+            self,
+            serial=proof.peer.serial,
+            system_key=proof.system_key,
+        )
         registration.leg_time.measured(self._now - self._challenged_at)
         public_key = exchange.public_key().public_bytes_raw()
         self._machine.listen_proved(message, registration, public_key)
@@ -271,7 +305,8 @@ class Leg:
         self.log.info(
             "{server} registered from {host}", server=registration.server, host=self.source[0]
         )
-        answer = Registered(registration.id, public_key, interval, self._now)
+        number = mediator.revoking.lists.number(registration.server.system)
+        answer = Registered(registration.id, public_key, interval, self._now, number)
         self.send(answer.encode(request.transaction_id))
         if older is not None:
             mediator.statistics.superseded += 1
@@ -289,12 +324,20 @@ class Leg:
 
     def unregister(self) -> None:
         """Take the server out of the registry."""
-        if self._registration is not None and self._mediator.registry.remove(self._registration):
+        if self._registration is None:
+            return
+        self._mediator.revoking.forget(self._registration)
+        if self._mediator.registry.remove(self._registration):
             self.log.info("{server} is not registered any more", server=self._registration.server)
 
     def say_superseded(self) -> None:
         """Tell the server that a newer registration of it took over."""
         ended = RegistrationEnded(ErrorCode.SUPERSEDED, "superseded")
+        self.send(ended.encode(self._mediator.random(12)))
+
+    def say_revoked(self) -> None:
+        """Tell the server that its certificate was revoked."""
+        ended = RegistrationEnded(ErrorCode.FORBIDDEN, str(Reason.REVOKED))
         self.send(ended.encode(self._mediator.random(12)))
 
     def say_leaving(self) -> None:

@@ -37,6 +37,9 @@ class Hands(Protocol):
     def say_superseded(self) -> None:
         """Tell the server that a newer registration of it took over."""
 
+    def say_revoked(self) -> None:
+        """Tell the server that its certificate was revoked."""
+
     def say_leaving(self) -> None:
         """Tell the server that the mediator is shutting down."""
 
@@ -66,6 +69,9 @@ class ServerLeg(Protocol):
 
     def superseded(self) -> None:
         """A newer leg registered the same server."""
+
+    def revoked(self) -> None:
+        """The server's certificate was revoked."""
 
     def silent(self) -> None:
         """Nothing came for too long, or too much."""
@@ -128,6 +134,7 @@ for _state in _UNREGISTERED:
 
     _state.upon(ServerLeg.lost).to(ended).returns(None)
     _state.upon(ServerLeg.superseded).loop().returns(None)
+    _state.upon(ServerLeg.revoked).loop().returns(None)
 
 
 @registered.upon(ServerLeg.bind_proved).loop()
@@ -167,6 +174,13 @@ def _superseded(inputs: ServerLeg, hands: Hands) -> None:
     hands.hang_up()
 
 
+@registered.upon(ServerLeg.revoked).to(ended)
+def _revoked(inputs: ServerLeg, hands: Hands) -> None:
+    hands.unregister()
+    hands.say_revoked()
+    hands.hang_up()
+
+
 @registered.upon(ServerLeg.silent).to(ended)
 def _silent(inputs: ServerLeg, hands: Hands) -> None:
     hands.unregister()
@@ -193,6 +207,7 @@ for _input in (
     "bind_proved",
     "bind_refused",
     "superseded",
+    "revoked",
     "silent",
     "lost",
     "leaving",

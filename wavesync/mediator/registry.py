@@ -1,6 +1,6 @@
 """Who is registered: the mediator's one piece of shared state, behind an interface."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from zope.interface import Interface, implementer
@@ -46,6 +46,9 @@ class ServerChannel(Protocol):
     def supersede(self) -> None:
         """A newer registration took over: say so and close."""
 
+    def expel(self) -> None:
+        """The server's certificate was revoked: say so and close."""
+
 
 class Registration:
     """One registered server.
@@ -55,6 +58,8 @@ class Registration:
     :ivar key: 32 bytes, the key of its UDP messages.
     :ivar channel: its leg.
     :ivar leg_time: how long it takes to tell it something.
+    :ivar serial: serial number of its certificate.
+    :ivar system_key: the system's public key, 32 raw bytes.
     :ivar signed_addresses: its last ``bind``, whole; empty before the first.
     :ivar sequence: the sequence number of that.
     :ivar warm_sequence: the sequence number of its last ``bind`` over UDP.
@@ -68,16 +73,29 @@ class Registration:
         "key",
         "leg_time",
         "sequence",
+        "serial",
         "server",
         "signed_addresses",
+        "system_key",
         "warm_sequence",
     )
 
-    def __init__(self, id: int, server: Target, key: bytes, channel: ServerChannel) -> None:
+    def __init__(
+        self,
+        id: int,
+        server: Target,
+        key: bytes,
+        channel: ServerChannel,
+        *,
+        serial: int = 0,
+        system_key: bytes = b"",
+    ) -> None:
         self.id = id
         self.server = server
         self.key = key
         self.channel = channel
+        self.serial = serial
+        self.system_key = system_key
         self.leg_time = LegTime()
         self.signed_addresses = b""
         self.sequence = 0
@@ -122,6 +140,9 @@ class IRegistry(Interface):
 
     def choose(target: Target) -> Registration | None:
         """Return the server asked for; for a whole system the one chosen least recently."""
+
+    def of_system(system: str) -> Sequence[Registration]:
+        """Return all registered servers of a system."""
 
     def __len__() -> int:
         """Count the registered servers."""
@@ -211,6 +232,10 @@ class MemoryRegistry:
         if registration is not None:
             servers[server] = registration
         return registration
+
+    def of_system(self, system: str) -> Sequence[Registration]:
+        """Return all registered servers of a system."""
+        return tuple(self._systems.get(system, {}).values())
 
 
 def new_registration_id(random: Callable[[int], bytes], registry: IRegistry) -> int:

@@ -15,6 +15,7 @@ from wavesync.mediator.introductions import (
 )
 from wavesync.mediator.registry import MAX_REGISTRATIONS, MAX_REGISTRATIONS_PER_SYSTEM
 from wavesync.mediator.replays import MAX_REPLAYS
+from wavesync.mediator.revoking import MAX_LISTS_SIZE
 from wavesync.settings import Section
 from wavesync.signalling.numbers import DEFAULT_KEEP_ALIVE, DEFAULT_PORT, MAX_AUDIENCE_SIZE
 
@@ -36,6 +37,7 @@ class Limits(Section, frozen=True):
     introductions_per_host: int = MAX_INTRODUCTIONS_PER_HOST
     introductions_per_system: int = MAX_INTRODUCTIONS_PER_SYSTEM
     replays: int = MAX_REPLAYS
+    crl_bytes: int = MAX_LISTS_SIZE
     legs: int = 25_000
     legs_per_host: int = 500
     source_rate: float = 50.0

@@ -1,0 +1,227 @@
+"""Revocation lists at the mediator: taken from servers, believed for their signature, passed on.
+
+The mediator forgets them when it stops; the servers bring them again with their next registration.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from wavesync.identity.crl import MAX_CRL, RevocationList, read_crl
+from wavesync.identity.verify import VerificationError
+from wavesync.mediator.registry import IRegistry, Registration
+from wavesync.signalling.errors import SignallingError
+from wavesync.signalling.messages import CrlFetch, CrlNews, CrlPiece, CrlPush, CrlPushed, Refusal
+from wavesync.signalling.numbers import ErrorCode
+from wavesync.signalling.revoking import CrlAssembly, piece_of
+from wavesync.stun.message import Message
+
+__all__ = ["MAX_ASSEMBLIES", "MAX_LISTS_SIZE", "Lists", "ListsFull", "Revoking"]
+
+MAX_LISTS_SIZE = 16_777_216
+"""Bytes of all lists together unless the settings say otherwise: the longest lists of 64 systems, or
+short ones of tens of thousands."""
+
+MAX_ASSEMBLIES = 64
+"""Lists being pushed piece by piece at one time; for one more, the oldest has to begin anew."""
+
+
+class ListsFull(Exception):
+    """There is no room for this list among those of systems that have servers here."""
+
+
+class Lists:
+    """The newest list of each system, in a bounded number of bytes.
+
+    :param limit: bytes of all lists.
+    :param in_use: tells whether a system has a server registered: its list is never dropped to
+        make room for another.
+    """
+
+    def __init__(
+        self, limit: int = MAX_LISTS_SIZE, in_use: Callable[[str], bool] = lambda system: False
+    ) -> None:
+        self._limit = limit
+        self._in_use = in_use
+        self._lists: OrderedDict[str, RevocationList] = OrderedDict()
+        self.size = 0
+
+    def __len__(self) -> int:
+        """Count the systems that have a list."""
+        return len(self._lists)
+
+    def number(self, system: str) -> int:
+        """Number of a system's list; 0 without one."""
+        found = self._lists.get(system)
+        return 0 if found is None else found.number
+
+    def der(self, system: str) -> bytes:
+        """A system's list; empty without one."""
+        found = self._lists.get(system)
+        return b"" if found is None else found.der
+
+    def revoked(self, system: str, serial: int) -> bool:
+        """Tell whether a system has revoked the certificate with this serial number."""
+        found = self._lists.get(system)
+        return found is not None and serial in found.revoked
+
+    def add(self, new: RevocationList) -> None:
+        """Keep a list in place of the system's older one.
+
+        :raises ListsFull: there is no room.
+        """
+        growth = len(new.der) - len(self.der(new.system))
+        if self.size + growth > self._limit:
+            self._make_room(growth, new.system)
+        self._lists.pop(new.system, None)
+        self._lists[new.system] = new
+        self.size += growth
+
+    def _make_room(self, growth: int, keep: str) -> None:
+        """Drop the oldest lists of systems without a server here, if that is enough."""
+        dropped = []
+        size = self.size
+        for system, old in self._lists.items():
+            if size + growth <= self._limit:
+                break
+            if system != keep and not self._in_use(system):
+                dropped.append(system)
+                size -= len(old.der)
+        if size + growth > self._limit:
+            raise ListsFull
+        for system in dropped:
+            del self._lists[system]
+        self.size = size
+
+
+class Revoking:
+    """Takes lists from servers, gives them to servers and clients, ends what was revoked.
+
+    :param registry: who is registered.
+    :param limit: bytes of all lists.
+    :param system_of: gives the system that a live introduction is about, by its connection id;
+        None when there is none.
+    :param random: gives that many unpredictable bytes.
+    :ivar lists: the newest of each system.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        registry: IRegistry,
+        system_of: Callable[[str], str | None],
+        random: Callable[[int], bytes],
+        limit: int = MAX_LISTS_SIZE,
+    ) -> None:
+        self.lists = Lists(limit, lambda system: bool(registry.of_system(system)))
+        self._registry = registry
+        self._system_of = system_of
+        self._random = random
+        self._assemblies: OrderedDict[int, CrlAssembly] = OrderedDict()
+
+    @property
+    def assemblies(self) -> int:
+        """How many lists are being pushed piece by piece."""
+        return len(self._assemblies)
+
+    def push(self, message: Message, registration: Registration) -> bytes:
+        """Return the answer to the next piece of a list from a registered server."""
+        system = registration.server.system
+        try:
+            whole = self._assemble(CrlPush.decode(message), registration)
+            if whole is not None:
+                self._take(whole, registration)
+        except SignallingError:
+            return self._refuse(message, Refusal(ErrorCode.BAD_REQUEST))
+        except VerificationError as error:
+            self.log.warn(
+                "{server} pushes a revocation list that is none: {why}",
+                server=registration.server,
+                why=str(error),
+            )
+            return self._refuse(message, Refusal(ErrorCode.FORBIDDEN, str(error.reason)))
+        except ListsFull:
+            return self._refuse(message, Refusal(ErrorCode.INSUFFICIENT_CAPACITY))
+        return CrlPushed(self.lists.number(system)).encode(message.transaction_id)
+
+    def fetch(self, message: Message, registration: Registration | None) -> bytes:
+        """Return the answer to a request for a piece of a list.
+
+        :param registration: of the leg it came over; None for a client, which names an introduction.
+        """
+        try:
+            request = CrlFetch.decode(message)
+        except SignallingError:
+            return self._refuse(message, Refusal(ErrorCode.BAD_REQUEST))
+        if registration is not None:
+            system: str | None = registration.server.system
+        else:
+            system = self._system_of(request.connection_id)
+        der = self.lists.der(system) if system is not None else b""
+        if system is None or request.offset >= len(der):
+            return self._refuse(message, Refusal(ErrorCode.NOT_FOUND))
+        piece = CrlPiece(*piece_of(self.lists.number(system), der, request.offset))
+        return piece.encode(message.transaction_id)
+
+    def news(self, system: str, number: int, room: int) -> tuple[int, bytes]:
+        """What to tell a client that holds the list with that *number*.
+
+        :param room: bytes that its answer has left for a list.
+        :returns: the number of a newer list, 0 if there is none; and that list if it has room.
+        """
+        newest = self.lists.number(system)
+        if newest <= number:
+            return 0, b""
+        der = self.lists.der(system)
+        return newest, der if len(der) <= room else b""
+
+    def forget(self, registration: Registration) -> None:
+        """A server is not registered any more: nothing it has begun to push is kept."""
+        self._assemblies.pop(registration.id, None)
+
+    def _assemble(self, push: CrlPush, registration: Registration) -> bytes | None:
+        """Add a piece; give the whole list with its last one, if it claims to be newer."""
+        if push.number <= self.lists.number(registration.server.system):
+            self.forget(registration)
+            return None
+        if push.offset == 0 and len(push.piece) == push.total:
+            return push.piece
+        assembly = self._assemblies.get(registration.id)
+        if assembly is None:
+            if len(self._assemblies) >= MAX_ASSEMBLIES:
+                self._assemblies.popitem(last=False)
+            assembly = self._assemblies[registration.id] = CrlAssembly()
+        whole = assembly.add(push)
+        if whole is not None:
+            self.forget(registration)
+        return whole
+
+    def _take(self, der: bytes, registration: Registration) -> None:
+        """Believe a list, or not; then end what it revokes and tell the system's other servers.
+
+        :raises VerificationError: it is not a list of the server's system.
+        :raises ListsFull: there is no room.
+        """
+        new = read_crl(der, registration.system_key)
+        if new.number <= self.lists.number(new.system):
+            return
+        self.lists.add(new)
+        self.log.info(
+            "revocation list {number} of system {system}: {count} certificates are revoked",
+            number=new.number,
+            system=new.system,
+            count=len(new.revoked),
+        )
+        for other in self._registry.of_system(new.system):
+            # First the news: who is revoked may know why.
+            other.channel.send(CrlNews(new.number).encode(self._random(12)))
+            if other.serial in new.revoked:
+                other.channel.expel()
+
+    def _refuse(self, message: Message, refusal: Refusal) -> bytes:
+        return refusal.encode(message.method, message.transaction_id)
+
+
+assert MAX_LISTS_SIZE >= MAX_CRL, "the longest list of one system has room"
