@@ -12,6 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.agent.support import LogListener, MemoryEndpoint, ScriptedMediator
 from tests.signalling.provers import AUDIENCE, NOW, client, prover, server
 from wavesync.agent.introductions import (
+    CHECK_BURST,
+    CHECK_RATE,
     MAX_CLIENT_RENDEZVOUS,
     MAX_REMEMBERED,
     MAX_RENDEZVOUS,
@@ -207,6 +209,23 @@ class IntroductionsTests(SynchronousTestCase):
         request = self.request(connection_id, target=Target(server().system, None))
         self.introduce(request, connection_id=connection_id)
         self.assertEqual(len(self.port.begun), 1)
+
+    def test_checks(self) -> None:
+        """A mediator gets so many requests checked at once and not one more, until a little later."""
+        forged = self.request("ab" * 16, audience="other.example")
+        for _ in range(int(CHECK_BURST) - 1):
+            self.introduce(forged, connection_id="ab" * 16)
+        self.introduce()
+        self.assertEqual(len(self.port.begun), 1)
+        self.introduce()
+        self.assertEqual(len(self.port.begun), 1)
+        self.clock.advance(1.0)
+        for _ in range(int(CHECK_RATE) - 1):
+            self.introduce(forged, connection_id="ab" * 16)
+        self.introduce()
+        self.introduce()
+        self.assertEqual(len(self.port.begun), 2)
+        self.assertLess(len(self.said), CHECK_BURST / 2)
 
     def test_gave_up(self) -> None:
         """A client that never comes costs nothing in the end."""

@@ -28,6 +28,7 @@ from wavesync.errors import ConnectFailed, NotAllowed
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
 from wavesync.session.client import ClientSession, connect_session
+from wavesync.session.door import Door
 from wavesync.session.errors import CredentialsRejected, PeerNotTrusted
 
 
@@ -176,6 +177,7 @@ class NotBelievedTests(SessionCase):
     def test_thousand_garbage_connections(self) -> None:
         """They leave no timers and no objects."""
         kept: list[weakref.ref[object]] = []
+        self.factory.door = Door(burst=1000)
         for number in range(1000):
             path = Path(self.clock)
             server = build(self.factory)

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from wavesync.agent.complaints import Complaints
 from wavesync.agent.link import Link
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.proofs import ProofChecker
@@ -28,9 +29,12 @@ from wavesync.signalling.messages import (
     SignallingError,
     covered,
 )
+from wavesync.stun.buckets import SourceBuckets
 from wavesync.stun.message import Message, StunError, decode
 
 __all__ = [
+    "CHECK_BURST",
+    "CHECK_RATE",
     "MAX_CLIENT_RENDEZVOUS",
     "MAX_REMEMBERED",
     "MAX_RENDEZVOUS",
@@ -47,6 +51,13 @@ MAX_CLIENT_RENDEZVOUS = 16
 
 MAX_REMEMBERED = 4096
 """Connection ids remembered, so that none is punched for twice."""
+
+CHECK_RATE = 50.0
+"""Requests of clients that are checked a second for one mediator, on average: more than a mediator
+introduces to one server, and a few hundredths of a processor.  What is beyond is dropped unread."""
+
+CHECK_BURST = 200.0
+"""The same at once."""
 
 MAX_START_DELAY = 2.0
 """Seconds a mediator may ask to wait before the first punch."""
@@ -122,6 +133,8 @@ class Introductions:
         self._allow_loopback = allow_loopback
         self._max_remembered = max_remembered
         self._checker = ProofChecker(MAX_RENDEZVOUS)
+        self._checks = SourceBuckets(CHECK_RATE, CHECK_BURST)
+        self._complaints = Complaints(self.log, clock.seconds)
         self._running: dict[str, _Running] = {}
         self._remembered: OrderedDict[str, None] = OrderedDict()
 
@@ -131,18 +144,26 @@ class Introductions:
 
     def requested(self, link: Link, message: Message) -> None:
         """A ``connectionRequested`` indication came from a mediator."""
+        mediator = str(link.mediator)
         try:
             requested = ConnectionRequested.decode(message, allow_loopback=self._allow_loopback)
             if requested.connection_id in self._remembered:
                 return
+            if not self._checks.allow(mediator, self._clock.seconds()):
+                raise SignallingError("too many to check")
             peer, connect = self._check(link, requested)
         except (SignallingError, StunError, VerificationError) as error:
-            self.log.warn(
-                "dropped an introduction by {mediator}: {why}", mediator=link.mediator, why=error
+            self._complaints.warn(
+                mediator,
+                "dropped an introduction by {mediator}: {why}",
+                mediator=link.mediator,
+                why=error,
             )
             return
         if not self._room(peer):
-            self.log.warn("dropped an introduction of {client}: too many", client=peer.text)
+            self._complaints.warn(
+                mediator, "dropped an introduction of {client}: too many", client=peer.text
+            )
             return
         self._remember(requested.connection_id)
         if not connect.udp and not requested.observed:
@@ -233,7 +254,8 @@ class Introductions:
         except ValueError as error:
             # A token that is in use or impossible: the mediator is confused, or worse.
             del self._running[connection_id]
-            self.log.warn(
+            self._complaints.warn(
+                str(running.link.mediator),
                 "dropped an introduction by {mediator}: {why}",
                 mediator=running.link.mediator,
                 why=error,

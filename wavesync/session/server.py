@@ -25,6 +25,7 @@ from wavesync.identity.credentials import Credentials
 from wavesync.identity.verify import Peer
 from wavesync.session.bridge import make_bridge
 from wavesync.session.core import CONTROL, Side, Timing
+from wavesync.session.door import Door
 from wavesync.session.errors import Refusal
 from wavesync.session.events import DataReceived, Event, Lost, OpenRequested
 from wavesync.session.shell import SessionShell
@@ -44,10 +45,10 @@ __all__ = [
     "Services",
 ]
 
-MAX_SESSIONS = 1024
+MAX_SESSIONS = 2048
 """Sessions with an open service at one time; the next OPEN is refused."""
 
-MAX_SESSIONS_PER_CLIENT = 256
+MAX_SESSIONS_PER_CLIENT = 1024
 """The same for one client, so that none can take all places: the next OPEN is refused."""
 
 MAX_PENDING = 256
@@ -162,7 +163,7 @@ class ServerSession(SessionShell):
         if self._factory.serves(peer) >= self._factory.max_sessions_per_client:
             self._refuse(Refusal.BUSY, "this client has as many sessions as it may have")
             return
-        self._factory.serving[self] = peer
+        self._factory.begin(self, peer)
         if service == CONTROL:
             self._accept(Protocol())
             return
@@ -218,7 +219,7 @@ class ServerSession(SessionShell):
         self._stirred()
 
     def _refuse(self, code: int, sentence: str) -> None:
-        self._factory.serving.pop(self, None)
+        self._factory.end(self)
         if self._core is not None:
             self._core.refuse(code, sentence, self._clock.seconds())
             self._stirred()
@@ -247,6 +248,7 @@ class ServerSessionFactory:
     :param max_sessions: sessions with an open service at one time.
     :param max_sessions_per_client: the same for one client.
     :param max_pending: paths that have not sent OPEN, at one time.
+    :param door: decides who may begin a handshake; the usual limits when None.
     """
 
     def __init__(
@@ -264,15 +266,19 @@ class ServerSessionFactory:
         max_sessions: int = MAX_SESSIONS,
         max_sessions_per_client: int = MAX_SESSIONS_PER_CLIENT,
         max_pending: int = MAX_PENDING,
+        door: Door | None = None,
     ) -> None:
         self.services = services
         self.timing = timing
         self.max_sessions = max_sessions
         self.max_sessions_per_client = max_sessions_per_client
         self.max_pending = max_pending
+        self.door = door if door is not None else Door()
         self.pending: set[ServerSession] = set()
         self.serving: dict[ServerSession, Peer] = {}
+        self._per_client: Counter[str] = Counter()
         self._strangers: dict[ServerSession, bytes] = {}
+        self._known: dict[ServerSession, str] = {}  # hosts of known clients
         self._idle: dict[ServerSession, str] = {}  # known clients that have not asked
         self._clock = clock
         self._names = names if names is not None else getattr(services, "names", None)
@@ -290,7 +296,12 @@ class ServerSessionFactory:
         """A port or connector is done with this factory (IProtocolFactory)."""
 
     def buildProtocol(self, addr: IAddress) -> IProtocol | None:
-        """Make the protocol for one path; None, which closes it, when too many have no OPEN yet."""
+        """Make the protocol for one path; None, which closes it, when too many have no OPEN yet.
+
+        None, too, when its source begins too many handshakes.
+        """
+        if not self.door.admit(getattr(addr, "host", ""), self._clock.seconds()):
+            return None
         if len(self.pending) >= self.max_pending and not self._make_room():
             return None
         protocol: IProtocol = self._tls.buildProtocol(addr)
@@ -320,12 +331,26 @@ class ServerSessionFactory:
 
     def serves(self, peer: Peer) -> int:
         """Count the sessions of one client."""
-        return sum(each.text == peer.text for each in self.serving.values())
+        return self._per_client[peer.text]
+
+    def begin(self, session: ServerSession, peer: Peer) -> None:
+        """A client has one session more."""
+        self.serving[session] = peer
+        self._per_client[peer.text] += 1
+
+    def end(self, session: ServerSession) -> None:
+        """It has one less, if this was one."""
+        peer = self.serving.pop(session, None)
+        if peer is None:
+            return
+        self._per_client[peer.text] -= 1
+        if not self._per_client[peer.text]:
+            del self._per_client[peer.text]
 
     def left(self, session: ServerSession) -> None:
         """A path is gone."""
         self.asked(session)
-        self.serving.pop(session, None)
+        self.end(session)
         self._strangers.pop(session, None)
 
     def _make_room(self) -> bool:
@@ -341,11 +366,16 @@ class ServerSessionFactory:
         """A session knows its client."""
         if self._strangers.pop(session, None) is not None:
             self._idle[session] = peer.text
+        host = self._known[session] = getattr(session.path_peer(), "host", "")
+        self.door.greet(host)
         if self._on_authenticated is not None:
             self._on_authenticated(peer, session.path_transport)
 
     def lost(self, peer: Peer, session: ServerSession) -> None:
         """A session's path is gone."""
+        host = self._known.pop(session, None)
+        if host is not None:
+            self.door.part(host)
         if self._on_lost is not None:
             self._on_lost(peer, session.path_transport)
 
