@@ -63,6 +63,7 @@ class Product:
     :param client: the client's site; the agent is on the other one.
     :param hosts: the client's and the agent's host; the first of each site by default.
     :param services: what the agent offers besides a web server: name to endpoint.
+    :ivar environments: variables for the processes of ``mediator``, ``agent`` and ``client``.
     """
 
     def __init__(
@@ -91,8 +92,10 @@ class Product:
         self.www = self.files / "www"
         self.www.mkdir()
         self.services = {WEB: "tcp:127.0.0.1:8080", **(services or {})}
+        self.environments: dict[str, Mapping[str, str]] = {}
         self.mediator: Process | None = None
         self.agent: Process | None = None
+        self.forwarding: Process | None = None
 
     def save(self, credentials: Credentials, name: str) -> Path:
         """Write a credentials file."""
@@ -124,7 +127,9 @@ class Product:
         settings = self.files / "mediator.toml"
         settings.write_text(f'name = "{MEDIATOR_NAME}"\nlisten = ["*:{_PORT}"]\n')
         self.mediator = self.lab.mediator.start(
-            _twist("wavesync-mediator", settings), name="mediator"
+            _twist("wavesync-mediator", settings),
+            name="mediator",
+            env=self.environments.get("mediator"),
         )
         self.mediator.wait_for_line("is ready on")
 
@@ -137,8 +142,15 @@ class Product:
         lines = [f'credentials = "{self.server_file}"', "[services]"]
         lines += [f'{name} = "{endpoint}"' for name, endpoint in self.services.items()]
         settings.write_text("\n".join(lines) + "\n")
-        self.agent = self.server_host.start(_twist("wavesync-agent", settings), name="agent")
+        self.agent = self.agent_on(self.server_host)
         self.agent.wait_for_line(_MAPPED if udp else _REGISTERED)
+
+    def agent_on(self, host: Host) -> Process:
+        """Start another agent with the very same settings and credentials, on whatever host."""
+        settings = self.files / "agent.toml"
+        return host.start(
+            _twist("wavesync-agent", settings), name="agent", env=self.environments.get("agent")
+        )
 
     def wait_for_agent(self) -> None:
         """Wait until the agent is registered with a mediator that was started anew."""
@@ -154,7 +166,10 @@ class Product:
         command = self.command(
             "forward", "--report", str(report), str(self.server.target), service, str(port)
         )
-        self.client_host.start(command, name="forward").wait_for_line("^listening on")
+        self.forwarding = self.client_host.start(
+            command, name="forward", env=self.environments.get("client")
+        )
+        self.forwarding.wait_for_line("^listening on")
         return report
 
     def reports(self, report: Path, count: int) -> list[dict[str, Any]]:
@@ -179,7 +194,8 @@ class Product:
     ) -> Completed:
         """Run a ``wavesync`` command on the client's host, whatever its exit status."""
         command = self.command(*arguments, credentials=credentials)
-        return self.client_host.run(command, stdin=stdin, timeout=timeout, check=False)
+        env = self.environments.get("client")
+        return self.client_host.run(command, stdin=stdin, timeout=timeout, check=False, env=env)
 
     def fetch(
         self,
@@ -201,6 +217,7 @@ class Product:
         done = self.client_host.run(
             [sys.executable, "-c", _FETCH, command[0], _REQUEST.format(name=name), *command[1:]],
             timeout=timeout,
+            env=self.environments.get("client"),
         )
         status, size, digest = done.stdout.split()
         told = json.loads(report.read_text()) if report.exists() else {}
