@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import select
 import socket
 import struct
 from collections.abc import Callable, Coroutine, Sequence
@@ -246,6 +247,38 @@ class ForwardTests(TestCase):
             lines = [json.loads(line) for line in report.read_text().splitlines()]
             self.assertEqual([line["outcome"] for line in lines], ["ok"] * 5)
             self.assertEqual(sorted(line["reused"] for line in lines), [False] + [True] * 4)
+
+        return self.go(test())
+
+    def test_broken_off(self) -> Deferred[None]:
+        """Who stops a download, or all of them, is not told that something broke."""
+
+        async def test() -> None:
+            report = self.site.directory / "report"
+            command = self.forward("endless", "0", "--report", str(report))
+            number = self.port_in(await command.output_with(b"listening on"))
+
+            def ended(count: int) -> bool:
+                return report.exists() and len(report.read_text().splitlines()) == count
+
+            for stops, stop in enumerate(
+                (lambda program: program.close(), lambda _: command.signal("INT")), 1
+            ):
+                with socket.create_connection(("127.0.0.1", number)) as program:
+                    program.setblocking(False)
+                    await deferLater(reactor, 0.1)
+                    while not select.select([program], [], [], 0)[0]:
+                        await deferLater(reactor, 0.01)
+                    stop(program)
+                    while not ended(stops):
+                        await deferLater(reactor, 0.01)
+            status, _, complaints = await command.ended
+            self.assertEqual((status, complaints), (130, ""))
+            lines = [json.loads(line) for line in report.read_text().splitlines()]
+            self.assertEqual(
+                [line["outcome"] for line in lines],
+                ["the local side broke its connection off", "interrupted"],
+            )
 
         return self.go(test())
 

@@ -30,7 +30,7 @@ from wavesync.identity.verify import Peer
 from wavesync.session.bridge import BridgeEnd
 from wavesync.session.client import ClientSession, connect_session
 from wavesync.session.core import Timing
-from wavesync.session.errors import Refused, SessionLost
+from wavesync.session.errors import Refusal, Refused, SessionLost
 from wavesync.session.server import (
     DIAL_WITHIN,
     NamedServices,
@@ -282,7 +282,7 @@ class DialTests(SessionCase):
         self.assert_quiet()
 
     def test_service_breaks(self) -> None:
-        """A service that breaks is not an end of the stream for the client."""
+        """A service that breaks is not an end of the stream for the client, who is told so."""
         path, _, app, _ = self.dialling()
         local = self.endpoint.succeed()
         path.pump()
@@ -290,6 +290,12 @@ class DialTests(SessionCase):
         path.pump()
         assert app.lost is not None
         app.lost.trap(SessionLost)
+        assert isinstance(app.lost.value, SessionLost)
+        self.assertEqual(app.lost.value.code, Refusal.BROKEN)
+        self.assertEqual(
+            app.lost.getErrorMessage(),
+            "the other side ended the session: its own connection broke",
+        )
         self.assertFalse(app.read_ended)
         self.assert_quiet()
 

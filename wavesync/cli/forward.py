@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError, ConnectionDone
+from twisted.internet.error import CannotListenError, ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IAddress, IProtocol, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
@@ -79,6 +79,7 @@ class ForwardFactory(Factory):
 
     :param connector: opens the service.
     :param report: file that each connection adds a line to; ``None`` for none.
+    :ivar stopping: every connection is about to be closed, which is nothing to tell of.
     """
 
     noisy = False
@@ -96,6 +97,7 @@ class ForwardFactory(Factory):
         self._target = target
         self._service = service
         self._report = report
+        self.stopping = False
 
     def buildProtocol(self, addr: IAddress | None) -> LocalEnd:
         """Open the service for a local connection (IProtocolFactory)."""
@@ -120,7 +122,12 @@ class ForwardFactory(Factory):
 
     def _opened(self, _: IProtocol, far: SessionEnd, timeline: Timeline) -> None:
         def over(reason: BaseException) -> None:
-            if not isinstance(reason, ConnectionDone):
+            if isinstance(reason, ConnectionAborted):
+                # Browsers and players do that all day.
+                timeline.outcome = "the local side broke its connection off"
+            elif self.stopping:
+                timeline.outcome = "interrupted"
+            elif not isinstance(reason, ConnectionDone):
                 timeline.outcome = str(reason)
                 _say(f"a connection broke: {reason}")
             self._write(timeline)
@@ -168,6 +175,7 @@ def run_command(arguments: argparse.Namespace) -> int:
             forever: Deferred[int] = Deferred()
             return await forever
         finally:
+            factory.stopping = True
             await connector.close()
 
     return run_in_reactor(main)

@@ -96,6 +96,8 @@ class BridgeEnd(Protocol):
 
     def _close(self, reason: Failure) -> None:
         abort = getattr(self.transport, "abortConnection", None)
+        # A session says why, so that whoever reads of it looks in the right place.
+        abort = getattr(self.transport, "break_off", abort)
         if reason.check(ConnectionDone) or abort is None:
             self.transport.loseConnection()
         else:

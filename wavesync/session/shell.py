@@ -227,12 +227,12 @@ class SessionShell(Protocol):
         self._drop_held()
         self._stirred()
 
-    def abort(self, why: str = "the application gave up") -> None:
-        """End the session at once; the peer is told *why*."""
+    def abort(self, why: str = "the application gave up", code: int = Refusal.CLOSED) -> None:
+        """End the session at once; the peer is told *why*, with a code of :class:`Refusal`."""
         if self._core is None:
             self._give_up(ConnectFailed("the connection was given up before it was set up"))
             return
-        self._core.reset(Refusal.CLOSED, why, self._clock.seconds())
+        self._core.reset(code, why, self._clock.seconds())
         self._stream.clear()
         if not self.app_gone:
             self._app_aborted = True

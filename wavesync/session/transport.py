@@ -16,6 +16,7 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from wavesync.identity.verify import Peer
+from wavesync.session.errors import Refusal
 
 if TYPE_CHECKING:
     from wavesync.session.shell import SessionShell
@@ -105,6 +106,10 @@ class SessionTransport:
     def abortConnection(self) -> None:
         """Close now; the peer is told that this was not an orderly end."""
         self._shell.abort()
+
+    def break_off(self) -> None:
+        """Close now; the peer is told that what stands behind this transport broke."""
+        self._shell.abort("its own connection broke", Refusal.BROKEN)
 
     def getPeer(self) -> IAddress:
         """The path's other end (ITransport)."""
