@@ -240,7 +240,9 @@ class ConnectorTests(SynchronousTestCase):
         failure = self.failureResultOf(opening, ConnectFailed)
         self.assertEqual(
             failure.getErrorMessage(),
-            "no path works: udp: the other side was never heard; UDP may be blocked on either side",
+            "no path works: udp: the other side was never heard; UDP may be blocked on either side;"
+            " allow UDP at both sites, or forward a TCP port to the server and name it in its"
+            " agent's public_addresses",
         )
         (result,) = self.world.results
         self.assertEqual(

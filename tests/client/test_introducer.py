@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.support import MAPPED, OBSERVED, OWN
@@ -14,7 +16,6 @@ from wavesync.client.introducer import (
     Introducer,
     Introducing,
 )
-from wavesync.client.introduction import Introduction
 from wavesync.errors import ConnectFailed, NotAllowed
 from wavesync.interfaces import Address
 from wavesync.signalling.messages import (
@@ -25,10 +26,12 @@ from wavesync.signalling.messages import (
     Refusal,
 )
 from wavesync.signalling.numbers import ConnectType, ErrorCode, Method, ResultCode
-from wavesync.signalling.urls import Mediator, parse_mediators
+from wavesync.signalling.urls import parse_mediators
+from wavesync.stun.framing import StreamDecoder
 from wavesync.stun.message import Message, MessageClass, decode, encode
 
 ONE, TWO, THREE = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+SIX = "2001:db8::1"
 
 
 class IntroducerTests(SynchronousTestCase):
@@ -249,41 +252,112 @@ class IntroducerTests(SynchronousTestCase):
         self.assertEqual(self.sent, [])
         self.assert_over(self.given_up(introducing))
 
-    def introduction(self, mediator: Mediator) -> Introduction:
-        """One that has been used."""
-        return Introduction(mediator, "c0" * 16, server().target, (), (), (), 7, 0.0, MAPPED)
+    def results(self) -> list[tuple[ConnectionResult, Address]]:
+        """What the mediators were told over UDP of how it ended, since the last look."""
+        sent, self.sent = self.sent, []
+        return [
+            (ConnectionResult.decode(message), to)
+            for message, to in sent
+            if message.method == Method.CONNECTION_RESULT
+        ]
 
     def test_report(self) -> None:
-        """The mediator is told how it ended, in one packet, byte for byte."""
-        self.reactor.names["m.example"] = [ONE, TWO]
-        introducer = self.introducer("m.example")
-        introduction = self.introduction(Mediator("m.example", 3346, 3345))
+        """The mediator that answered is told how it ended, in one packet, without another look
+        at its name."""
         for result, kind, connect_type in (
             (ResultCode.OK, "udp", ConnectType.UDP),
             (ResultCode.OK, "tcp", ConnectType.TCP),
             (ResultCode.NO_SUITABLE_PATH, None, ConnectType.NONE),
         ):
-            introducer.report(introduction, result, kind, 1.2345)
-            ((message, to),) = self.sent
-            self.assertEqual(to, (ONE, 3346))
-            self.assertEqual(
-                ConnectionResult.decode(message),
-                ConnectionResult("c0" * 16, result, connect_type, 1.234),
-            )
-            self.assertEqual(
-                message.raw,
-                ConnectionResult("c0" * 16, result, connect_type, 1.2345).encode(
-                    message.transaction_id
-                ),
-            )
-            self.sent.clear()
+            self.reactor.names["m.example"] = [TWO]
+            introducer = self.introducer("udp://m.example:3346")
+            introducing = introducer.introduce(server().target)
+            self.reactor.names.clear()
+            request = self.asked()[TWO]
+            data = ConnectAnswer(
+                introducing.connection_id, server().target, b"", (OBSERVED,), 7, 0.0, MAPPED
+            ).encode(request.transaction_id)
+            introducer.received_udp(decode(data), (TWO, 3346))
+            introducing.finish(result, kind, 1.2345)
+            introducing.finish(result, kind, 1.2345)
+            told = ConnectionResult(introducing.connection_id, result, connect_type, 1.234)
+            self.assertEqual(self.results(), [(told, (TWO, 3346))])
+            self.assert_over(introducing)
+
+    def test_report_over_tcp(self) -> None:
+        """Where the answer came over TCP, that connection carries the report, and then ends."""
+        introducer = self.introducer(ONE, udp=False)
+        introducing = introducer.introduce(server().target)
+        self.reactor.advance(0.01)
+        leg = self.reactor.tcpClients[0][2].buildProtocol(None)
+        transport = StringTransport(peerAddress=IPv4Address("TCP", ONE, 3345))
+        leg.makeConnection(transport)
+        (request,) = StreamDecoder().feed(transport.value())
+        data = ConnectAnswer(
+            introducing.connection_id, server().target, b"", (OBSERVED,), 7, 0.0, MAPPED
+        ).encode(request.transaction_id)
+        transport.clear()
+        leg.dataReceived(data)
+        introducing.finish(ResultCode.OK, "tcp", 0.5)
+        (message,) = StreamDecoder().feed(transport.value())
+        told = ConnectionResult(introducing.connection_id, ResultCode.OK, ConnectType.TCP, 0.5)
+        self.assertEqual(ConnectionResult.decode(message), told)
+        self.assertTrue(transport.disconnecting)
+        self.assert_over(introducing)
 
     def test_no_report(self) -> None:
-        """Without UDP, on either side, there is none; an unknown name is no error."""
-        for introducer, mediator in (
-            (self.introducer(ONE, udp=False), Mediator(ONE, 3345, 3345)),
-            (self.introducer(ONE), Mediator(ONE, None, 3345)),
-            (self.introducer(ONE), Mediator("nowhere.example", 3345, 3345)),
-        ):
-            introducer.report(self.introduction(mediator), ResultCode.OK, "tcp", 1.0)
-        self.assertEqual(self.sent, [])
+        """A mediator that did not answer is told nothing; nor is one once all is over."""
+        introducer = self.introducer(ONE)
+        introducing = introducer.introduce(server().target)
+        introducing.finish(ResultCode.NO_SUITABLE_PATH, None, 1.0)
+        answered = introducer.introduce(server().target)
+        self.answer(introducer, self.asked()[ONE], ONE)
+        answered.close()
+        answered.finish(ResultCode.OK, "udp", 1.0)
+        self.assertEqual(self.results(), [])
+        self.assert_over(introducing)
+
+    def test_both_families(self) -> None:
+        """A port of both families asks in both at once, each time with a proof of its own, for the
+        same introduction; the answer to one is enough."""
+        self.reactor.names["m.example"] = [SIX, ONE, "2001:db8::9", TWO]
+        introducer = self.introducer("udp://m.example", families={False, True})
+        introducing = introducer.introduce(server().target)
+        asked = self.asked()
+        self.assertEqual(set(asked), {ONE, SIX})
+        four, six = (Connect.decode(asked[host]) for host in (ONE, SIX))
+        self.assertEqual(four, six)
+        self.assertNotEqual(asked[ONE].raw, asked[SIX].raw)
+        self.answer(introducer, asked[SIX], SIX)
+        self.successResultOf(introducing.result)
+        # The other family is asked until it has an answer, too: its port shall be seen.
+        self.reactor.advance(0.31)
+        self.assertEqual(set(self.asked()), {ONE})
+        self.assert_over(introducing)
+
+    def test_challenged_in_both_families(self) -> None:
+        """Each family signs the nonce that it was given, even after the other was answered."""
+        self.reactor.names["m.example"] = [SIX, ONE]
+        introducer = self.introducer("udp://m.example", families={False, True})
+        introducing = introducer.introduce(server().target)
+        asked = self.asked()
+        self.answer(introducer, asked[ONE], ONE)
+        nonce = Refusal(ErrorCode.STALE_NONCE, "", b"n" * 16, "m.example", NOW)
+        challenge = nonce.encode(asked[SIX].method, asked[SIX].transaction_id)
+        introducer.received_udp(decode(challenge), (SIX, 3345))
+        self.assertEqual(set(self.asked()), {SIX})
+        self.assertEqual(self.successResultOf(introducing.result).mediator.host, "m.example")
+        self.assert_over(introducing)
+
+    def test_silent_family(self) -> None:
+        """One family's silence is told once, and only when nothing else answers."""
+        self.reactor.names["m.example"] = [SIX, ONE]
+        introducer = self.introducer("udp://m.example", families={False, True})
+        introducing = introducer.introduce(server().target)
+        self.reactor.pump([0.1] * int(INTRODUCTION_TIMEOUT * 10))
+        failure = self.failureResultOf(introducing.result, ConnectFailed)
+        self.assertEqual(
+            failure.getErrorMessage(),
+            "cannot reach the mediator m.example:3345: udp: no answer came",
+        )
+        self.assertEqual(list(self.reactor.getDelayedCalls()), [])

@@ -1,11 +1,13 @@
 """One ``connect`` to one mediator: over UDP, duplicated over TCP when no answer came in 250 ms.
 
-The seed, "UDP packets from the cloud do not reach the client": whichever copy is answered first is
+UDP is asked in every address family at once, each with a proof of its own: the mediator takes one
+proof from one host only, and merges what it sees by the connection id.  The seed, "UDP packets from the cloud do not reach the client": whichever copy is answered first is
 used, and the UDP requests go on meanwhile, so that the mediator may still see the punching port.
 """
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
@@ -41,15 +43,32 @@ MAX_CHALLENGES = 3
 """Nonces answered for one request before it is given up."""
 
 
+@dataclass(eq=False, slots=True)
+class _Way:
+    """A way to the mediator.
+
+    :ivar kind: ``udp`` or ``tcp``.
+    :ivar destination: where, over UDP.
+    :ivar request: what is asked there.
+    :ivar challenges: nonces signed so far.
+    """
+
+    kind: str
+    destination: Address | None = None
+    request: bytes = b""
+    challenges: int = 0
+
+
 class Asking:
     """Asks one mediator for one introduction.
 
     :param clock: gives the time and timers.
     :param mediator: whom to ask.
-    :param host: its numeric address.
+    :param udp: its UDP addresses, at most one a family.
     :param tcp: leads to its TCP port; ``None`` when it has none.
     :param asker: asks from the punching port; ``None`` when there is none.
     :param own: this client's own addresses of the punching port.
+    :param start: see :class:`~wavesync.signalling.introducing.Connect`.
     :param wall_clock: seconds since the epoch.
     :param on_indication: takes indications that come over the TCP copy.
     :ivar result: fires with the :class:`Introduction`, fails with a :class:`WavesyncError`.
@@ -61,12 +80,13 @@ class Asking:
         credentials: Credentials,
         target: Target,
         mediator: Mediator,
-        host: str,
         *,
         connection_id: str,
+        udp: Sequence[Address],
         tcp: IStreamClientEndpoint | None,
         asker: Asker | None,
         own: Sequence[Address],
+        start: float = 0.0,
         wall_clock: Callable[[], float],
         on_indication: Callable[[Message], None],
         allow_loopback: bool = False,
@@ -76,34 +96,32 @@ class Asking:
         self._credentials = credentials
         self._target = target
         self._mediator = mediator
-        self._connect = Connect(connection_id, target, tuple(own))
+        self._connect = Connect(connection_id, target, tuple(own), start)
         self._tcp = tcp
         self._asker = asker
-        self._udp: Address | None = None
-        if asker is not None and mediator.udp_port is not None:
-            self._udp = (host, mediator.udp_port)
+        self._udp = [_Way("udp", address) for address in udp] if asker is not None else []
+        self._stream = _Way("tcp")
+        self._answered_by: _Way | None = None
         self._wall_clock = wall_clock
         self._on_indication = on_indication
         self._allow_loopback = allow_loopback
-        self._request = b""
-        self._challenges = 0
         self._timer: IDelayedCall | None = None
         self._waiting: list[Deferred[Answer]] = []
         self._connecting: Deferred[IProtocol] | None = None
         self._leg: Leg | None = None
-        self._ways: set[str] = set()
-        self._failures: list[str] = []
-        self._answered = False
+        self._ways: set[_Way] = set()
+        self._failures: dict[str, None] = {}
+        self._answered = self._closed = False
 
     def start(self) -> None:
-        """Send the first copy."""
-        self._request = self._signed(b"")
-        if self._udp is not None:
-            self._ways.add("udp")
-            self._ask_udp()
+        """Send the first copies."""
+        self._ways.update(self._udp)
+        for way in self._udp:
+            way.request = self._signed(b"")
+            self._ask_udp(way)
         if self._tcp is not None:
-            self._ways.add("tcp")
-            if self._udp is not None:
+            self._ways.add(self._stream)
+            if self._udp:
                 self._timer = self._clock.callLater(STREAM_COPY_DELAY, self._ask_tcp)
             else:
                 self._ask_tcp()
@@ -115,9 +133,20 @@ class Asking:
         if self._leg is not None and self._leg.transport is not None:
             self._leg.transport.write(data)
 
+    def tell(self, data: bytes) -> None:
+        """Send an indication where the answer came from; over TCP it is the last."""
+        way = self._answered_by
+        if way is None or self._closed:
+            return
+        if way.destination is not None and self._asker is not None:
+            self._asker.tell(data, way.destination)
+        elif self._leg is not None:
+            leg, self._leg = self._leg, None
+            leg.leave(data)
+
     def close(self) -> None:
         """End everything: the introduction is not needed any more."""
-        self._answered = True
+        self._answered = self._closed = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         waiting, self._waiting = self._waiting, []
@@ -136,14 +165,16 @@ class Asking:
         prover = Prover(self._credentials, self._mediator.audience, self._wall_clock(), nonce)
         return self._connect.encode(os.urandom(12), prover)
 
-    def _ask_udp(self) -> None:
-        assert self._asker is not None and self._udp is not None
-        self._wait(self._asker.ask(self._request, self._udp), "udp")
+    def _ask_udp(self, way: _Way) -> None:
+        assert self._asker is not None and way.destination is not None
+        self._wait(self._asker.ask(way.request, way.destination), way)
 
     def _ask_tcp(self) -> None:
         assert self._tcp is not None
         if self._leg is not None:
-            self._wait(self._leg.ask(self._request), "tcp")
+            if not self._stream.request:
+                self._stream.request = self._copy(self._leg) or self._signed(b"")
+            self._wait(self._leg.ask(self._stream.request), self._stream)
         elif self._connecting is None:
             factory = Factory.forProtocol(
                 lambda: Leg(self._clock, self._leg_stands, self._on_indication, self._leg_lost)
@@ -151,6 +182,15 @@ class Asking:
             factory.noisy = False
             connecting = self._connecting = self._tcp.connect(factory)
             connecting.addErrback(self._tcp_failed)
+
+    def _copy(self, leg: Leg) -> bytes:
+        """What was asked over UDP in the family of *leg*: the mediator sees the same host there."""
+        peer = leg.transport.getPeer() if leg.transport is not None else None
+        ipv6 = ":" in getattr(peer, "host", "")
+        for way in self._udp:
+            if way.destination is not None and (":" in way.destination[0]) == ipv6:
+                return way.request
+        return b""
 
     def _leg_stands(self, leg: Leg) -> None:
         self._connecting = None
@@ -163,23 +203,25 @@ class Asking:
     def _tcp_failed(self, failure: Failure) -> IProtocol | None:
         self._connecting = None
         if not failure.check(CancelledError):
-            self._way_failed("tcp", failure.getErrorMessage())
+            self._way_failed(self._stream, failure.getErrorMessage())
         return None
 
-    def _wait(self, asked: Deferred[Answer], way: str) -> None:
+    def _wait(self, asked: Deferred[Answer], way: _Way) -> None:
         self._waiting.append(asked)
         asked.addCallbacks(
             self._received, self._no_answer, callbackArgs=(way, asked), errbackArgs=(way, asked)
         )
 
-    def _received(self, answer: Answer, way: str, asked: Deferred[Answer]) -> None:
+    def _received(self, answer: Answer, way: _Way, asked: Deferred[Answer]) -> None:
         if asked in self._waiting:
             self._waiting.remove(asked)
-        if self._answered:
+        if self._closed:
             return
         try:
             if answer.message.message_class is MessageClass.ERROR:
                 self._refused(Refusal.decode(answer.message), way)
+                return
+            if self._answered:
                 return
             introduction = judge_answer(
                 answer.message,
@@ -188,46 +230,48 @@ class Asking:
                 self._connect.connection_id,
                 allow_loopback=self._allow_loopback,
                 signed_by=server_checker(self._mediator.audience, self._wall_clock()),
+                round_trip=answer.elapsed,
             )
         except SignallingError as error:
             self._way_failed(way, f"it answers nonsense ({error})")
             return
-        self._answered = True
+        self._answered, self._answered_by = True, way
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         # Requests over UDP go on, so that the mediator sees the punching port; TCP need not.
         self._stop_connecting()
         self.result.callback(introduction)
 
-    def _refused(self, refusal: Refusal, way: str) -> None:
+    def _refused(self, refusal: Refusal, way: _Way) -> None:
         asked_for_nonce = refusal.code in (ErrorCode.STALE_NONCE, ErrorCode.UNAUTHENTICATED)
         strange = refusal.audience and refusal.audience != self._mediator.audience
-        if asked_for_nonce and refusal.nonce and not strange and self._challenges < MAX_CHALLENGES:
-            self._challenges += 1
-            self._request = self._signed(refusal.nonce)
-            if way == "udp":
-                self._ask_udp()
-            else:
+        if asked_for_nonce and refusal.nonce and not strange and way.challenges < MAX_CHALLENGES:
+            way.challenges += 1
+            way.request = self._signed(refusal.nonce)
+            if way.kind == "udp":
+                # Even when another way was answered: the mediator shall see the port in this family.
+                self._ask_udp(way)
+            elif not self._answered:
                 self._ask_tcp()
             return
         self._fail(refusal_error(refusal, self._mediator, self._target))
 
-    def _no_answer(self, failure: Failure, way: str, asked: Deferred[Answer]) -> None:
+    def _no_answer(self, failure: Failure, way: _Way, asked: Deferred[Answer]) -> None:
         failure.trap(NoAnswer, CancelledError)
         if asked in self._waiting:
             self._waiting.remove(asked)
         if failure.check(NoAnswer):
             self._way_failed(way, failure.getErrorMessage())
 
-    def _way_failed(self, way: str, why: str) -> None:
+    def _way_failed(self, way: _Way, why: str) -> None:
         if self._answered:
             return
         self._ways.discard(way)
-        self._failures.append(f"{way}: {why.rstrip('.')}")
+        self._failures[f"{way.kind}: {why.rstrip('.')}"] = None
         if not self._ways:
             told = "; ".join(self._failures)
             self._fail(ConnectFailed(f"cannot reach the mediator {self._mediator}: {told}"))
-        elif self._timer is not None and self._timer.active():
+        elif self._ways == {self._stream} and self._timer is not None and self._timer.active():
             # UDP has failed for certain: no use waiting for the 250 ms.
             self._timer.cancel()
             self._ask_tcp()

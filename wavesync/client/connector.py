@@ -15,10 +15,10 @@ from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from wavesync.client.attempt import Attempt, place
 from wavesync.client.introducer import Introducer
-from wavesync.client.introduction import Introduction
-from wavesync.client.paths import PunchPath, Sessions, TCPPath, UDPPort
-from wavesync.client.race import Path, Race, Winner
+from wavesync.client.paths import Sessions, UDPPort
+from wavesync.client.race import Race, Winner
 from wavesync.client.report import Timeline
 from wavesync.client.way import KnownWay
 from wavesync.client.ways import MAX_KNOWN, Ways
@@ -30,7 +30,6 @@ from wavesync.interfaces import Address, IReactor
 from wavesync.session.client import ClientSession, connect_session
 from wavesync.session.names import check_service_name
 from wavesync.session.tls import ClientTLS, client_context
-from wavesync.signalling.numbers import ResultCode
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import StunError, decode
 
@@ -163,6 +162,15 @@ class Connector:
             wall_clock=wall_clock,
             allow_loopback=allow_loopback,
         )
+        self._attempt = Attempt(
+            reactor,
+            self._introducer,
+            port,
+            self._paths,
+            self._sessions,
+            own_addresses=own_addresses,
+            allow_loopback=allow_loopback,
+        )
         self._approaches: dict[str, _Approach] = {}
         self._ways = Ways(reactor, port)
         self._contexts: dict[str, ClientTLS] = {}
@@ -261,7 +269,7 @@ class Connector:
     async def _by_known_way(self, way: KnownWay, timeline: Timeline) -> ClientSession | None:
         """Take the way that worked; ``None`` when it works no more."""
         timeline.server, timeline.reused = way.server, True
-        race: Race[ClientSession] = Race(timeline, _place)
+        race: Race[ClientSession] = Race(timeline, place)
         race.enter([way.path()])
         race.no_more()
         try:
@@ -300,58 +308,13 @@ class Connector:
         del self._approaches[name]
         if not self._closed and timeline.server is not None:
             sessions = self._sessions(Target.parse(timeline.server))
-            self._ways.remember(name, timeline.server, session, _place(session), sessions)
+            self._ways.remember(name, timeline.server, session, place(session), sessions)
         approach.over()
 
     async def _introduced(self, target: Target, timeline: Timeline) -> ClientSession:
-        introducing = self._introducer.introduce(target)
-        began = self._reactor.seconds()
-        if target.server is not None:
-            # Made while the answer is under way: it takes some milliseconds.
-            self._sessions(target)
-        introduction: Introduction | None = None
-        try:
-            introduction = await introducing.result
-            timeline.mark("introduced")
-            timeline.server = str(introduction.server)
-            race: Race[ClientSession] = Race(timeline, _place)
-            paths, punch = self._paths_to(introduction)
-            if punch is not None:
-                introducing.on_update = punch.add
-            race.enter(paths)
-            race.no_more()
-            winner = await race.result
-        except WavesyncError as error:
-            if introduction is not None:
-                seconds = self._reactor.seconds() - began
-                code = ResultCode.NO_SUITABLE_PATH
-                if isinstance(error, NotAllowed):
-                    code = ResultCode.VERIFICATION_FAILED
-                self._introducer.report(introduction, code, None, seconds)
-            raise
-        finally:
-            introducing.close()
+        winner = await self._attempt.winner(target, timeline)
         self._won(winner, timeline)
-        seconds = self._reactor.seconds() - began
-        self._reactor.callLater(
-            0, self._introducer.report, introduction, ResultCode.OK, winner.path.kind, seconds
-        )
         return winner.session
-
-    def _paths_to(
-        self, introduction: Introduction
-    ) -> tuple[list[Path[ClientSession]], PunchPath | None]:
-        """All ways to try, UDP first since it has the longest way to go."""
-        sessions = self._sessions(introduction.server)
-        paths: list[Path[ClientSession]] = []
-        punch = None
-        if "udp" in self._paths and self._port is not None:
-            candidates = introduction.udp(allow_loopback=self._allow_loopback)
-            punch = PunchPath(self._port, candidates, introduction.token, sessions)
-            paths.append(punch)
-        if "tcp" in self._paths:
-            paths += [TCPPath(self._reactor, address, sessions) for address in introduction.tcp]
-        return paths, punch
 
     def _sessions(self, server: Target) -> Sessions:
         """Make the sessions of one server's paths; they share one TLS context."""
@@ -366,9 +329,3 @@ class Connector:
     def _won(self, winner: Winner[ClientSession], timeline: Timeline) -> None:
         timeline.mark("authenticated")
         timeline.path = winner.path.kind
-
-
-def _place(session: ClientSession) -> Address:
-    """Where the far end of a session is."""
-    peer = session.path_peer()
-    return getattr(peer, "host", ""), getattr(peer, "port", 0)

@@ -76,6 +76,20 @@ class Introducing:
                 asking.close()
         self._owner.forget(self)
 
+    def finish(self, result: ResultCode, kind: str | None, seconds: float) -> None:
+        """Tell the mediator how it ended, and forget the introduction; nobody waits for an answer.
+
+        :param kind: the path that won, ``None`` when none did.
+        :param seconds: from asking to the end.
+        """
+        asking = self._asking.get(self._answered_by) if self._answered_by is not None else None
+        if asking is not None and not self._over:
+            types = {"tcp": ConnectType.TCP, "udp": ConnectType.UDP}
+            connect_type = types.get(kind or "", ConnectType.NONE)
+            told = ConnectionResult(self.connection_id, result, connect_type, seconds)
+            asking.tell(told.encode(os.urandom(12)))
+        self.close()
+
     def indication(self, message: Message, echo: Callable[[bytes], None]) -> None:
         """Take a ``connectionUpdate``: send it back, and tell what it says."""
         try:
@@ -110,7 +124,7 @@ class Introducing:
             self._failed(Failure(ConnectFailed(_unknown(mediator))), mediator)
             return
         owner = self._owner
-        asker = owner.asker_for(hosts[0])
+        udp = owner.udp_addresses(hosts, mediator)
         endpoint = None
         if mediator.tcp_port is not None:
             endpoint = HostnameEndpoint(
@@ -121,11 +135,11 @@ class Introducing:
             owner.credentials,
             self._target,
             mediator,
-            hosts[0],
             connection_id=self.connection_id,
+            udp=udp,
             tcp=endpoint,
-            asker=asker,
-            own=owner.own_addresses() if asker is not None else (),
+            asker=owner.asker,
+            own=owner.own_addresses() if udp else (),
             wall_clock=owner.wall_clock,
             on_indication=lambda message: self.indication(message, asking.echo),
             allow_loopback=owner.allow_loopback,
@@ -206,9 +220,10 @@ class Introducer:
         self.allow_loopback = allow_loopback
         self._send_udp = send_udp
         self._families = families
-        self._asker: Asker | None = None
+        self.asker: Asker | None = None
+        """Asks over UDP; ``None`` where there is only TCP."""
         if send_udp is not None:
-            self._asker = Asker(self.reactor, send_udp, Transactions(rto=_RTO, rc=_RC, rm=_RM))
+            self.asker = Asker(self.reactor, send_udp, Transactions(rto=_RTO, rc=_RC, rm=_RM))
         self._running: dict[str, Introducing] = {}
 
     def introduce(self, target: Target) -> Introducing:
@@ -218,39 +233,21 @@ class Introducer:
         introducing.start()
         return introducing
 
-    def asker_for(self, host: str) -> Asker | None:
-        """What asks over UDP there; ``None`` when the punching port has not that family."""
-        return self._asker if (":" in host) in self._families() else None
+    def udp_addresses(self, hosts: Sequence[str], mediator: Mediator) -> list[Address]:
+        """Where to ask over UDP: the first of the mediator's *hosts* in each family of our port."""
+        if self.asker is None or mediator.udp_port is None:
+            return []
+        first = {":" in host: (host, mediator.udp_port) for host in reversed(hosts)}
+        return [address for ipv6, address in first.items() if ipv6 in self._families()]
 
     def received_udp(self, message: Message, source: Address) -> None:
         """Take a STUN message that came to the punching port."""
-        if self._asker is not None and self._asker.receive(message, source):
+        if self.asker is not None and self.asker.receive(message, source):
             return
         if message.method == Method.CONNECTION_UPDATE and self._send_udp is not None:
             send = self._send_udp
             for introducing in list(self._running.values()):
                 introducing.indication(message, lambda data: send(data, source))
-
-    def report(
-        self, introduction: Introduction, result: ResultCode, kind: str | None, seconds: float
-    ) -> None:
-        """Tell the mediator over UDP how it ended; nobody waits for an answer."""
-        mediator = introduction.mediator
-        if self._send_udp is None or mediator.udp_port is None:
-            return
-        connect_type = {"tcp": ConnectType.TCP, "udp": ConnectType.UDP}.get(
-            kind or "", ConnectType.NONE
-        )
-        data = ConnectionResult(introduction.connection_id, result, connect_type, seconds).encode(
-            os.urandom(12)
-        )
-        send, port = self._send_udp, mediator.udp_port
-
-        def resolved(hosts: Sequence[str]) -> None:
-            if hosts:
-                send(data, (hosts[0], port))
-
-        resolve(self.reactor, mediator.host).addCallbacks(resolved, lambda _: None)
 
     def forget(self, introducing: Introducing) -> None:
         """An introduction is over."""
@@ -261,8 +258,8 @@ class Introducer:
         for introducing in list(self._running.values()):
             introducing.result.cancel()
             introducing.close()
-        if self._asker is not None:
-            self._asker.stop("the client is closing")
+        if self.asker is not None:
+            self.asker.stop("the client is closing")
 
 
 def _unknown(mediator: Mediator) -> str:

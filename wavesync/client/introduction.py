@@ -1,7 +1,7 @@
 """What a mediator told a client about a server, after the client has judged it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
 from twisted.logger import Logger
 
@@ -12,11 +12,14 @@ from wavesync.identity.verify import Role, VerificationError
 from wavesync.interfaces import Address
 from wavesync.signalling.addresses import punchable
 from wavesync.signalling.messages import Bind, ConnectAnswer, Refusal, SignallingError, covered
-from wavesync.signalling.numbers import ErrorCode
+from wavesync.signalling.numbers import MAX_START_DELAY, ErrorCode
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message, StunError, decode
 
-__all__ = ["Introduction", "judge_answer", "refusal_error"]
+__all__ = ["START_TOLERANCE", "Introduction", "judge_answer", "refusal_error"]
+
+START_TOLERANCE = 0.01
+"""Seconds by which one side may begin to punch before the other: measuring is no better than that."""
 
 _log = Logger()
 
@@ -32,8 +35,9 @@ class Introduction:
     :ivar listed: own addresses of its UDP port, on its own signed word.
     :ivar observed: its UDP port as the mediator sees it.
     :ivar token: the rendezvous token.
-    :ivar start_delay: seconds to wait before the first punch.
+    :ivar start_delay: seconds from the mediator's answer to the server's first punch.
     :ivar mapped: this client as the mediator sees it.
+    :ivar round_trip: seconds from asking the mediator to its answer.
     """
 
     mediator: Mediator
@@ -45,6 +49,23 @@ class Introduction:
     token: int
     start_delay: float
     mapped: Address
+    round_trip: float = 0.0
+
+    @property
+    def wait(self) -> float:
+        """Seconds to wait before the first punch, so that both sides begin together."""
+        left = self.start_delay - self.round_trip / 2
+        return min(left, MAX_START_DELAY) if left > START_TOLERANCE else 0.0
+
+    def only(self, families: Collection[bool]) -> "Introduction":
+        """Leave out addresses of other *families*: ``False`` for IPv4, ``True`` for IPv6."""
+
+        def kept(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+            return tuple(each for each in addresses if (":" in each[0]) in families)
+
+        return replace(
+            self, tcp=kept(self.tcp), listed=kept(self.listed), observed=kept(self.observed)
+        )
 
     def udp(self, *, allow_loopback: bool) -> tuple[Address, ...]:
         """Where to punch at: observed addresses first."""
@@ -59,10 +80,12 @@ def judge_answer(
     *,
     allow_loopback: bool,
     signed_by: Callable[[bytes, bytes], Target],
+    round_trip: float = 0.0,
 ) -> Introduction:
     """Read a success answer to ``connect`` and believe what the server has signed.
 
     :param signed_by: checks a proof (blob, covered bytes) and tells which server made it.
+    :param round_trip: seconds that the answer took to come.
     :raises SignallingError: the answer makes no sense or is not for this request.
     """
     answer = ConnectAnswer.decode(message, allow_loopback=allow_loopback)
@@ -93,6 +116,7 @@ def judge_answer(
         answer.token,
         answer.start_delay,
         answer.mapped,
+        round_trip,
     )
 
 

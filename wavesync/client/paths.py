@@ -26,8 +26,8 @@ __all__ = [
 ]
 
 TCP_TIMEOUT = 2.5
-"""Seconds for a TCP connection to stand: the first SYN and its repetition after one second.  With
-the introduction before it, whoever cannot connect knows within three seconds."""
+"""Seconds for a TCP connection to stand: the first SYN and its repetition after one second.  An
+attempt gives what its one deadline leaves."""
 
 PUNCH_TIMEOUT = 2.5
 """Seconds of punching.  An unheard candidate gets its last packet after two."""
@@ -62,8 +62,9 @@ class UDPPort(Protocol):
         *,
         token: int | None,
         timeout: float = PUNCH_TIMEOUT,
+        delay: float = 0.0,
     ) -> Rendezvous:
-        """Punch towards all candidates at once."""
+        """Punch towards all candidates at once, beginning after *delay* seconds."""
 
     def connect(
         self, address: Address, factory: IProtocolFactory, timeout: float = HOLE_TIMEOUT
@@ -106,36 +107,61 @@ def _verified(
 
 
 class TCPPath:
-    """Direct TCP to one address."""
+    """Direct TCP to one address.
+
+    :param timeout: seconds for the connection to stand.
+    """
 
     kind = "tcp"
 
-    def __init__(self, reactor: IReactor, address: Address, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        reactor: IReactor,
+        address: Address,
+        sessions: Sessions,
+        *,
+        timeout: float = TCP_TIMEOUT,
+    ) -> None:
         self.addresses = [address]
         self._reactor = reactor
         self._sessions = sessions
+        self._timeout = timeout
 
     def open(self) -> Deferred[ClientSession]:
         """Connect, and verify the server."""
         (host, port) = self.addresses[0]
         endpoint_class = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
-        endpoint = endpoint_class(self._reactor, host, port, timeout=TCP_TIMEOUT)
+        endpoint = endpoint_class(self._reactor, host, port, timeout=self._timeout)
         factory, session = self._sessions()
-        return _verified(endpoint.connect(factory), session, self.kind)
+        connecting = endpoint.connect(factory).addErrback(_unanswered)
+        return _verified(connecting, session, self.kind)
 
 
 class PunchPath:
-    """A rendezvous towards all UDP addresses of the server."""
+    """A rendezvous towards all UDP addresses of the server.
+
+    :param timeout: seconds for the server to be heard.
+    :param delay: seconds before the first punch, so that both sides begin together.
+    """
 
     kind = "udp"
 
     def __init__(
-        self, port: UDPPort, addresses: Sequence[Address], token: int, sessions: Sessions
+        self,
+        port: UDPPort,
+        addresses: Sequence[Address],
+        token: int,
+        sessions: Sessions,
+        *,
+        timeout: float = PUNCH_TIMEOUT,
+        delay: float = 0.0,
     ) -> None:
         self.addresses = list(addresses)
         self._port = port
         self._token = token
         self._sessions = sessions
+        self._timeout = timeout
+        self._delay = delay
         self._rendezvous: Rendezvous | None = None
 
     def add(self, addresses: Sequence[Address]) -> None:
@@ -151,7 +177,11 @@ class PunchPath:
         factory, session = self._sessions()
         try:
             self._rendezvous = self._port.rendezvous(
-                self.addresses, factory, token=self._token, timeout=PUNCH_TIMEOUT
+                self.addresses,
+                factory,
+                token=self._token,
+                timeout=self._timeout,
+                delay=self._delay,
             )
         except ValueError as error:
             # A token that is in use or impossible: the mediator is confused, or worse.
@@ -180,6 +210,13 @@ class HolePath:
             # The port is closed, or makes too many attempts.
             connecting = fail(ConnectFailed(str(error)))
         return _verified(connecting, session, self.kind)
+
+
+def _unanswered(failure: Failure) -> Failure:
+    """Say what a time-out of TCP means."""
+    if failure.check(TimeoutError):
+        return Failure(ConnectFailed("no answer came"))
+    return failure
 
 
 def _unheard(failure: Failure) -> Failure:

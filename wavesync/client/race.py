@@ -14,6 +14,8 @@ __all__ = ["Path", "Race", "Winner"]
 
 _Session = TypeVar("_Session")
 
+_TOO_LONG = "somebody is there, but took too long to prove who it is"
+
 
 class Path(Protocol[_Session]):
     """One way to the server that can be tried.
@@ -79,6 +81,19 @@ class Race(Generic[_Session]):
         """No further path will enter: the race may be lost now."""
         self._more = False
         self._maybe_lost()
+
+    def expire(self) -> None:
+        """The time is up: whatever still runs has failed."""
+        if self._over:
+            return
+        self._more, self._over = False, True
+        running, self._running = self._running, {}
+        for path, (attempt, entries) in running.items():
+            for entry in entries:
+                self._timeline.close(entry, "failed", _TOO_LONG)
+            self._failures.append((path, _TOO_LONG))
+            attempt.cancel()
+        self.result.errback(ConnectFailed(self._sentence()))
 
     def _verified(self, session: _Session, path: Path[_Session]) -> None:
         _, entries = self._running.pop(path)

@@ -71,6 +71,10 @@ class Asker:
         self._turn()
         return waiting
 
+    def tell(self, indication: bytes, destination: Address) -> None:
+        """Send *indication*, which nobody answers, once."""
+        self._send(indication, destination)
+
     def receive(self, message: Message, source: Address) -> bool:
         """Take a message that arrived.
 

@@ -91,6 +91,15 @@ class Leg(Protocol):
         self._stop("the connection was given up")
         self._abort()
 
+    def leave(self, last_words: bytes) -> None:
+        """Say a last thing, and close once it has left, without a call to ``on_lost``."""
+        self._on_lost = None
+        self._stop("the connection was given up")
+        if self.transport is not None:
+            self.transport.write(last_words)
+            cast(IConsumer, self.transport).unregisterProducer()
+            self.transport.loseConnection()
+
     def connectionMade(self) -> None:
         """Tell the owner."""
         cast(IConsumer, self.transport).registerProducer(self, True)
