@@ -26,7 +26,7 @@ class AgentSettings(Section, frozen=True):
     tcp_port: int = 0
     udp_port: int = 0
     public_addresses: tuple[str, ...] = ()
-    max_sessions: int = 1024
+    max_sessions: int = 2048
     allow_loopback: bool = False
 
     def __post_init__(self) -> None:

@@ -351,8 +351,9 @@ class Port:
 
     def settle(self) -> None:
         """Close the socket if that is wanted and nobody needs it."""
-        busy = self._acceptor.factory is not None or self.connections or self.attempts
-        if not self._when_idle or busy or self._stopped or self._ending is not None:
+        if not self._when_idle or self._stopped or self._ending is not None:
+            return
+        if self._acceptor.factory is not None or self.connections or self.attempts:
             return
         wait = LAST_WORDS if self._sorter.links else 0.0
         self._ending = self._clock.callLater(wait, self._end_if_idle)
