@@ -38,6 +38,7 @@ _ROLES = {
     Purpose.LISTEN: Role.SERVER,
     Purpose.BIND: Role.SERVER,
     Purpose.CONNECT: Role.CLIENT,
+    Purpose.OPEN_STREAM: Role.CLIENT,
 }
 
 

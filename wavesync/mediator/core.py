@@ -14,6 +14,7 @@ from wavesync.mediator.registry import IRegistry, MemoryRegistry
 from wavesync.mediator.revoking import Revoking
 from wavesync.mediator.settings import MediatorSettings
 from wavesync.mediator.statistics import Statistics
+from wavesync.mediator.stream_opening import StreamOpening
 from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.messages import (
     ConnectionAck,
@@ -136,6 +137,9 @@ class Mediator:
         self._connecting = Connecting(
             self.admission, registry, self.introductions, self.statistics, limits, self.revoking
         )
+        self._stream_opening = StreamOpening(
+            self.admission, registry, self.introductions, self.statistics
+        )
         self._serial = 0
         self._quiet_until = 0.0
         self._handlers: dict[tuple[int, MessageClass], _Handler] = {
@@ -216,6 +220,10 @@ class Mediator:
     def connect(self, message: Message, way: Way, now: float) -> bytes:
         """Return the answer to a ``connect`` that came over *way*."""
         return self._connecting.receive(message, way, now)
+
+    def open_stream(self, message: Message, way: Way, now: float) -> bytes:
+        """Return the answer to an ``openStream`` that came over *way*, a byte stream."""
+        return self._stream_opening.receive(message, way, now)
 
     def indication(self, message: Message, host: str, now: float) -> None:
         """Take a ``connectionResult``, or a ``connectionUpdate`` that a client returns.

@@ -115,6 +115,7 @@ class Introduction:
     :ivar registration: the server's.
     :ivar token: 32 bits, never 0.
     :ivar hosts: from where the client's proofs came.
+    :ivar stream_opened: both sides were asked to dial each other over TCP.
     :ivar told_delay: seconds from answering the client to the server's first punch.
     """
 
@@ -141,6 +142,7 @@ class Introduction:
         "progress",
         "registration",
         "signed_addresses",
+        "stream_opened",
         "token",
         "told_delay",
         "told_observed",
@@ -166,6 +168,7 @@ class Introduction:
         self.registration = registration
         self.token = token
         self.hosts: set[str] = set()
+        self.stream_opened = False
         self.signed_addresses = registration.signed_addresses
         self.told_observed = registration.observed
         told_after = registration.leg_time.one_way

@@ -151,6 +151,8 @@ class Leg:
             self.send(self._mediator.revoking.fetch(message, self._registration))
         elif kind == (Method.CONNECT, MessageClass.REQUEST):
             self.send(self._mediator.connect(message, self, now))
+        elif kind == (Method.OPEN_STREAM, MessageClass.REQUEST):
+            self.send(self._mediator.open_stream(message, self, now))
         elif kind in _FROM_CLIENTS and self._registration is None:
             self._mediator.indication(message, self.source[0], now)
         elif message.message_class is MessageClass.REQUEST:

@@ -40,6 +40,10 @@ class RegistryFull(Exception):
 class ServerChannel(Protocol):
     """The way to a registered server: its leg."""
 
+    @property
+    def source(self) -> Address:
+        """The far end of the leg as it is seen here."""
+
     def send(self, data: bytes) -> None:
         """Send a message; nothing happens when the leg is closed."""
 

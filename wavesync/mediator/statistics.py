@@ -27,6 +27,7 @@ class Statistics:
     :ivar acknowledged: introductions whose server began to punch.
     :ivar unreported: introductions that ended without a result from the client.
     :ivar updates: ``connectionUpdate`` indications sent, repeats included.
+    :ivar streams: introductions whose two sides were asked to dial each other over TCP.
     :ivar dropped: datagrams and messages dropped as garbage, out of turn, or beyond a bucket.
     :ivar refused: error answers by code.
     :ivar results: reports of clients, by the path that won ("tcp", "udp", ..., "none"; "several"
@@ -40,6 +41,7 @@ class Statistics:
     acknowledged: int = 0
     unreported: int = 0
     updates: int = 0
+    streams: int = 0
     dropped: int = 0
     refused: Counter[int] = field(default_factory=Counter)
     results: Counter[tuple[str, str]] = field(default_factory=Counter)
