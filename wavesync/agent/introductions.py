@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -29,6 +29,7 @@ from wavesync.signalling.messages import (
     SignallingError,
     covered,
 )
+from wavesync.signalling.numbers import MAX_START_DELAY
 from wavesync.stun.buckets import SourceBuckets
 from wavesync.stun.message import Message, StunError, decode
 
@@ -59,9 +60,6 @@ introduces to one server, and a few hundredths of a processor.  What is beyond i
 CHECK_BURST = 200.0
 """The same at once."""
 
-MAX_START_DELAY = 2.0
-"""Seconds a mediator may ask to wait before the first punch."""
-
 RENDEZVOUS_TIMEOUT = 5.0
 """Seconds after which punching towards a client is given up."""
 
@@ -88,8 +86,9 @@ class RendezvousPort(Protocol):
         *,
         token: int | None,
         timeout: float = RENDEZVOUS_TIMEOUT,
+        delay: float = 0.0,
     ) -> Rendezvous:
-        """Begin to punch towards all candidates at once."""
+        """Punch towards all candidates at once, beginning after *delay* seconds."""
 
 
 @dataclass(slots=True)
@@ -100,7 +99,6 @@ class _Running:
     peer: Peer
     listed: tuple[Address, ...]
     rendezvous: Rendezvous | None = None
-    timer: IDelayedCall | None = None
     observed: tuple[Address, ...] = ()
 
 
@@ -172,12 +170,7 @@ class Introductions:
         self._running[requested.connection_id] = running
         link.warm.acknowledge(requested.connection_id)
         delay = min(requested.start_delay, MAX_START_DELAY)
-        if delay > 0:
-            running.timer = self._clock.callLater(
-                delay, self._punch, requested.connection_id, requested.token
-            )
-        else:
-            self._punch(requested.connection_id, requested.token)
+        self._punch(requested.connection_id, requested.token, delay)
 
     def updated(self, link: Link, message: Message) -> None:
         """A ``connectionUpdate`` indication came: the client is seen elsewhere too."""
@@ -198,8 +191,6 @@ class Introductions:
         """Give up all punching."""
         running, self._running = self._running, {}
         for each in running.values():
-            if each.timer is not None and each.timer.active():
-                each.timer.cancel()
             if each.rendezvous is not None:
                 each.rendezvous.cancel()
 
@@ -245,11 +236,15 @@ class Introductions:
     def _candidates(self, running: _Running) -> tuple[Address, ...]:
         return punchable(running.listed, running.observed, allow_loopback=self._allow_loopback)
 
-    def _punch(self, connection_id: str, token: int) -> None:
+    def _punch(self, connection_id: str, token: int, delay: float) -> None:
         running = self._running[connection_id]
         try:
             running.rendezvous = self._port.rendezvous(
-                self._candidates(running), self._factory, token=token, timeout=RENDEZVOUS_TIMEOUT
+                self._candidates(running),
+                self._factory,
+                token=token,
+                timeout=RENDEZVOUS_TIMEOUT,
+                delay=delay,
             )
         except ValueError as error:
             # A token that is in use or impossible: the mediator is confused, or worse.
