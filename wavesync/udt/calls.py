@@ -198,13 +198,14 @@ class Rendezvous(_Call):
         """Where the peer is, as far as is known."""
         return self._attempt.remote
 
-    def add_candidate(self, address: Address) -> bool:
+    def add_candidate(self, address: Address, *, urgent: bool = True) -> bool:
         """Call one more address of the peer.
 
+        :param urgent: it was seen just now: it is called as often as the first ones.
         :return: whether it is called; not if it is known, or there are too many, or it is late.
         """
         begin = max(self._begin, self._port.seconds())
-        added = not self._over and self._attempt.add_candidate(address, begin)
+        added = not self._over and self._attempt.add_candidate(address, begin, urgent=urgent)
         if added:
             self._port.touch(self)
         return added

@@ -6,11 +6,13 @@ from wavesync.interfaces import Address
 from wavesync.udt.handshake import ANSWER, CALL
 
 __all__ = [
+    "FULL_SHARES",
     "MAX_UNCONFIRMED",
     "MAX_UNCONFIRMED_ADOPTED",
     "MAX_UNHEARD",
     "OFFSETS",
     "PERIOD",
+    "SMALL_SHARE",
     "Path",
 ]
 
@@ -20,6 +22,12 @@ PERIOD = 0.25
 """Seconds between handshakes after those."""
 MAX_UNHEARD = 12
 """Handshakes sent to an address from which nothing ever came: nobody can be made to flood it."""
+FULL_SHARES = 4
+"""Addresses that get so many: the first announced ones, and as many that are announced later on.
+All the others get :data:`SMALL_SHARE`.  So one rendezvous sends at most 144 handshakes (9216 bytes) to
+addresses from which nothing comes, and 76 (4864 bytes) to a client's 18 that were announced at once."""
+SMALL_SHARE = 2
+"""Handshakes sent to each further address from which nothing ever came."""
 MAX_UNCONFIRMED = 12
 """Handshakes sent, beside the answers to its own, to an announced address that was heard but has not
 shown that it hears us: its packets may be forged by somebody who knows the token."""
@@ -32,6 +40,7 @@ class Path:
     """The path to one candidate address.
 
     :ivar address: where the handshakes go.
+    :ivar share: handshakes that it gets before it was heard.
     :ivar adopted: the address was not announced; packets with the right token came from it.
     :ivar heard: a handshake with the right token came from there.
     :ivar completed: the peer has heard us, too.
@@ -39,6 +48,7 @@ class Path:
 
     address: Address
     started: float
+    share: int = MAX_UNHEARD
     adopted: bool = False
     heard: bool = False
     completed: bool = False
@@ -59,7 +69,7 @@ class Path:
     @property
     def silent(self) -> bool:
         """Whether the address had its share of handshakes and never answered."""
-        return not self.heard and self._sent_unheard >= MAX_UNHEARD
+        return not self.heard and self._sent_unheard >= self.share
 
     @property
     def resting(self) -> bool:

@@ -201,7 +201,7 @@ class Port:
         if token is not None:
             self._sorter.tokens[token] = call
             for address in addresses:
-                call.add_candidate(address)
+                call.add_candidate(address, urgent=False)
         else:
             self._sorter.tokenless[call] = None
         return call

@@ -21,7 +21,7 @@ from wavesync.udt.handshake import (
     Offer,
     agree,
 )
-from wavesync.udt.paths import Path
+from wavesync.udt.paths import FULL_SHARES, MAX_UNHEARD, SMALL_SHARE, Path
 from wavesync.udt.punching_machine import PunchCore, punching
 
 __all__ = ["DOUBT", "MAX_ADOPTED", "MAX_CANDIDATES", "MAX_TOKEN", "PunchAttempt"]
@@ -64,6 +64,7 @@ class PunchAttempt:
         self._expires = now + timeout
         self._doubts: float | None = None
         self._adopted = 0
+        self._full = 0  # addresses with a full share of handshakes
         for address in candidates:
             self.add_candidate(address, now)
 
@@ -87,15 +88,19 @@ class PunchAttempt:
         """Where data goes now."""
         return None if self._core.remote is None else self._core.remote.address
 
-    def add_candidate(self, address: Address, now: float) -> bool:
+    def add_candidate(self, address: Address, now: float, *, urgent: bool = False) -> bool:
         """Call one more address.
 
+        :param urgent: it was seen just now, and gets a full share although there were many.
         :return: whether it is called: not if it is known, or there are too many.
         """
         announced = len(self._core.paths) - self._adopted
         if address in self._core.paths or announced >= MAX_CANDIDATES or self.settled:
             return False
-        self._core.paths[address] = Path(address, now)
+        full = self._full < (2 if urgent else 1) * FULL_SHARES
+        self._full += full
+        share = MAX_UNHEARD if full else SMALL_SHARE
+        self._core.paths[address] = Path(address, now, share)
         self._core.events.append(("tried", address))
         return True
 

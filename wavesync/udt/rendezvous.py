@@ -198,7 +198,7 @@ class RendezvousAttempt:
         """Why the attempt failed, once it has."""
         return self._core.failure
 
-    def add_candidate(self, address: Address, now: float) -> bool:
+    def add_candidate(self, address: Address, now: float, *, urgent: bool = False) -> bool:
         """Call one more address.
 
         :return: whether it is called: not if it is known, or there are too many, or the peer
