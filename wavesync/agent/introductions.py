@@ -147,8 +147,6 @@ class Introductions:
             requested = ConnectionRequested.decode(message, allow_loopback=self._allow_loopback)
             if requested.connection_id in self._remembered:
                 return
-            if not self._checks.allow(mediator, self._clock.seconds()):
-                raise SignallingError("too many to check")
             peer, connect = self._check(link, requested)
         except (SignallingError, StunError, VerificationError) as error:
             self._complaints.warn(
@@ -203,13 +201,25 @@ class Introductions:
         own = self._credentials.target
         if connect.target.system != own.system or connect.target.server not in (None, own.server):
             raise SignallingError("the request is for another server")
+        return self.check_client(link, request, Connect.PURPOSE), connect
+
+    def check_client(self, link: Link, request: Message, purpose: str) -> Peer:
+        """Judge the proof in a client's request, which a mediator has only passed on.
+
+        :param purpose: what it must have been made for.
+        :raises SignallingError: there is none, it is of no client of this system, or there are too
+            many to check.
+        :raises VerificationError: it does not hold.
+        """
         proof = covered(request)
         if proof is None:
             raise SignallingError("the request has no proof")
+        if not self._checks.allow(str(link.mediator), self._clock.seconds()):
+            raise SignallingError("too many to check")
         blob, signed = proof
         checked = self._checker.check(
             blob,
-            purpose=Connect.PURPOSE,
+            purpose=purpose,
             audience=link.mediator.audience,
             message=signed,
             role=Role.CLIENT,
@@ -218,9 +228,9 @@ class Introductions:
             # punches towards addresses that this client has signed.
             nonce_ok=lambda nonce: True,
         )
-        if checked.peer.system != own.system:
+        if checked.peer.system != self._credentials.system:
             raise SignallingError("the client is of another system")
-        return checked.peer, connect
+        return checked.peer
 
     def _room(self, peer: Peer) -> bool:
         if len(self._running) >= MAX_RENDEZVOUS:

@@ -23,7 +23,7 @@ from wavesync.signalling.numbers import ErrorCode, Method
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message
 
-__all__ = ["STEADY", "IntroductionTaker", "Link", "Listed"]
+__all__ = ["STEADY", "IntroductionTaker", "Link", "Listed", "StreamTaker"]
 
 STEADY = 10.0
 """Seconds after which a registration has worked: the next one is tried for at once again."""
@@ -41,6 +41,13 @@ class IntroductionTaker(Protocol):
         """A ``connectionUpdate`` indication came."""
 
 
+class StreamTaker(Protocol):
+    """Who is told of clients that ask for a TCP connection which both sides open."""
+
+    def requested(self, link: "Link", message: Message) -> None:
+        """A ``streamRequested`` indication came."""
+
+
 class Link:
     """Keeps this server registered with one mediator; the hands of the registration machine.
 
@@ -55,6 +62,7 @@ class Link:
     :param waits: decides pauses between attempts.
     :param resolve: finds the mediator's addresses, when UDP can be had in both families: the port
         is then shown to the mediator in both.
+    :param streams: is told of clients that dial over TCP the port that the leg comes from.
     """
 
     log = Logger()
@@ -72,6 +80,7 @@ class Link:
         wall_clock: Callable[[], float],
         waits: Waits | None = None,
         resolve: Callable[[str], Deferred[Sequence[str]]] | None = None,
+        streams: StreamTaker | None = None,
     ) -> None:
         self.mediator = mediator
         self.time_offset = 0.0
@@ -87,6 +96,7 @@ class Link:
         self._wall_clock = wall_clock
         self._waits = waits if waits is not None else Waits()
         self._resolve = resolve
+        self._streams = streams
         self._machine: Registration = build_registration(self)
         self._leg: Leg | None = None
         self._connecting: Deferred[IProtocol] | None = None
@@ -121,6 +131,11 @@ class Link:
         """Publish the addresses again if they have changed."""
         if self._publishing is not None:
             self._publishing.refresh()
+
+    @property
+    def ends(self) -> tuple[Address, Address] | None:
+        """The leg's own address and the mediator's; ``None`` without a leg."""
+        return self._leg.ends if self._leg is not None else None
 
     def echo(self, message: bytes) -> None:
         """Send an indication back over the leg."""
@@ -253,6 +268,8 @@ class Link:
             self._taker.updated(self, message)
         elif message.method == Method.LISTEN:
             self._ended(message)
+        elif message.method == Method.STREAM_REQUESTED and self._streams is not None:
+            self._streams.requested(self, message)
 
     def _ended(self, message: Message) -> None:
         try:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.endpoints import HostnameEndpoint, clientFromString
+from twisted.internet.endpoints import clientFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
@@ -24,6 +24,7 @@ from twisted.python import usage
 from wavesync.agent.introductions import Introductions
 from wavesync.agent.link import Link, Listed
 from wavesync.agent.settings import AgentSettings, parse_address
+from wavesync.agent.stream_openings import StreamOpenings
 from wavesync.errors import SettingsError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.verify import Peer, Role
@@ -31,6 +32,7 @@ from wavesync.interfaces import Address, IReactor
 from wavesync.services import or_exit
 from wavesync.session.server import NamedServices, ServerSessionFactory, Services
 from wavesync.settings import load_settings
+from wavesync.signalling.leg_endpoint import LegEndpoint
 from wavesync.signalling.local import local_hosts
 from wavesync.signalling.numbers import MAX_ADDRESSES
 from wavesync.signalling.resolving import resolve
@@ -86,6 +88,7 @@ class AgentService(Service):
         self._wall_clock = wall_clock
         self._listening: list[IListeningPort] = []
         self._introductions: Introductions | None = None
+        self._streams: StreamOpenings | None = None
         self._refresh: LoopingCall | None = None
         self._trusted: dict[ITransport, Address] = {}
         self._sessions = ServerSessionFactory(
@@ -126,13 +129,20 @@ class AgentService(Service):
             wall_clock=self._wall_clock,
             allow_loopback=settings.allow_loopback,
         )
+        streams = self._streams = StreamOpenings(
+            self._reactor,
+            self._credentials.target,
+            self._sessions,
+            introductions.check_client,
+            allow_loopback=settings.allow_loopback,
+        )
         for mediator in self._mediators:
             if mediator.tcp_port is None:
                 self.log.warn(
                     "{mediator} is named for UDP only; registering needs TCP", mediator=mediator
                 )
                 continue
-            endpoint = HostnameEndpoint(
+            endpoint = LegEndpoint(
                 self._reactor, mediator.host, mediator.tcp_port, timeout=CONNECT_TIMEOUT
             )
             link = Link(
@@ -145,6 +155,7 @@ class AgentService(Service):
                 introductions,
                 wall_clock=self._wall_clock,
                 resolve=partial(resolve, self._reactor) if len(port.addresses) > 1 else None,
+                streams=streams,
             )
             self.links.append(link)
             link.start()
@@ -167,8 +178,9 @@ class AgentService(Service):
         links, self.links = self.links, []
         for link in links:
             link.stop()
-        if self._introductions is not None:
-            self._introductions.stop()
+        for taker in (self._introductions, self._streams):
+            if taker is not None:
+                taker.stop()
         self._sessions.close_all()
         ends: list[Deferred[Any]] = []
         for listening in self._listening:

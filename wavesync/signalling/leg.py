@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from typing import cast
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
@@ -36,6 +37,8 @@ PATIENCE = 5.0
 
 MAX_UNANSWERED = 2
 """Keep-alives without an answer, one :data:`PATIENCE` apart, after which the leg is given up."""
+
+_TCP = IPv4Address | IPv6Address
 
 _THERE: Address = ("mediator", 0)
 """What stands for the other end in the transactions of one stream."""
@@ -74,6 +77,16 @@ class Leg(Protocol):
         self._heard = False
         self._unanswered = 0
         self._timer: IDelayedCall | None = None
+
+    @property
+    def ends(self) -> tuple[Address, Address] | None:
+        """Our own address and the mediator's; ``None`` while it is no TCP connection that stands."""
+        if self.transport is None:
+            return None
+        own, mediator = self.transport.getHost(), self.transport.getPeer()
+        if not isinstance(own, _TCP) or not isinstance(mediator, _TCP):
+            return None
+        return (own.host, own.port), (mediator.host, mediator.port)
 
     def ask(self, request: bytes) -> Deferred[Answer]:
         """Send a request; fires with its answer, fails when none came in :data:`ANSWER_TIMEOUT`."""
