@@ -73,6 +73,7 @@ class SessionCase(SynchronousTestCase):
         self.log: list[tuple[str, str]] = []
         self.transports: list[ITransport] = []
         self.app_class: type[Recorder] = Recorder
+        self.revoked: set[int] = set()
         self.factory = self.serve()
 
     def serve(
@@ -104,6 +105,7 @@ class SessionCase(SynchronousTestCase):
             on_authenticated=authenticated,
             on_lost=lost,
             wall_clock=wall_clock,
+            revoked=self.revoked.__contains__,
             max_sessions=max_sessions,
             max_sessions_per_client=max_sessions_per_client,
             max_pending=max_pending,

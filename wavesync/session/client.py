@@ -44,6 +44,7 @@ class ClientSession(SessionShell):
         self._authenticated_called = False
         self._opening: Deferred[IProtocol] | None = None
         self._accepted = False
+        self._told_why: WavesyncError | None = None
         self._pings: dict[bytes, Deferred[float]] = {}
 
     def _given_up(self, _: object) -> None:
@@ -73,7 +74,7 @@ class ClientSession(SessionShell):
         :raises ValueError: *service* is no name, or something was opened before.
         """
         if self.lost or self._core is None:
-            return fail(self._lost_error or SessionLost("there is no path yet"))
+            return fail(self._told_why or self._lost_error or SessionLost("there is no path yet"))
         self._core.open(service, self._clock.seconds())
         opening: Deferred[IProtocol] = Deferred(self._open_given_up)
         self._opening = opening
@@ -114,6 +115,8 @@ class ClientSession(SessionShell):
                 if event.sentence == SILENCE:
                     self._end(silent=True)
                 error = self.error_for(event)
+                if event.code:
+                    self._told_why = error
                 if self._opening is not None:
                     self._not_opened(error)
                 self._fail_pings(error)

@@ -18,7 +18,7 @@ class Refusal:
     """The codes a REFUSED or RESET frame carries (u16), after HTTP's numbers.
 
     :cvar BAD_FRAME: the other side broke the rules of the wire.
-    :cvar NOT_ALLOWED: this client may not open this service.
+    :cvar NOT_ALLOWED: this client may not open this service, or its credentials were revoked.
     :cvar NO_SERVICE: no service of that name.
     :cvar TIMEOUT: what was due within a time limit did not come.
     :cvar CLOSED: the application does not want to read or write any further.
@@ -46,11 +46,14 @@ class SessionLost(WavesyncError, ConnectionLost):
     :class:`twisted.internet.error.ConnectionLost`.
 
     :ivar code: a number of :class:`Refusal` when a side reset the session, else 0.
+    :ivar exit_status: 3 for a session that was not allowed to go on, else 1.
     """
 
     def __init__(self, sentence: str, code: int = 0) -> None:
         super().__init__(sentence)
         self.code = code
+        if code == Refusal.NOT_ALLOWED:
+            self.exit_status = NotAllowed.exit_status
 
     def __str__(self) -> str:
         return str(self.args[0])

@@ -65,6 +65,7 @@ DIAL_WITHIN = 20.0
 """Seconds that a service has to take a connection."""
 
 _NAMES_SHOWN = 20
+_REVOKED = "the client's credentials were revoked"
 
 
 class Services(TypingProtocol):
@@ -120,7 +121,11 @@ class ServerSession(SessionShell):
         return self._path_transport
 
     def authenticated_as(self, peer: Peer) -> None:
-        """The client is one of our system."""
+        """The client is one of our system; if it was revoked, it is told so and nothing else."""
+        if self._factory.is_revoked(peer):
+            type(self)._log.info("turned away {client}: revoked", client=peer.text)
+            self.turn_out(_REVOKED)
+            return
         self._was_authenticated = True
         self._factory.authenticated(peer, self)
 
@@ -243,7 +248,8 @@ class ServerSessionFactory:
     :param on_lost: called with the same two when that path is gone.
     :param timing: time limits of the sessions.
     :param wall_clock: seconds since the epoch, for the certificates' validity.
-    :param revoked: whether the certificate with this serial number is revoked.
+    :param revoked: whether the certificate with this serial number is revoked; when its answers
+        have changed, call :meth:`turn_out_revoked`.
     :param max_sessions: sessions with an open service at one time.
     :param max_sessions_per_client: the same for one client.
     :param max_pending: paths that have not sent OPEN, at one time.
@@ -279,7 +285,9 @@ class ServerSessionFactory:
         self._names = names if names is not None else getattr(services, "names", None)
         self._on_authenticated = on_authenticated
         self._on_lost = on_lost
-        context = server_context(credentials, wall_clock=wall_clock, revoked=revoked)
+        self._revoked = revoked
+        # Revoked clients are turned away after the handshake: an alert could not tell them why.
+        context = server_context(credentials, wall_clock=wall_clock)
         inner = Factory.forProtocol(lambda: ServerSession(self, clock))
         inner.noisy = False
         self._tls = TLSMemoryBIOFactory(context, False, inner, clock)
@@ -301,6 +309,16 @@ class ServerSessionFactory:
         """Abort every session: the server stops."""
         for session in [*self.pending, *self.serving]:
             session.abort("the server is stopping")
+
+    def turn_out_revoked(self) -> None:
+        """End the sessions of all clients whose certificate was revoked meanwhile."""
+        for session in [*self.pending, *self.serving]:
+            if session.peer is not None and self.is_revoked(session.peer):
+                session.turn_out(_REVOKED)
+
+    def is_revoked(self, peer: Peer) -> bool:
+        """Tell whether a client's certificate was revoked."""
+        return self._revoked is not None and self._revoked(peer.serial)
 
     def no_service(self, service: str, peer: Peer) -> str:
         """The sentence for a client that asked for something unknown."""

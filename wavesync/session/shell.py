@@ -21,7 +21,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wavesync.errors import ConnectFailed, WavesyncError
+from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
 from wavesync.identity.verify import Peer
 from wavesync.interfaces import IWaryTransport
 from wavesync.session.bridge import send_at_once
@@ -38,13 +38,16 @@ from wavesync.session.events import (
 from wavesync.session.tls import ALPN, Verdict, handshake_error, verdict_of
 from wavesync.session.transport import SessionTransport
 
-__all__ = ["CLOSE_PATH_WITHIN", "HANDSHAKE_WITHIN", "SessionShell"]
+__all__ = ["CLOSE_PATH_WITHIN", "HANDSHAKE_WITHIN", "TURN_OUT_WITHIN", "SessionShell"]
 
 HANDSHAKE_WITHIN = 10.0
 """Seconds from the path's connection to the end of the TLS handshake."""
 
 CLOSE_PATH_WITHIN = 5.0
 """Seconds that a path has to carry our last bytes and close, before it is aborted."""
+
+TURN_OUT_WITHIN = 1.0
+"""The same for the path of a peer whose certificate was revoked."""
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -237,6 +240,22 @@ class SessionShell(Protocol):
         if not self.app_gone:
             self._app_aborted = True
         self._stirred()
+
+    def turn_out(self, sentence: str) -> None:
+        """End the session at once because a certificate was revoked; both sides are told *sentence*.
+
+        Nothing more is delivered, and the path is gone within :data:`TURN_OUT_WITHIN`, whatever the
+        peer takes.
+        """
+        if self._core is None:
+            self._give_up(NotAllowed(sentence))
+            return
+        self._core.fail(Refusal.NOT_ALLOWED, sentence, self._clock.seconds())
+        self._stirred()
+        by = self._clock.seconds() + TURN_OUT_WITHIN
+        if self._abort_path_by is not None and self._abort_path_by > by:
+            self._abort_path_by = by
+            self._arm()
 
     def pause_app(self) -> None:
         """Deliver nothing for a while."""
