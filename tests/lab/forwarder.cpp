@@ -1,10 +1,12 @@
-// A link with delay and loss: carries IP packets between two TUN devices in two network namespaces.
+// A link with delay, jitter and loss: carries IP packets between two TUN devices in two network namespaces.
 //
 // usage: forwarder NAMESPACE DEVICE NAMESPACE DEVICE SEED
 //
-// Each line on standard input, "DELAY_MICROSECONDS LOSS_PER_MILLION", sets what happens to packets
-// that arrive from then on, in both directions, and is answered by one line "FORWARDED LOST FULL":
-// how many packets were carried, lost on purpose, and dropped because the queue was full.
+// Each line on standard input, "DELAY_MICROSECONDS LOSS_PER_MILLION JITTER_MICROSECONDS", sets what
+// happens to packets that arrive from then on, in both directions, and is answered by one line
+// "FORWARDED LOST FULL": how many packets were carried, lost on purpose, and dropped because the queue
+// was full.  Each packet takes the delay and a random part of the jitter, so that packets overtake each
+// other; without jitter they keep their order.
 // The end of standard input ends the program.  It asks for real-time priority, because a link must
 // not be late just because its ends are busy.
 
@@ -23,7 +25,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
-#include <deque>
+#include <map>
 #include <random>
 #include <string>
 #include <vector>
@@ -35,15 +37,10 @@ constexpr size_t kQueueBytes = 64u << 20;  // a direction's; 1 s at 500 Mbit/s
 constexpr int kBatch = 64;                 // packets read from a side before the others' turn
 constexpr int64_t kSecond = 1000000000;
 
-struct Packet {
-    int64_t due;
-    std::vector<unsigned char> data;
-};
-
 struct Direction {
     int from;
     int to;
-    std::deque<Packet> queue;
+    std::multimap<int64_t, std::vector<unsigned char>> queue;  // by when each is due
     size_t queued_bytes = 0;
 };
 
@@ -76,8 +73,8 @@ int open_tun(const std::string& name_space, const char* device) {
     return fd;
 }
 
-void take_in(Direction& direction, int64_t delay, uint64_t loss, std::mt19937_64& random,
-             Counts& counts) {
+void take_in(Direction& direction, int64_t delay, uint64_t loss, int64_t jitter,
+             std::mt19937_64& random, Counts& counts) {
     static unsigned char buffer[kLargestPacket];
     for (int i = 0; i < kBatch; ++i) {
         ssize_t size = read(direction.from, buffer, sizeof buffer);
@@ -87,19 +84,21 @@ void take_in(Direction& direction, int64_t delay, uint64_t loss, std::mt19937_64
         } else if (direction.queued_bytes + size > kQueueBytes) {
             ++counts.full;
         } else {
-            direction.queue.push_back({monotonic() + delay, {buffer, buffer + size}});
+            int64_t more = jitter ? random() % jitter : 0;
+            direction.queue.emplace(monotonic() + delay + more,
+                                    std::vector<unsigned char>(buffer, buffer + size));
             direction.queued_bytes += size;
         }
     }
 }
 
 void hand_out(Direction& direction, Counts& counts) {
-    while (!direction.queue.empty() && direction.queue.front().due <= monotonic()) {
-        const Packet& packet = direction.queue.front();
+    while (!direction.queue.empty() && direction.queue.begin()->first <= monotonic()) {
+        const auto& packet = direction.queue.begin()->second;
         // The far device may be down for a moment; an IP link may lose a packet then.
-        if (write(direction.to, packet.data.data(), packet.data.size()) >= 0) ++counts.forwarded;
-        direction.queued_bytes -= packet.data.size();
-        direction.queue.pop_front();
+        if (write(direction.to, packet.data(), packet.size()) >= 0) ++counts.forwarded;
+        direction.queued_bytes -= packet.size();
+        direction.queue.erase(direction.queue.begin());
     }
 }
 
@@ -120,7 +119,7 @@ int main(int argc, char** argv) {
 
     Direction directions[] = {{a, b, {}, 0}, {b, a, {}, 0}};
     Counts counts;
-    int64_t delay = 0;
+    int64_t delay = 0, jitter = 0;
     uint64_t loss = 0;
     std::string line;
 
@@ -129,7 +128,7 @@ int main(int argc, char** argv) {
     for (;;) {
         int64_t next = INT64_MAX;
         for (auto& direction : directions)
-            if (!direction.queue.empty()) next = std::min(next, direction.queue.front().due);
+            if (!direction.queue.empty()) next = std::min(next, direction.queue.begin()->first);
         int64_t wait = next == INT64_MAX ? kSecond : std::max<int64_t>(0, next - monotonic());
         timespec timeout{wait / kSecond, wait % kSecond};
         pollfd ready[] = {{a, POLLIN, 0}, {b, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
@@ -144,10 +143,11 @@ int main(int argc, char** argv) {
                     line += text[i];
                     continue;
                 }
-                unsigned long long microseconds = 0, per_million = 0;
-                if (sscanf(line.c_str(), "%llu %llu", &microseconds, &per_million) == 2) {
-                    delay = microseconds * 1000;
+                unsigned long long waiting = 0, per_million = 0, varying = 0;
+                if (sscanf(line.c_str(), "%llu %llu %llu", &waiting, &per_million, &varying) == 3) {
+                    delay = waiting * 1000;
                     loss = per_million;
+                    jitter = varying * 1000;
                 }
                 line.clear();
                 printf("%llu %llu %llu\n", (unsigned long long)counts.forwarded,
@@ -156,7 +156,7 @@ int main(int argc, char** argv) {
             }
         }
         for (int i = 0; i < 2; ++i)
-            if (ready[i].revents & POLLIN) take_in(directions[i], delay, loss, random, counts);
+            if (ready[i].revents & POLLIN) take_in(directions[i], delay, loss, jitter, random, counts);
         for (auto& direction : directions) hand_out(direction, counts);
     }
 }

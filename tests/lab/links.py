@@ -59,7 +59,7 @@ class DelayedLink:
     """
     A link between two namespaces that delays and loses packets, the same in both directions.
 
-    Packets keep their order.  Its devices are called as told and up.
+    Packets keep their order unless there is jitter.  Its devices are called as told and up.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class DelayedLink:
         *,
         delay: float,
         loss: float,
+        jitter: float = 0.0,
         log: Path,
     ) -> None:
         """
@@ -80,6 +81,7 @@ class DelayedLink:
         :param right_device: name of the interface in ``right``.
         :param delay: one way, in seconds.
         :param loss: probability for each packet, 0 .. 1.
+        :param jitter: up to this much more, random for each packet, in seconds.
         :param log: file for the forwarder's output.
         """
         self._process = Process(
@@ -92,18 +94,21 @@ class DelayedLink:
         self._process.wait_for_line("^ready$")
         for namespace, device in ((left, left_device), (right, right_device)):
             namespace.ip(f"link set {device} txqueuelen {_TUN_QUEUE} up")
-        self.set(delay=delay, loss=loss)
+        self.set(delay=delay, loss=loss, jitter=jitter)
 
-    def set(self, *, delay: float, loss: float) -> None:
+    def set(self, *, delay: float, loss: float, jitter: float = 0.0) -> None:
         """
         Change what happens to packets from now on.
 
         :param delay: one way, in seconds, 0 or more.
         :param loss: probability for each packet, 0 .. 1.
+        :param jitter: up to this much more, random for each packet, in seconds, 0 or more.
         """
-        if delay < 0 or not 0 <= loss <= 1:
-            raise LabError(f"no link has a delay of {delay} s and a loss of {loss}")
-        self._command(f"{round(delay * 1e6)} {round(loss * 1e6)}")
+        if delay < 0 or jitter < 0 or not 0 <= loss <= 1:
+            raise LabError(
+                f"no link has a delay of {delay} s, {jitter} s more, and a loss of {loss}"
+            )
+        self._command(f"{round(delay * 1e6)} {round(loss * 1e6)} {round(jitter * 1e6)}")
 
     def counts(self) -> tuple[int, int, int]:
         """Give how many packets were carried, lost on purpose, dropped for a full queue."""

@@ -44,6 +44,9 @@ class Router:
         self._timeout = mapping_timeout
         self._hairpin = hairpin
         namespace.ip("link add lan type bridge", "link set lan up")
+        if Path("/proc/sys/net/bridge").exists():
+            # Rules are for what is routed: else a host's packet to itself would be bridged, not turned.
+            namespace.sysctl({"net.bridge.bridge-nf-call-iptables": 0})
         namespace.sysctl(
             {
                 "net.ipv4.ip_forward": 1,
@@ -60,6 +63,7 @@ class Router:
         *,
         delay: float = 0.0,
         loss: float = 0.0,
+        jitter: float = 0.0,
         mtu: int = STANDARD_MTU,
         log: Path,
     ) -> None:
@@ -70,12 +74,17 @@ class Router:
         :param device: name of the interface there.
         :param delay: one way, in seconds.
         :param loss: probability of losing a packet, in each direction.
+        :param jitter: up to this much more delay, random for each packet, in seconds.
         :param mtu: octets of the largest packet that the link carries.
         :param log: file for the output of the program that delays.
         """
-        if delay or loss:
+        if delay or loss or jitter:
             self.link = DelayedLink(
-                self.namespace, "wan", upstream, device, delay=delay, loss=loss, log=log
+                *(self.namespace, "wan", upstream, device),
+                delay=delay,
+                loss=loss,
+                jitter=jitter,
+                log=log,
             )
         else:
             connect(self.namespace, "wan", upstream, device)

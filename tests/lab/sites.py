@@ -35,6 +35,7 @@ class SiteSettings:
     :ivar hairpin: whether its hosts reach each other at the router's public address.
     :ivar mtu: octets of the largest packet between its router and the core.
     :ivar too_big: whether senders of larger packets are told so.
+    :ivar jitter: up to this much more delay to the core, random for each packet, in seconds.
     :ivar ipv4: whether its hosts have IPv4 addresses.
     :ivar ipv6: whether its hosts have public IPv6 addresses, filtered as the kind says: there is
         no translation, and what comes in needs a flow, except at an open site.
@@ -48,6 +49,7 @@ class SiteSettings:
     hairpin: bool = False
     mtu: int = STANDARD_MTU
     too_big: bool = True
+    jitter: float = 0.0
     ipv4: bool = True
     ipv6: bool = False
 
@@ -215,6 +217,7 @@ def connect_core(lab: Lab, router: Router, number: int, settings: SiteSettings, 
         device,
         delay=settings.delay,
         loss=settings.loss,
+        jitter=settings.jitter,
         mtu=settings.mtu,
         log=lab.directory / f"link-{name}-core.log",
     )
