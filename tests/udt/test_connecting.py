@@ -117,6 +117,15 @@ class AttemptTests(SynchronousTestCase):
         self.attempt.timer(2 * REPEAT)
         self.assertEqual(self.sent(), [second])
 
+    def test_round_trip(self) -> None:
+        """An answer tells how long the way is, unless it may be to any of several requests."""
+        self.answer()
+        self.assertEqual(self.attempt.round_trip, 0.1)
+        self.attempt = ClientAttempt(SERVER, OFFER, 0.0)
+        self.attempt.timer(REPEAT)
+        self.answer()
+        self.assertIsNone(self.attempt.round_trip)
+
     def test_doubt(self) -> None:
         """A cookie that is not answered for a second is thrown away, as libudt's listener may
         have forgotten it; a new one is used as soon as it comes."""

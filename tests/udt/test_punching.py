@@ -137,6 +137,19 @@ class AttemptTests(SynchronousTestCase):
             self.assertRaises(ValueError, PunchAttempt, [ONE], Offer(1, 1), token, 0.0, 1.0)
         PunchAttempt([ONE], Offer(1, 1), 2**32 - 1, 0.0, 1.0)
 
+    def test_round_trip(self) -> None:
+        """The first word that we were heard tells how long the way is at most."""
+        self.begin()
+        self.now = 0.06
+        self.hear(CALL, destination=0)
+        self.assertIsNone(self.attempt.round_trip)
+        self.now = 0.09
+        self.hear(ANSWER)
+        self.assertEqual(self.attempt.round_trip, 0.09)
+        self.now = 0.2
+        self.hear(ANSWER)
+        self.assertEqual(self.attempt.round_trip, 0.09)
+
     def test_connected_by_any(self) -> None:
         """One handshake of any type makes the peer known: data may flow, and it is answered."""
         for request in (CALL, ANSWER, FINAL):

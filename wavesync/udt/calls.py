@@ -154,6 +154,7 @@ class ClientCall(_Call):
         elif attempt.agreement is not None:
             self._open(attempt.agreement, attempt.remote, (attempt.remote,))
             if self.link is not None:
+                self.link.connection.expect_round_trip(attempt.round_trip)
                 self._over = True
                 self._port.drop_call(self)
 
@@ -264,6 +265,8 @@ class Rendezvous(_Call):
                 self._open(attempt.agreement, attempt.remote, attempt.sources)
             else:
                 self.link.remote = attempt.remote
+            if self.link is not None and isinstance(attempt, PunchAttempt):
+                self.link.connection.expect_round_trip(attempt.round_trip)
 
     def deadline(self, now: float) -> float | None:
         """:return: when the next turn is due by itself."""

@@ -172,6 +172,7 @@ class ClientAttempt:
     :param offer: our end.
     :param now: seconds.
     :param timeout: seconds until the attempt fails.
+    :ivar round_trip: seconds from a request to its answer, where it is known which was answered.
     """
 
     def __init__(
@@ -185,6 +186,8 @@ class ClientAttempt:
         self._repeats = now + REPEAT
         self._doubts: float | None = None
         self._core.outgoing.append((REQUEST, 0))
+        self._asked: float | None = now
+        self.round_trip: float | None = None
 
     @property
     def agreement(self) -> Agreement | None:
@@ -201,6 +204,8 @@ class ClientAttempt:
         if source != self.remote or packet.destination not in (self.offer.socket_id, 0):
             return
         ours = packet.isn == self.offer.isn
+        if ours and self._asked is not None:
+            self.round_trip, self._asked = now - self._asked, None
         if packet.request == REQUEST:
             if ours and packet.socket_id == self.offer.socket_id:
                 first = self._core.cookie == 0
@@ -224,6 +229,7 @@ class ClientAttempt:
 
     def timer(self, now: float) -> None:
         """The deadline has come."""
+        self._asked = None
         if now >= self._expires:
             self._machine.expire()
         elif self._doubts is not None and now >= self._doubts:

@@ -211,7 +211,9 @@ class Connection:
         elif kind == ControlType.ACK:
             self._feedback.on_ack(info, body, now)
         elif kind == ControlType.ACK2:
-            self._receiver.on_ack2(info, now)
+            if self._receiver.on_ack2(info, now):
+                trip = self._receiver.round_trip
+                self._sender.round_trip.adopt(trip.rtt, trip.variance)
         elif kind == ControlType.NAK:
             self._feedback.on_nak(body, now)
         # Keep-alives have been heard; congestion warnings, drop requests, peer errors, unknown
@@ -263,6 +265,12 @@ class Connection:
     def trust(self) -> None:
         """The peer is known: buffer as much of it as was offered."""
         self._receiver.widen(self._window)
+
+    def expect_round_trip(self, seconds: float | None) -> None:
+        """Go by what the handshakes took until a round trip has been measured; ``None``: unknown."""
+        if seconds is not None:
+            for trip in (self._sender.round_trip, self._receiver.round_trip):
+                trip.adopt(seconds, seconds / 2)
 
     def send_keep_alive(self) -> None:
         """Let the next :meth:`datagrams` hold a keep-alive (shows a peer that it was heard)."""

@@ -40,6 +40,7 @@ class Path:
     """The path to one candidate address.
 
     :ivar address: where the handshakes go.
+    :ivar began: when the first of them was due.
     :ivar share: handshakes that it gets before it was heard.
     :ivar adopted: the address was not announced; packets with the right token came from it.
     :ivar heard: a handshake with the right token came from there.
@@ -53,13 +54,14 @@ class Path:
     heard: bool = False
     completed: bool = False
     stopped: bool = False
+    began: float = field(default=0.0, init=False)
     _sent: int = field(default=0, init=False)
     _sent_unheard: int = field(default=0, init=False)
     _sent_unconfirmed: int = field(default=0, init=False)
     _next: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        self._next = self.started
+        self._next = self.began = self.started
 
     @property
     def request(self) -> int:

@@ -63,6 +63,7 @@ class PunchAttempt:
         self._machine = punching(self._core)
         self._expires = now + timeout
         self._doubts: float | None = None
+        self._round_trip: float | None = None
         self._adopted = 0
         self._full = 0  # addresses with a full share of handshakes
         for address in candidates:
@@ -87,6 +88,11 @@ class PunchAttempt:
     def remote(self) -> Address | None:
         """Where data goes now."""
         return None if self._core.remote is None else self._core.remote.address
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds from our first call along a path to the first word that it was heard."""
+        return self._round_trip
 
     def add_candidate(self, address: Address, now: float, *, urgent: bool = False) -> bool:
         """Call one more address.
@@ -216,6 +222,8 @@ class PunchAttempt:
         return path
 
     def _complete(self, path: Path) -> None:
+        if self._round_trip is None:
+            self._round_trip = self._core.now - path.began
         if not self._core.chooser:
             self._machine.completed(path)
             return

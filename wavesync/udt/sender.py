@@ -29,6 +29,19 @@ MAX_TAIL_TIMEOUT = 1.0
 ACK_DELAY = 0.02
 """Seconds that a peer may take to acknowledge; libudt and we do so every 10 ms."""
 
+FEW = 4
+"""Unacknowledged packets up to which a tail is repeated sooner."""
+
+HURRY = (1.25, 1.5)
+"""Round trips after which so small a tail is repeated for the first times."""
+
+SETUP = 16
+"""Packets at the beginning that are repeated as if the round trip were no longer than
+:data:`SETUP_RTT`: a handshake waits for each of them."""
+
+SETUP_RTT = 0.1
+"""Seconds."""
+
 RESEND_ALL_AFTER = 2
 """Fruitless repeats of only the ends of the tail before all of it is sent again."""
 
@@ -152,7 +165,12 @@ class Sender:
         self._timeouts = self._probes = 0
         self._note_delivery(max(point, self._known), moved, report, now)
         buffer.acknowledge(point)
-        self._head_time = now if point < buffer.next else math.inf
+        self._head_time = math.inf
+        if point < buffer.next:
+            self._head_time = now
+            if buffer.next - point <= FEW and (burst := buffer.find(point)).clean:
+                # It left no later than what was acknowledged just now.
+                self._head_time = burst.sent_at
 
     def on_nak(self, ranges: list[tuple[int, int]], now: float) -> bool:
         """Take a NAK.
@@ -308,11 +326,27 @@ class Sender:
 
     @property
     def _tail_timeout(self) -> float:
-        """Seconds without progress after which the tail is sent again."""
+        """Seconds without progress after which the tail is sent again.
+
+        The first repeats only ask for news: the first of all after two round trips (RFC 8985,
+        7.2), sooner where so little is on its way that a needless copy costs next to nothing, and
+        soonest at the beginning: that is while somebody waits for a connection.
+        """
+        buffer = self._buffer
         rtt = self.round_trip.rtt
+        tries = self._timeouts
+        if buffer.next - buffer.acknowledged <= FEW:
+            if tries < len(HURRY):
+                wait = HURRY[tries] * rtt
+                if buffer.next - self._isn <= SETUP:
+                    wait = min(wait, HURRY[tries] * SETUP_RTT)
+                return max(wait + ACK_DELAY, MIN_TAIL_TIMEOUT)
+            tries -= 1
+        if not tries:
+            return max(2 * rtt + ACK_DELAY, MIN_TAIL_TIMEOUT)
         base = max(2 * rtt, self.round_trip.repeat_interval) + ACK_DELAY
         base = max(base, MIN_TAIL_TIMEOUT)
-        return min(math.ldexp(base, self._timeouts), max(base, MAX_TAIL_TIMEOUT))
+        return min(math.ldexp(base, tries - 1), max(base, MAX_TAIL_TIMEOUT))
 
     def timer(self, now: float) -> None:
         """Queue the unacknowledged tail again if nothing has been acknowledged for too long."""
