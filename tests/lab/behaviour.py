@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.lab import discovery
 from tests.lab.commands import unavailable
-from tests.lab.discovery import STUN_PORT, Discovery, start_stun_server
+from tests.lab.discovery import STUN_PORT, Discovery, HairpinDiscovery, start_stun_server
 from tests.lab.hosts import Host
 from tests.lab.kinds import KINDS, Filtering, Kind, Mapping, kind_named
 from tests.lab.processes import Process
@@ -130,17 +130,23 @@ class Asked:
 
     :ivar ours: by our client from coturn's server; then by our client from our mediator.
     :ivar theirs: by coturn's client from our mediator.
+    :ivar turned: whether coturn's client saw its packets turned around.
     :ivar wan: the router's public address.
     :ivar inside: the host's own.
     """
 
     ours: tuple[dict[str, Any], dict[str, Any]]
     theirs: discovery.Behaviour
+    turned: bool | None
     wan: str
     inside: str
 
-    def differences(self, kind: Kind) -> list[str]:
-        """A line for each verdict that is not what *kind* claims."""
+    def differences(self, kind: Kind, *, hairpin: bool = False) -> list[str]:
+        """
+        A line for each verdict that is not what *kind* claims.
+
+        :param hairpin: whether the router is said to turn packets around.
+        """
         # coturn's client takes the last OTHER-ADDRESS it was told for its third request.  From the second
         # address that is the first one with the other port (RFC 5780 section 7.4; coturn's own server
         # names itself there), so that it asks both addresses alternately and sees three mappings.
@@ -150,8 +156,12 @@ class Asked:
             kind_as_seen = kind
         found = discovery.differences(self.theirs, kind_as_seen, self.wan, self.inside)
         lines = [f"coturn's client, our mediator: {line}" for line in found]
+        # Where nothing is translated, its own address answers it; without UDP nothing does.
+        turned = (hairpin or not kind.translates) if kind.udp else None
+        if self.turned != turned:
+            lines.append(f"coturn's client: hairpinning: {turned} claimed, seen {self.turned}")
         for server, ours in zip(("coturn's server", "our mediator"), self.ours, strict=True):
-            for name, value in claims(kind).items():
+            for name, value in claims(kind, hairpin=hairpin).items():
                 seen = ours.get(name)
                 if seen != value:
                     lines.append(f"our client, {server}: {name}: {value} claimed, seen {seen}")
@@ -162,15 +172,15 @@ class Asked:
         return lines
 
 
-def claims(kind: Kind) -> dict[str, Any]:
-    """Say what our client must find at a site whose router turns no packets around."""
+def claims(kind: Kind, *, hairpin: bool = False) -> dict[str, Any]:
+    """Say what our client must find at a site whose router turns packets around, or does not."""
     if not kind.udp:
         return dict.fromkeys(("mapping", "filtering", "translated", "hairpinning"))
     return {
         "mapping": _MAPPING[kind.mapping].value,
         "filtering": _FILTERING[kind.filtering].value,
         "translated": kind.translates,
-        "hairpinning": False if kind.translates else None,
+        "hairpinning": hairpin if kind.translates else None,
     }
 
 
@@ -194,12 +204,19 @@ def discover_both_ways(sites: Sequence[SiteSettings], *, lifetime: float = 0.0) 
                 OurDiscovery(site.host, server, STUN_PORT),
                 OurDiscovery(site.host, server, MEDIATOR_PORT, lifetime=lifetime),
                 Discovery(site.host, server, MEDIATOR_PORT),
+                HairpinDiscovery(site.host, server, MEDIATOR_PORT),
             )
             for site in built
         ]
         return [
-            Asked((first.result(), second.result()), theirs.result(), site.wan, site.host.address)
-            for site, (first, second, theirs) in zip(built, running, strict=True)
+            Asked(
+                (first.result(), second.result()),
+                theirs.result(),
+                turned.result(),
+                site.wan,
+                site.host.address,
+            )
+            for site, (first, second, theirs, turned) in zip(built, running, strict=True)
         ]
 
 

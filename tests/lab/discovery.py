@@ -20,6 +20,7 @@ __all__ = [
     "STUN_PORT",
     "Behaviour",
     "Discovery",
+    "HairpinDiscovery",
     "differences",
     "parse",
     "start_stun_server",
@@ -32,6 +33,7 @@ DISCOVERY_TIMEOUT = 30.0
 STUN_PORT = 3478
 
 _VERDICT = re.compile(r"^NAT with (.+) (Mapping|Filtering)!$", re.MULTILINE)
+_TURNED = re.compile(r"^Received a request", re.MULTILINE)
 _REFLEXIVE = re.compile(r"UDP reflexive addr: ([\d.]+):(\d+)$", re.MULTILINE)
 _LOCAL = re.compile(r"Local addr: : ([\d.]+):(\d+)$", re.MULTILINE)
 
@@ -121,6 +123,33 @@ class Discovery:
         for half in (self._mapping, self._filtering):
             half.wait(timeout)
         return parse(self._mapping.output(), self._filtering.output())
+
+
+class HairpinDiscovery:
+    """A running discovery of whether the router turns packets to its outside address around."""
+
+    def __init__(self, host: Host, server: str, port: int = STUN_PORT) -> None:
+        """
+        Start it.
+
+        :param host: where it asks from.
+        :param server: the STUN server's first address.
+        :param port: its first port.
+        """
+        command = ["turnutils_natdiscovery", "-H", "-L", host.address, "-p", str(port), server]
+        self._process = host.start(command, name="natdiscovery-H")
+
+    def result(self, timeout: float = DISCOVERY_TIMEOUT) -> bool | None:
+        """
+        Wait for its end.
+
+        :param timeout: seconds.
+        :return: the verdict; None when the server was not heard.
+        :raises LabError: when it took longer.
+        """
+        self._process.wait(timeout)
+        output = self._process.output()
+        return bool(_TURNED.search(output)) if _REFLEXIVE.search(output) else None
 
 
 def parse(mapping: str, filtering: str) -> Behaviour:

@@ -73,6 +73,9 @@ _MAPS = """
     }}
 """
 
+#: What came from inside and goes back there, and nothing that was let in from outside.
+_TURNED = 'iifname "lan" oifname "lan" ct status dnat'
+
 _RANDOM = f"masquerade to :{_FIRST_PORT}-{_LAST_PORT} fully-random"
 _RANDOM_AT = f"snat ip to {{public}}:{_FIRST_PORT}-{_LAST_PORT} fully-random"
 
@@ -115,8 +118,8 @@ def _translation(kind: Kind, public: str, mapping_timeout: int, hairpin: bool) -
         for statement in _outgoing(kind, public):
             # Masquerade would take the address of ``lan``.
             turned = statement.replace(_RANDOM, _RANDOM_AT.format(public=public))
-            yield f'oifname "lan" ct status dnat meta l4proto {{ tcp, udp }} {turned}'
-        yield f'oifname "lan" ct status dnat snat ip to {public}'
+            yield f"{_TURNED} meta l4proto {{ tcp, udp }} {turned}"
+        yield f"{_TURNED} snat ip to {public}"
     yield "}"
     yield "chain remember { type filter hook postrouting priority srcnat + 50; policy accept;"
     for statement in _remembered(kind, hairpin):

@@ -13,13 +13,15 @@ from tests.lab.kinds import KINDS
 from tests.lab.sites import SiteSettings
 
 _KINDS = ("none", "full", "restricted", "port", "linux", "symmetric")
+_TURNING = ("port", "symmetric")
 
 
 @functools.cache
 def _all_asked() -> dict[str, Asked]:
     """Discover every kind at once, because each waits seconds for answers that do not come."""
-    asked = discover_both_ways([SiteSettings(name) for name in _KINDS])
-    return dict(zip(_KINDS, asked, strict=True))
+    sites = {name: SiteSettings(name) for name in _KINDS}
+    sites |= {f"{name}, hairpin": SiteSettings(name, hairpin=True) for name in _TURNING}
+    return dict(zip(sites, discover_both_ways(list(sites.values())), strict=True))
 
 
 class BehaviourTests(LabCase):
@@ -52,6 +54,15 @@ class BehaviourTests(LabCase):
         """A NAT with another port for each remote."""
         self._check("symmetric")
 
+    def test_hairpin(self) -> None:
+        """Routers that turn packets to their outside address around, by both clients' word; one that
+        does not never passes for one that does."""
+        for name in _TURNING:
+            turning, plain = _all_asked()[f"{name}, hairpin"], _all_asked()[name]
+            self.assertEqual(turning.differences(KINDS[name], hairpin=True), [])
+            self.assertEqual(len(turning.differences(KINDS[name])), 3)
+            self.assertEqual(len(plain.differences(KINDS[name], hairpin=True)), 3)
+
     def test_no_kind_passes_for_another(self) -> None:
         """What was seen of one kind does not satisfy the claims of another one."""
         for name in _KINDS:
@@ -73,6 +84,6 @@ class ComparisonTests(SynchronousTestCase):
 
     def test_nothing_came(self) -> None:
         """A client that printed nothing has not confirmed anything, but that there is no UDP."""
-        silent = Asked(({}, {}), Behaviour(None, None, None, ()), "192.0.2.1", "10.0.0.2")
-        self.assertEqual(len(silent.differences(KINDS["port"])), 13)
+        silent = Asked(({}, {}), Behaviour(None, None, None, ()), None, "192.0.2.1", "10.0.0.2")
+        self.assertEqual(len(silent.differences(KINDS["port"])), 14)
         self.assertEqual(silent.differences(KINDS["no-udp"]), [])
