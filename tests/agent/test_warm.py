@@ -3,11 +3,12 @@
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.agent.warm import WARM_INTERVAL, WarmMapping
+from wavesync.agent.warm import WarmMapping
 from wavesync.interfaces import Address
 from wavesync.signalling.messages import ConnectionAck, ConnectionAcked, Refusal, WarmedUp, WarmUp
 from wavesync.signalling.numbers import Method
 from wavesync.stun.message import Message, MessageClass, check_integrity, decode, encode
+from wavesync.stun.pace import Pace
 
 MEDIATOR: Address = ("192.0.2.1", 3345)
 MAPPED: Address = ("198.51.100.1", 4100)
@@ -20,8 +21,9 @@ class WarmMappingTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.pace = Pace()
         self.sent: list[Message] = []
-        self.warm = WarmMapping(self.clock, self.send)
+        self.warm = WarmMapping(self.clock, self.send, self.pace)
         self.warm.begin(MEDIATOR, 7, KEY)
 
     def send(self, data: bytes, to: Address) -> None:
@@ -40,7 +42,7 @@ class WarmMappingTests(SynchronousTestCase):
         return self.warm.received(decode(data), source)
 
     def test_answered(self) -> None:
-        """The mapping is learned, and renewed four times a minute with a rising number."""
+        """The mapping is learned, and renewed carefully often, with a rising number."""
         for sequence in range(1, 20):
             (message,) = self.sent
             self.assertTrue(check_integrity(message, KEY))
@@ -48,10 +50,21 @@ class WarmMappingTests(SynchronousTestCase):
             self.assertTrue(self.answer())
             self.assertEqual(self.warm.mapped, MAPPED)
             self.take()
-            self.clock.advance(WARM_INTERVAL - 0.1)
+            self.clock.advance(self.pace.interval - 0.1)
             self.assertEqual(self.sent, [])
             self.clock.advance(0.1)
-        self.assertLessEqual(WARM_INTERVAL, 15.0)
+        self.assertLessEqual(self.pace.interval, 5.0)
+
+    def test_pace(self) -> None:
+        """Once it is known how long the router keeps a mapping, it is renewed no more often."""
+        self.pace.interval = 12.0
+        for pause in (5.0, 12.0, 12.0):  # the first was set before
+            self.assertTrue(self.answer())
+            self.take()
+            self.clock.advance(pause - 0.1)
+            self.assertEqual(self.sent, [])
+            self.clock.advance(0.1)
+            self.assertEqual(len(self.sent), 1)
 
     def test_retransmitted(self) -> None:
         """A lost packet is sent again, with the same bytes, until an answer comes."""
@@ -60,7 +73,7 @@ class WarmMappingTests(SynchronousTestCase):
         self.assertEqual([message.raw for message in self.sent], [first] * 3)
         self.assertTrue(self.answer())
         self.take()
-        self.clock.advance(10)
+        self.clock.advance(2.9)
         self.assertEqual(self.sent, [])
 
     def test_never_answered(self) -> None:
@@ -90,7 +103,7 @@ class WarmMappingTests(SynchronousTestCase):
         self.assertTrue(self.warm.received(decode(refusal), MEDIATOR))
         self.assertIsNone(self.warm.mapped)
         self.take()
-        self.clock.advance(WARM_INTERVAL)
+        self.clock.advance(self.pace.interval)
         self.assertEqual(len(self.sent), 1)
 
     def test_acknowledge(self) -> None:
@@ -120,7 +133,7 @@ class WarmMappingTests(SynchronousTestCase):
 
     def test_begin_again(self) -> None:
         """A new registration has its own key and counts from one."""
-        self.clock.advance(WARM_INTERVAL)
+        self.clock.advance(self.pace.interval)
         self.take()
         self.warm.begin(MEDIATOR, 8, b"K" * 32)
         (message,) = self.sent
@@ -139,8 +152,11 @@ class BothFamiliesTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.pace = Pace()
         self.sent: list[tuple[Message, Address]] = []
-        self.warm = WarmMapping(self.clock, lambda data, to: self.sent.append((decode(data), to)))
+        self.warm = WarmMapping(
+            self.clock, lambda data, to: self.sent.append((decode(data), to)), self.pace
+        )
         self.warm.begin(MEDIATOR, 7, KEY)
         self.warm.also(self.other)
         self.warm.also(self.other)
@@ -161,7 +177,7 @@ class BothFamiliesTests(SynchronousTestCase):
             self.assertEqual(WarmUp.decode(self.sent[0][0]).sequence, number + 1)
             self.answer(self.mapped_other, self.other)
             self.assertEqual(self.sent, [])
-            self.clock.advance(WARM_INTERVAL)
+            self.clock.advance(self.pace.interval)
 
     def test_one_family_is_dead(self) -> None:
         """A family whose packets are lost delays the other one, and does not stop it."""

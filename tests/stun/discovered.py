@@ -74,7 +74,7 @@ class World:
         """A host with a public address."""
         return self.network.host("203.0.113.9")
 
-    def observe(self, host: Host, *, lifetime: float = 0.0) -> BehaviourObserver:
+    def observe(self, host: Host, *, lifetime: float = 0.0) -> BehaviourObserver[Behaviour]:
         """A client that has begun to ask."""
         port = self._port(host)
         beside = self._port(host)

@@ -22,6 +22,7 @@ from wavesync.signalling.messages import Prover, Refusal, RegistrationEnded, Sig
 from wavesync.signalling.numbers import ErrorCode, Method
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message
+from wavesync.stun.pace import Pace
 
 __all__ = ["STEADY", "IntroductionTaker", "Link", "Listed", "StreamTaker"]
 
@@ -63,6 +64,7 @@ class Link:
     :param resolve: finds the mediator's addresses, when UDP can be had in both families: the port
         is then shown to the mediator in both.
     :param streams: is told of clients that dial over TCP the port that the leg comes from.
+    :param pace: how often the UDP mapping is used; carefully when None.
     """
 
     log = Logger()
@@ -81,11 +83,12 @@ class Link:
         waits: Waits | None = None,
         resolve: Callable[[str], Deferred[Sequence[str]]] | None = None,
         streams: StreamTaker | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.mediator = mediator
         self.time_offset = 0.0
         """The mediator's clock minus ours, seconds."""
-        self.warm = WarmMapping(clock, send_udp)
+        self.warm = WarmMapping(clock, send_udp, pace if pace is not None else Pace())
         """The UDP side of the registration."""
         self.registered = False
         self._clock = clock

@@ -6,13 +6,14 @@ from functools import partial
 from typing import Any, cast
 
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
     IProtocolFactory,
+    IReactorUDP,
     IStreamClientEndpoint,
     ITransport,
 )
@@ -30,6 +31,7 @@ from wavesync.identity.credentials import Credentials
 from wavesync.identity.verify import Peer, Role
 from wavesync.interfaces import Address, IReactor
 from wavesync.services import or_exit
+from wavesync.session.liveness import Timing
 from wavesync.session.server import NamedServices, ServerSessionFactory, Services
 from wavesync.settings import load_settings
 from wavesync.signalling.leg_endpoint import LegEndpoint
@@ -37,7 +39,11 @@ from wavesync.signalling.local import local_hosts
 from wavesync.signalling.numbers import MAX_ADDRESSES
 from wavesync.signalling.resolving import resolve
 from wavesync.signalling.urls import Mediator, parse_mediators
+from wavesync.stun.behaviour_words import Lifetime
+from wavesync.stun.discover import discover_lifetime
+from wavesync.stun.learning import LifetimeLearner
 from wavesync.stun.message import StunError, decode
+from wavesync.stun.pace import Pace
 from wavesync.udt.dual import open_carriers
 from wavesync.udt.port import Port
 from wavesync.udt.receive_buffer import EARLY_WINDOW
@@ -91,12 +97,15 @@ class AgentService(Service):
         self._streams: StreamOpenings | None = None
         self._refresh: LoopingCall | None = None
         self._trusted: dict[ITransport, Address] = {}
+        self._pace = Pace()
+        self._learner: LifetimeLearner | None = None
         self._sessions = ServerSessionFactory(
             credentials,
             NamedServices(services) if isinstance(services, Mapping) else services,
             reactor,
             on_authenticated=self._authenticated,
             on_lost=self._lost,
+            timing=Timing(pace=self._pace),
             wall_clock=wall_clock,
             max_sessions=settings.max_sessions,
         )
@@ -156,12 +165,16 @@ class AgentService(Service):
                 wall_clock=self._wall_clock,
                 resolve=partial(resolve, self._reactor) if len(port.addresses) > 1 else None,
                 streams=streams,
+                pace=self._pace,
             )
             self.links.append(link)
             link.start()
         self._refresh = LoopingCall(self._look_again)
         self._refresh.clock = self._reactor
         self._refresh.start(REFRESH_INTERVAL, now=False)
+        if IReactorUDP.providedBy(self._reactor):
+            self._learner = LifetimeLearner(self._reactor, self._search_lifetime, self._pace)
+            self._learner.start()
         super().startService()
         self.log.info(
             "agent {server} accepts on TCP port {tcp} and UDP port {udp}",
@@ -175,6 +188,8 @@ class AgentService(Service):
         super().stopService()
         if self._refresh is not None and self._refresh.running:
             self._refresh.stop()
+        if self._learner is not None:
+            self._learner.stop()
         links, self.links = self.links, []
         for link in links:
             link.stop()
@@ -222,6 +237,13 @@ class AgentService(Service):
             return self._reactor.listenTCP(port, factory, interface="::")
         except CannotListenError:
             return self._reactor.listenTCP(port, factory)
+
+    def _search_lifetime(self) -> Deferred[Lifetime | str]:
+        """Find out how long the NAT keeps mappings, with a mediator that has answered."""
+        for link in self.links:
+            if link.warm.mapped is not None and link.warm.mediator is not None:
+                return discover_lifetime(self._reactor, link.warm.mediator)
+        return succeed("no mediator answers over UDP")
 
     def _look_again(self) -> None:
         for link in self.links:

@@ -12,13 +12,10 @@ from wavesync.interfaces import Address
 from wavesync.signalling.asking import Asker, NoAnswer
 from wavesync.signalling.messages import ConnectionAck, SignallingError, WarmedUp, WarmUp
 from wavesync.stun.message import Message, check_integrity
+from wavesync.stun.pace import LONGEST_PAUSE, Pace
 from wavesync.stun.transactions import Answer
 
-__all__ = ["WARM_INTERVAL", "WarmMapping"]
-
-WARM_INTERVAL = 15.0
-"""Seconds between packets through the mapping.  RFC 4787 asks routers for two minutes; many give
-thirty seconds, some twenty."""
+__all__ = ["WarmMapping"]
 
 
 class WarmMapping:
@@ -26,24 +23,34 @@ class WarmMapping:
 
     :param clock: gives the time and timers.
     :param send: sends a datagram from the port that punches.
+    :param pace: seconds between packets through the mapping.
     :ivar mapped: this server's UDP port as the mediator last saw it, in whatever family.
     """
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, send: Callable[[bytes, Address], None]) -> None:
+    def __init__(
+        self, clock: IReactorTime, send: Callable[[bytes, Address], None], pace: Pace
+    ) -> None:
         self.mapped: Address | None = None
         self._clock = clock
+        self._pace = pace
         self._asker = Asker(clock, send)
         self._timer: IDelayedCall | None = None
         self._mediators: list[Address] = []
         self._left: list[Address] = []
         self._asking = False
         self._round = 0
+        self._began, self._answered = 0.0, True
         self._seen: dict[bool, Address] = {}
         self._registration_id = 0
         self._key = b""
         self._sequence = 0
+
+    @property
+    def mediator(self) -> Address | None:
+        """The address of the mediator to which a mapping is kept open; None without any."""
+        return self._mediators[0] if self._mediators else None
 
     def begin(self, mediator: Address, registration_id: int, key: bytes) -> None:
         """Keep the mapping to *mediator* open for that registration, starting now.
@@ -53,6 +60,7 @@ class WarmMapping:
         self.end()
         self._mediators, self._registration_id, self._key = [mediator], registration_id, key
         self._sequence = 0
+        self._answered = True
         self._warm()
 
     def also(self, mediator: Address) -> None:
@@ -81,7 +89,11 @@ class WarmMapping:
         return self._asker.receive(message, source)
 
     def _warm(self) -> None:
-        self._timer = self._clock.callLater(WARM_INTERVAL, self._warm)
+        now = self._clock.seconds()
+        self._timer = self._clock.callLater(self._pace.interval, self._warm)
+        if not self._answered and now < self._began + LONGEST_PAUSE:
+            return  # what was sent is sent again, until it is answered
+        self._began, self._answered = now, False
         self._round += 1
         # Whoever was not asked in the last round, because another did not answer, is first now.
         self._left += [each for each in self._mediators if each not in self._left]
@@ -104,6 +116,7 @@ class WarmMapping:
             self._next()
 
     def _warmed(self, answer: Answer) -> None:
+        self._answered = True
         try:
             mapped = WarmedUp.decode(answer.message).mapped
         except SignallingError:

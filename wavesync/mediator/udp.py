@@ -8,7 +8,7 @@ from twisted.internet.protocol import DatagramProtocol
 from wavesync.interfaces import Address
 from wavesync.mediator.core import Mediator
 from wavesync.stun.alternate import AddressPair
-from wavesync.stun.binding import binding_response
+from wavesync.stun.elsewhere import answer_elsewhere
 
 __all__ = ["MediatorDatagrams", "PairedDatagrams"]
 
@@ -39,8 +39,15 @@ class MediatorDatagrams(DatagramProtocol):
         self._turn()
 
     def binding(self, data: bytes, source: Address) -> bytes | None:
-        """Answer a Binding request."""
-        return binding_response(data, source)
+        """Answer a Binding request, at another port of its sender if it asks for that."""
+        reply = answer_elsewhere(data, source)
+        if reply is None:
+            return None
+        answer, destination = reply
+        if destination == source:
+            return answer
+        self.send_datagram(answer, destination)
+        return None
 
     def send_datagram(self, data: bytes, address: Address) -> None:
         """Send one datagram; what the host cannot send is as lost as on any network."""

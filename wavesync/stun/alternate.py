@@ -28,6 +28,7 @@ __all__ = [
     "LOWEST_RESPONSE_PORT",
     "AddressPair",
     "Reply",
+    "requested_port",
 ]
 
 CHANGE_IP = 0x04
@@ -129,9 +130,17 @@ def _wishes(message: Message) -> tuple[int, int | None]:
     """
     change = message.get(CHANGE_REQUEST)
     flags = 0 if change is None else decode_u32(change)
+    return flags, requested_port(message)
+
+
+def requested_port(message: Message) -> int | None:
+    """The port of RESPONSE-PORT if there is one (RFC 5780 section 7.5).
+
+    :raises StunError: it is malformed, or a port that nothing is sent to.
+    """
     wanted = message.get(RESPONSE_PORT)
     if wanted is None:
-        return flags, None
+        return None
     # Two bytes of port; some write the two bytes of padding into the length (section 7.5).
     if len(wanted) not in (2, 4):
         raise StunError("The RESPONSE-PORT attribute has the wrong length.")
@@ -140,4 +149,4 @@ def _wishes(message: Message) -> tuple[int, int | None]:
     port = int.from_bytes(wanted[:2], "big")
     if port < LOWEST_RESPONSE_PORT:
         raise StunError(f"No answer is sent to port {port}.")
-    return flags, port
+    return port

@@ -6,24 +6,54 @@ one timer.
 
 import secrets
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import DatagramProtocol
 
 from wavesync.interfaces import Address
-from wavesync.stun.behaviour import BehaviourDiscovery
-from wavesync.stun.behaviour_words import Behaviour
+from wavesync.stun.behaviour import BehaviourDiscovery, Outgoing
+from wavesync.stun.behaviour_words import Behaviour, Lifetime
 from wavesync.stun.binding_request import numeric
+from wavesync.stun.lifetime import LONGEST, LifetimeSearch
 from wavesync.stun.transactions import DEFAULT_RTO
 
-__all__ = ["BehaviourObserver", "discover_behaviour"]
+__all__ = ["BehaviourObserver", "Discovery", "discover_behaviour", "discover_lifetime"]
 
 Send: TypeAlias = Callable[[bytes, Address], object]
 
+_Found_co = TypeVar("_Found_co", covariant=True)
+_Found = TypeVar("_Found")
 
-class BehaviourObserver:
+
+class Discovery(Protocol[_Found_co]):
+    """What asks with two local ports.
+
+    Such as :class:`wavesync.stun.behaviour.BehaviourDiscovery` and
+    :class:`wavesync.stun.lifetime.LifetimeSearch`.
+    """
+
+    @property
+    def outcome(self) -> _Found_co | None:
+        """What was found; None while asking."""
+
+    def datagrams(self, now: float) -> list[Outgoing]:
+        """What to send at *now*."""
+
+    def datagram_received(
+        self, data: bytes, source: Address, now: float, *, second: bool = False
+    ) -> None:
+        """Take a datagram."""
+
+    def timer(self, now: float) -> None:
+        """The deadline came."""
+
+    def deadline(self) -> float | None:
+        """When there is something to do next."""
+
+
+class BehaviourObserver(Generic[_Found]):
     """Drives a discovery on ports that belong to somebody else.
 
     With a :class:`wavesync.udt.port.Port`: *send* is its ``send_stun``, and its ``stun_handler``
@@ -39,7 +69,7 @@ class BehaviourObserver:
     def __init__(
         self,
         clock: IReactorTime,
-        discovery: BehaviourDiscovery,
+        discovery: Discovery[_Found],
         send: Send,
         send_second: Send,
     ) -> None:
@@ -49,7 +79,7 @@ class BehaviourObserver:
         self._send_second = send_second
         self._timer: IDelayedCall | None = None
         self._over = False
-        self.done: Deferred[Behaviour] = Deferred(lambda _: self._cancelled())
+        self.done: Deferred[_Found] = Deferred(lambda _: self._cancelled())
 
     def start(self) -> None:
         """Begin to ask."""
@@ -139,12 +169,46 @@ def discover_behaviour(
         unknown, not a failure.  Fails with :exc:`BindingFailed` where the server's host is not
         numeric, and with ``CannotListenError``.  Cancelling it closes the sockets.
     """
-    return Deferred.fromCoroutine(
-        _discover(reactor, server, interface, lifetime=lifetime, rto=rto, random=random)
-    )
+
+    def discovery(own: Address | None) -> BehaviourDiscovery:
+        now = reactor.seconds()
+        return BehaviourDiscovery(server, random, now, local=own, lifetime=lifetime, rto=rto)
+
+    return Deferred.fromCoroutine(_discover(reactor, server, interface, discovery))
 
 
-async def _discover(reactor: Any, server: Address, interface: str, **options: Any) -> Behaviour:
+def discover_lifetime(
+    reactor: Any,
+    server: Address,
+    *,
+    interface: str = "",
+    longest: float = LONGEST,
+    random: Callable[[int], bytes] = secrets.token_bytes,
+) -> Deferred[Lifetime | str]:
+    """Find out how long the NAT between us and *server* keeps an unused mapping.
+
+    :param reactor: provides ``IReactorTime`` and ``IReactorUDP``.
+    :param server: numeric host and port of a server that obeys RESPONSE-PORT.
+    :param interface: the local address to ask from; that of the route to the server if empty.
+    :param longest: seconds after which it does not matter any more.
+    :param random: gives so many random bytes.
+    :returns: fires with what was found, or a sentence that says why nothing was, when the sockets
+        are closed.  Fails with :exc:`BindingFailed` where the server's host is not numeric, and
+        with ``CannotListenError``.  Cancelling it closes the sockets.
+    """
+
+    def search(own: Address | None) -> LifetimeSearch:
+        return LifetimeSearch(server, random, reactor.seconds(), longest=longest)
+
+    return Deferred.fromCoroutine(_discover(reactor, server, interface, search))
+
+
+async def _discover(
+    reactor: Any,
+    server: Address,
+    interface: str,
+    make: Callable[[Address | None], Discovery[_Found]],
+) -> _Found:
     server = numeric(server)
     interface = interface or await _local_host(reactor, server)
     first, second = _Socket(), _Socket()
@@ -152,15 +216,8 @@ async def _discover(reactor: Any, server: Address, interface: str, **options: An
     try:
         ports.append(reactor.listenUDP(0, first, interface=interface))
         ports.append(reactor.listenUDP(0, second, interface=interface))
-        discovery = BehaviourDiscovery(
-            server,
-            options["random"],
-            reactor.seconds(),
-            local=(interface, ports[0].getHost().port) if interface not in _ANY else None,
-            lifetime=options["lifetime"],
-            rto=options["rto"],
-        )
-        observer = BehaviourObserver(reactor, discovery, first.send, second.send)
+        own = (interface, ports[0].getHost().port) if interface not in _ANY else None
+        observer = BehaviourObserver(reactor, make(own), first.send, second.send)
         first.receiver = observer.datagram_received
         second.receiver = observer.second_datagram_received
         observer.start()
