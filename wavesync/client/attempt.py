@@ -11,6 +11,7 @@ from wavesync.client.introduction import Introduction
 from wavesync.client.paths import PunchPath, Sessions, TCPPath, UDPPort
 from wavesync.client.race import Path, Race, Winner
 from wavesync.client.report import Timeline
+from wavesync.client.stream_opening import StreamOpener, patience
 from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
 from wavesync.identity.ids import Target
 from wavesync.interfaces import Address, IReactor
@@ -46,6 +47,7 @@ class Attempt:
     :param own_addresses: gives this host's addresses, which tell the families it has; where there
         are none, nothing is concluded.
     :param allow_loopback: use loopback addresses too.
+    :param opener: has TCP connections that both ends open take part, where TCP is taken at all.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Attempt:
         *,
         own_addresses: Callable[[], Sequence[Address]],
         allow_loopback: bool = False,
+        opener: StreamOpener | None = None,
     ) -> None:
         self._reactor = reactor
         self._introducer = introducer
@@ -66,6 +69,7 @@ class Attempt:
         self._sessions = sessions
         self._own_addresses = own_addresses
         self._allow_loopback = allow_loopback
+        self._opener = opener if "tcp" in kinds else None
 
     async def winner(self, target: Target, timeline: Timeline) -> Winner[ClientSession]:
         """Have *target* introduced, race all paths to it, and tell the mediator how it ended.
@@ -110,15 +114,31 @@ class Attempt:
         if punch is not None:
             introducing.on_update = punch.add
         deadline = self._reactor.callLater(limit + VERIFY_GRACE, race.expire)
+        close: Callable[[], None] | None = None
         try:
             race.enter(paths)
-            race.no_more()
+            if self._opener is None:
+                race.no_more()
+            else:
+                close = self._opener.enter(
+                    race,
+                    introduction,
+                    self._sessions(introduction.server),
+                    delay=patience(
+                        self._reactor.seconds() - began,
+                        introduction.round_trip,
+                        punching=punch is not None and bool(punch.addresses),
+                    ),
+                    timeout=limit,
+                )
             return await race.result
         except ConnectFailed as error:
             raise ConnectFailed(f"{error}{_ADVICE}") from None
         finally:
             if deadline.active():
                 deadline.cancel()
+            if close is not None:
+                close()
 
     def _paths_to(
         self, introduction: Introduction, limit: float

@@ -20,6 +20,7 @@ from wavesync.client.introducer import Introducer
 from wavesync.client.paths import Sessions, UDPPort
 from wavesync.client.race import Race, Winner
 from wavesync.client.report import Timeline
+from wavesync.client.stream_opening import OpenedPath, StreamOpener
 from wavesync.client.way import KnownWay
 from wavesync.client.ways import MAX_KNOWN, Ways
 from wavesync.errors import ConnectFailed, NotAllowed, SettingsError, WavesyncError
@@ -125,6 +126,7 @@ class Connector:
     :param paths: the kinds of path to take, of :data:`PATHS`.
     :param wall_clock: seconds since the epoch.
     :param allow_loopback: use loopback addresses that others name (everything on one host).
+    :param opener: has TCP connections that both ends open take part.
     :raises SettingsError: the credentials are no client's, or *paths* names an unknown kind.
     """
 
@@ -142,6 +144,7 @@ class Connector:
         paths: Collection[str] = PATHS,
         wall_clock: Callable[[], float] = time.time,
         allow_loopback: bool = False,
+        opener: StreamOpener | None = None,
     ) -> None:
         check_client(credentials)
         self.timelines: deque[Timeline] = deque(maxlen=MAX_TIMELINES)
@@ -170,6 +173,7 @@ class Connector:
             self._sessions,
             own_addresses=own_addresses,
             allow_loopback=allow_loopback,
+            opener=opener,
         )
         self._approaches: dict[str, _Approach] = {}
         self._ways = Ways(reactor, port)
@@ -287,7 +291,7 @@ class Connector:
         name = str(target)
         approach = self._approaches[name] = _Approach()
         try:
-            session = await self._introduced(target, timeline)
+            winner = await self._introduced(target, timeline)
         except WavesyncError:
             del self._approaches[name]
             approach.over(Failure())
@@ -298,23 +302,32 @@ class Connector:
             approach.over()
             raise
         # Whoever asked opens its service first; those who wait need the way to be remembered.
-        self._reactor.callLater(0, self._arrived, name, approach, session, timeline)
-        return session
+        self._reactor.callLater(0, self._arrived, name, approach, winner, timeline)
+        return winner.session
 
     def _arrived(
-        self, name: str, approach: _Approach, session: ClientSession, timeline: Timeline
+        self,
+        name: str,
+        approach: _Approach,
+        winner: Winner[ClientSession],
+        timeline: Timeline,
     ) -> None:
-        """Remember the way, hold its hole open, and let the others take it."""
+        """Remember the way, hold its hole open, and let the others take it.
+
+        A connection that both ends opened shows no way: the next one takes both again.
+        """
         del self._approaches[name]
-        if not self._closed and timeline.server is not None:
+        session = winner.session
+        lasting = not isinstance(winner.path, OpenedPath)
+        if not self._closed and timeline.server is not None and lasting:
             sessions = self._sessions(Target.parse(timeline.server))
             self._ways.remember(name, timeline.server, session, place(session), sessions)
         approach.over()
 
-    async def _introduced(self, target: Target, timeline: Timeline) -> ClientSession:
+    async def _introduced(self, target: Target, timeline: Timeline) -> Winner[ClientSession]:
         winner = await self._attempt.winner(target, timeline)
         self._won(winner, timeline)
-        return winner.session
+        return winner
 
     def _sessions(self, server: Target) -> Sessions:
         """Make the sessions of one server's paths; they share one TLS context."""

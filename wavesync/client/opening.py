@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from twisted.internet.error import CannotListenError
 
 from wavesync.client.connector import PATHS, Connector, check_client, check_paths
+from wavesync.client.stream_opening import StreamOpener
 from wavesync.errors import SettingsError
 from wavesync.identity.credentials import Credentials
 from wavesync.interfaces import Address, IReactor
@@ -39,6 +40,9 @@ def open_connector(
     where = parse_mediators(mediators or credentials.mediators)
     check_paths(paths)
     check_client(credentials)
+    opener = StreamOpener(
+        reactor, credentials, wall_clock=wall_clock, allow_loopback=allow_loopback
+    )
     if "udp" not in paths:
         return Connector(
             reactor,
@@ -48,6 +52,7 @@ def open_connector(
             paths=paths,
             wall_clock=wall_clock,
             allow_loopback=allow_loopback,
+            opener=opener,
         )
     try:
         port = Port(reactor, open_carriers(reactor), early_window=EARLY_WINDOW)
@@ -70,6 +75,7 @@ def open_connector(
         paths=paths,
         wall_clock=wall_clock,
         allow_loopback=allow_loopback,
+        opener=opener,
     )
     port.stun_handler = connector.stun_received
     return connector

@@ -23,6 +23,7 @@ __all__ = [
     "Sessions",
     "TCPPath",
     "UDPPort",
+    "verified_over",
 ]
 
 TCP_TIMEOUT = 2.5
@@ -72,7 +73,7 @@ class UDPPort(Protocol):
         """Connect to a listener."""
 
 
-def _verified(
+def verified_over(
     connecting: Deferred[IProtocol], session: Deferred[ClientSession], kind: str
 ) -> Deferred[ClientSession]:
     """Join the making of a path and the verification over it into one Deferred.
@@ -134,7 +135,7 @@ class TCPPath:
         endpoint = endpoint_class(self._reactor, host, port, timeout=self._timeout)
         factory, session = self._sessions()
         connecting = endpoint.connect(factory).addErrback(_unanswered)
-        return _verified(connecting, session, self.kind)
+        return verified_over(connecting, session, self.kind)
 
 
 class PunchPath:
@@ -185,10 +186,10 @@ class PunchPath:
             )
         except ValueError as error:
             # A token that is in use or impossible: the mediator is confused, or worse.
-            return _verified(fail(ConnectFailed(str(error))), session, self.kind)
+            return verified_over(fail(ConnectFailed(str(error))), session, self.kind)
         connected = self._rendezvous.connected
         connected.addErrback(_unheard)
-        return _verified(connected, session, self.kind)
+        return verified_over(connected, session, self.kind)
 
 
 class HolePath:
@@ -209,7 +210,7 @@ class HolePath:
         except ValueError as error:
             # The port is closed, or makes too many attempts.
             connecting = fail(ConnectFailed(str(error)))
-        return _verified(connecting, session, self.kind)
+        return verified_over(connecting, session, self.kind)
 
 
 def _unanswered(failure: Failure) -> Failure:

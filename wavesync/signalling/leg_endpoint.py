@@ -40,13 +40,23 @@ class LegEndpoint:
 
     :param host: a name or a numeric address.
     :param timeout: seconds for a connection to stand, finding the addresses included.
+    :param ipv6: whether to take IPv6 addresses only, or IPv4 ones only; ``None`` for both.
     """
 
-    def __init__(self, reactor: IReactor, host: str, port: int, *, timeout: float) -> None:
+    def __init__(
+        self,
+        reactor: IReactor,
+        host: str,
+        port: int,
+        *,
+        timeout: float,
+        ipv6: bool | None = None,
+    ) -> None:
         self._reactor = reactor
         self._host = host
         self._port = port
         self._timeout = timeout
+        self._ipv6 = ipv6
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect (IStreamClientEndpoint).
@@ -55,7 +65,7 @@ class LegEndpoint:
             up.
         """
         connecting = _Connecting(self._reactor, protocolFactory, self._timeout)
-        connecting.find(self._host, self._port)
+        connecting.find(self._host, self._port, self._ipv6)
         return connecting.result
 
 
@@ -73,13 +83,15 @@ class _Connecting:
         self._limit = reactor.callLater(timeout, self._timed_out)
         self._next: IDelayedCall | None = None
 
-    def find(self, host: str, port: int) -> None:
-        """Begin by finding the addresses."""
-        resolve(self._reactor, host).addCallback(self._found, host, port).addErrback(self._failed)
+    def find(self, host: str, port: int, ipv6: bool | None) -> None:
+        """Begin by finding the addresses, of one family or both."""
+        finding = resolve(self._reactor, host).addCallback(self._found, host, port, ipv6)
+        finding.addErrback(self._failed)
 
-    def _found(self, hosts: Sequence[str], name: str, port: int) -> None:
+    def _found(self, found: Sequence[str], name: str, port: int, ipv6: bool | None) -> None:
         if self._over:
             return
+        hosts = [host for host in found if ipv6 is None or (":" in host) == ipv6]
         if not hosts:
             self._give_up(f"the name {name!r} cannot be resolved")
             return
