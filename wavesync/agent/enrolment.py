@@ -34,12 +34,14 @@ class Granted:
     :ivar key: the key of those.
     :ivar keep_alive: seconds between keep-alives, each way.
     :ivar time: the mediator's clock, seconds since the epoch.
+    :ivar crl_number: of the revocation list that the mediator holds; 0 for none.
     """
 
     id: int
     key: bytes
     keep_alive: float
     time: float
+    crl_number: int = 0
 
 
 class EnrolmentOwner(Protocol):
@@ -66,6 +68,7 @@ class Enrolment:
     :param prover: signs, over a nonce.
     :param owner: is told.
     :param standby: register only if no other agent has registered this server.
+    :param crl_number: of the revocation list that this agent holds; 0 for none.
     """
 
     def __init__(
@@ -76,12 +79,14 @@ class Enrolment:
         owner: EnrolmentOwner,
         *,
         standby: bool = False,
+        crl_number: int = 0,
     ) -> None:
         self._server = server
         self._leg = leg
         self._prover = prover
         self._owner = owner
         self._standby = standby
+        self._crl_number = crl_number
         self._exchange = X25519PrivateKey.generate()
         self._nonce = b""
         self._over = False
@@ -100,7 +105,7 @@ class Enrolment:
 
     def _listen(self, prover: Prover | None) -> None:
         public = self._exchange.public_key().public_bytes_raw()
-        listen = Listen(self._server, public, standby=self._standby)
+        listen = Listen(self._server, public, standby=self._standby, crl_number=self._crl_number)
         request = listen.encode(os.urandom(12), prover)
         self._leg.ask(request).addCallbacks(self._answered, self._unanswered)
 
@@ -123,7 +128,13 @@ class Enrolment:
         except SignallingError as error:
             self._owner.enrolment_failed(f"it answers nonsense ({error})")
             return
-        granted = Granted(registered.registration_id, key, registered.keep_alive, registered.time)
+        granted = Granted(
+            registered.registration_id,
+            key,
+            registered.keep_alive,
+            registered.time,
+            registered.crl_number,
+        )
         self._owner.enrolment_granted(granted)
 
     def _refused(self, refusal: Refusal) -> None:

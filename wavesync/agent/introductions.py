@@ -108,6 +108,7 @@ class Introductions:
     :param factory: builds the server side of a session for a path that was punched.
     :param allow_loopback: punch towards loopback addresses too (everything on one host).
     :param max_remembered: connection ids remembered.
+    :param revoked: tells whether the certificate with a serial number was revoked.
     """
 
     log = Logger()
@@ -122,6 +123,7 @@ class Introductions:
         wall_clock: Callable[[], float],
         allow_loopback: bool = False,
         max_remembered: int = MAX_REMEMBERED,
+        revoked: Callable[[int], bool] = lambda serial: False,
     ) -> None:
         self._clock = clock
         self._credentials = credentials
@@ -130,7 +132,7 @@ class Introductions:
         self._wall_clock = wall_clock
         self._allow_loopback = allow_loopback
         self._max_remembered = max_remembered
-        self._checker = ProofChecker(MAX_RENDEZVOUS)
+        self._checker = ProofChecker(MAX_RENDEZVOUS, revoked=lambda system, serial: revoked(serial))
         self._checks = SourceBuckets(CHECK_RATE, CHECK_BURST)
         self._complaints = Complaints(self.log, clock.seconds)
         self._running: dict[str, _Running] = {}

@@ -13,9 +13,12 @@ from twisted.python.failure import Failure
 from wavesync.agent.enrolment import Enrolment, Granted
 from wavesync.agent.publishing import Listed, Publishing
 from wavesync.agent.registration import Registration, Wait, build_registration
+from wavesync.agent.revoking import CrlExchange
 from wavesync.agent.waits import Waits
 from wavesync.agent.warm import WarmMapping
 from wavesync.identity.credentials import Credentials
+from wavesync.identity.revocations import Revocations
+from wavesync.identity.verify import Reason
 from wavesync.interfaces import Address
 from wavesync.signalling.leg import Leg
 from wavesync.signalling.messages import Prover, Refusal, RegistrationEnded, SignallingError
@@ -65,6 +68,7 @@ class Link:
         is then shown to the mediator in both.
     :param streams: is told of clients that dial over TCP the port that the leg comes from.
     :param pace: how often the UDP mapping is used; carefully when None.
+    :param revocations: what this agent knows of revoked certificates; nothing when None.
     """
 
     log = Logger()
@@ -84,6 +88,7 @@ class Link:
         resolve: Callable[[str], Deferred[Sequence[str]]] | None = None,
         streams: StreamTaker | None = None,
         pace: Pace | None = None,
+        revocations: Revocations | None = None,
     ) -> None:
         self.mediator = mediator
         self.time_offset = 0.0
@@ -111,6 +116,10 @@ class Link:
         self._enrolment: Enrolment | None = None
         self._granted: Granted | None = None
         self._publishing: Publishing | None = None
+        self._crls: CrlExchange | None = None
+        if revocations is None:
+            revocations = Revocations(credentials.system_key_bytes)
+        self._revocations = revocations
         self._waiting: list[Deferred[None]] = []
 
     def start(self) -> None:
@@ -140,6 +149,11 @@ class Link:
         """The leg's own address and the mediator's; ``None`` without a leg."""
         return self._leg.ends if self._leg is not None else None
 
+    def revocations_changed(self) -> None:
+        """Pass a newer revocation list on."""
+        if self._crls is not None:
+            self._crls.sync()
+
     def echo(self, message: bytes) -> None:
         """Send an indication back over the leg."""
         if self._leg is not None and self._leg.transport is not None:
@@ -163,10 +177,10 @@ class Link:
             self._waits.reset()
         self.registered = False
         self.warm.end()
-        for ending in (self._publishing, self._enrolment):
+        for ending in (self._publishing, self._enrolment, self._crls):
             if ending is not None:
                 ending.end()
-        self._publishing = self._enrolment = None
+        self._publishing = self._enrolment = self._crls = None
         connecting, self._connecting = self._connecting, None
         leg, self._leg = self._leg, None
         if leg is not None:
@@ -178,7 +192,12 @@ class Link:
         """Ask to be challenged."""
         assert self._leg is not None
         self._enrolment = Enrolment(
-            self._credentials.target, self._leg, self._prover, self, standby=self._standby
+            self._credentials.target,
+            self._leg,
+            self._prover,
+            self,
+            standby=self._standby,
+            crl_number=self._revocations.number,
         )
         self._enrolment.greet()
 
@@ -197,6 +216,10 @@ class Link:
         self.log.info("registered with {mediator}", mediator=self.mediator)
         self._publishing = Publishing(self.mediator, self._leg, self._prover, self._addresses)
         self._publishing.refresh()
+        self._crls = CrlExchange(
+            self.mediator, self._leg, self._revocations, self._granted.crl_number
+        )
+        self._crls.sync()
         if self._udp_address is not None:
             self.warm.begin(self._udp_address, self._granted.id, self._granted.key)
             if self._resolve is not None:
@@ -269,6 +292,9 @@ class Link:
             self._taker.requested(self, message)
         elif message.method == Method.CONNECTION_UPDATE:
             self._taker.updated(self, message)
+        elif message.method == Method.CRL_PUSH:
+            if self._crls is not None:
+                self._crls.told(message)
         elif message.method == Method.LISTEN:
             self._ended(message)
         elif message.method == Method.STREAM_REQUESTED and self._streams is not None:
@@ -281,6 +307,8 @@ class Link:
             return
         if ended.code == ErrorCode.SUPERSEDED:
             self._superseded()
+        elif ended.code == ErrorCode.FORBIDDEN:
+            self._refused(ended.reason)
         else:
             self._complain("the mediator {mediator} says good-bye: {why}", ended.reason)
             self._machine.dismissed()
@@ -331,6 +359,12 @@ class Link:
             why = f"it calls itself {audience!r}, the credentials name it {expected!r}"
         else:
             why = refusal.reason or f"code {refusal.code}"
+        self._refused(why)
+
+    def _refused(self, why: str) -> None:
+        """Nothing but a person can change it."""
+        if why == Reason.REVOKED:
+            why = "its certificate was revoked"
         self.log.error(
             "the mediator {mediator} refuses this server: {why}", mediator=self.mediator, why=why
         )

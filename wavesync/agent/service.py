@@ -28,6 +28,7 @@ from wavesync.agent.settings import AgentSettings, parse_address
 from wavesync.agent.stream_openings import StreamOpenings
 from wavesync.errors import SettingsError
 from wavesync.identity.credentials import Credentials
+from wavesync.identity.revocations import LOOK_INTERVAL, Revocations, list_path
 from wavesync.identity.verify import Peer, Role
 from wavesync.interfaces import Address, IReactor
 from wavesync.services import or_exit
@@ -64,6 +65,7 @@ class AgentService(Service):
     :param services: what clients may open: by name, or what finds it.
     :param mediators: whom to register with.
     :param wall_clock: seconds since the epoch.
+    :param revocations: the system's revoked certificates; in memory only when None.
     :raises SettingsError: the credentials are no server's, or nothing can be listened on.
     :ivar links: one for each mediator, while the service runs.
     """
@@ -79,6 +81,7 @@ class AgentService(Service):
         *,
         settings: AgentSettings = AgentSettings(),  # noqa: B008
         wall_clock: Callable[[], float] = time.time,
+        revocations: Revocations | None = None,
     ) -> None:
         if credentials.role is not Role.SERVER:
             raise SettingsError(
@@ -99,6 +102,12 @@ class AgentService(Service):
         self._trusted: dict[ITransport, Address] = {}
         self._pace = Pace()
         self._learner: LifetimeLearner | None = None
+        if revocations is None:
+            revocations = Revocations(credentials.system_key_bytes)
+        self.revocations = revocations
+        self.revocations.changed.append(self._revoked)
+        self._looking = LoopingCall(self.revocations.look)
+        self._looking.clock = reactor
         self._sessions = ServerSessionFactory(
             credentials,
             NamedServices(services) if isinstance(services, Mapping) else services,
@@ -107,6 +116,7 @@ class AgentService(Service):
             on_lost=self._lost,
             timing=Timing(pace=self._pace),
             wall_clock=wall_clock,
+            revoked=self.revocations.revoked,
             max_sessions=settings.max_sessions,
         )
 
@@ -137,6 +147,7 @@ class AgentService(Service):
             self._sessions,
             wall_clock=self._wall_clock,
             allow_loopback=settings.allow_loopback,
+            revoked=self.revocations.revoked,
         )
         streams = self._streams = StreamOpenings(
             self._reactor,
@@ -164,6 +175,7 @@ class AgentService(Service):
                 introductions,
                 wall_clock=self._wall_clock,
                 resolve=partial(resolve, self._reactor) if len(port.addresses) > 1 else None,
+                revocations=self.revocations,
                 streams=streams,
                 pace=self._pace,
             )
@@ -175,6 +187,7 @@ class AgentService(Service):
         if IReactorUDP.providedBy(self._reactor):
             self._learner = LifetimeLearner(self._reactor, self._search_lifetime, self._pace)
             self._learner.start()
+        self._looking.start(LOOK_INTERVAL, now=False)
         super().startService()
         self.log.info(
             "agent {server} accepts on TCP port {tcp} and UDP port {udp}",
@@ -190,6 +203,8 @@ class AgentService(Service):
             self._refresh.stop()
         if self._learner is not None:
             self._learner.stop()
+        if self._looking.running:
+            self._looking.stop()
         links, self.links = self.links, []
         for link in links:
             link.stop()
@@ -248,6 +263,18 @@ class AgentService(Service):
     def _look_again(self) -> None:
         for link in self.links:
             link.refresh()
+
+    def _revoked(self) -> None:
+        """A newer revocation list: whom it names goes, and the mediators hear of it."""
+        self._sessions.turn_out_revoked()
+        if self.revocations.revoked(self._credentials.leaf.serial):
+            self.log.error(
+                "the certificate of this server was revoked: clients will not connect to it;"
+                " give it new credentials (wavesync system add-server --server-id {server})",
+                server=self._credentials.server,
+            )
+        for link in self.links:
+            link.revocations_changed()
 
     def _stun_received(self, data: bytes, source: Address) -> None:
         try:
@@ -332,6 +359,11 @@ def makeService(options: Options) -> IService:
             services,
             mediators,
             settings=settings,
+            revocations=Revocations(
+                credentials.system_key_bytes,
+                state=list_path(settings.state_directory, credentials.system),
+                handed_in=settings.crl_path,
+            ),
         )
 
     return or_exit("wavesync-agent", make)

@@ -21,6 +21,8 @@ class AgentSettings(Section, frozen=True):
     """All settings of ``wavesync-agent``; see ``etc/agent.toml``."""
 
     credentials: str = ""
+    crl: str = ""
+    state: str = ""
     mediators: tuple[str, ...] = ()
     services: dict[str, str] = {}
     tcp_port: int = 0
@@ -57,9 +59,27 @@ class AgentSettings(Section, frozen=True):
     def credentials_path(self) -> Path:
         """Where the credentials are; ``$NAME`` in it stands for an environment variable."""
         if self.credentials:
-            return Path(os.path.expandvars(self.credentials)).expanduser()
+            return _path(self.credentials)
         home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
         return Path(home).expanduser() / "wavesync" / "server.pem"
+
+    @property
+    def crl_path(self) -> Path | None:
+        """Where people hand in new revocation lists, if a place is named."""
+        return _path(self.crl) if self.crl else None
+
+    @property
+    def state_directory(self) -> Path:
+        """Where the newest revocation list is kept: as named, as systemd says, or beside the
+        credentials."""
+        if self.state:
+            return _path(self.state)
+        given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        return Path(given) if given else self.credentials_path.parent
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.expandvars(text)).expanduser()
 
 
 def parse_address(text: str) -> Address:

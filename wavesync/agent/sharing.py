@@ -14,6 +14,7 @@ from wavesync.agent.service import AgentService
 from wavesync.agent.settings import AgentSettings
 from wavesync.errors import SettingsError
 from wavesync.identity.credentials import Credentials
+from wavesync.identity.revocations import Revocations, list_path
 from wavesync.identity.verify import Peer
 from wavesync.interfaces import IReactor
 from wavesync.session.names import ServiceAddress
@@ -60,6 +61,10 @@ class _SharedAgent:
                 allow_loopback=options.allow_loopback,
             ),
             wall_clock=now,
+            revocations=Revocations(
+                credentials.system_key_bytes,
+                state=list_path(options.credentials.parent, credentials.system),
+            ),
         )
 
     def __call__(self, name: str, peer: Peer) -> IProtocolFactory | None:
