@@ -1,0 +1,375 @@
+"""Faults that happen to a product at work, and how long it takes until all is well again.
+
+By hand, with the long outage that CI has no time for::
+
+    python -m tests.lab.faults --help
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from tests.lab.commands import LabError, unavailable
+from tests.lab.live import BROKEN, serve_live, view, watched
+from tests.lab.processes import Process, poll
+from tests.lab.product import WEB, Product
+from tests.lab.services import start_nginx
+from tests.lab.topology import Lab, Site, SiteSettings
+
+__all__ = [
+    "CLOCKS",
+    "Figure",
+    "Scene",
+    "agent_cloned",
+    "agent_killed",
+    "clocks_wrong",
+    "mediator_gone",
+    "mediator_restarted",
+    "site_moved",
+]
+
+PORT = 9000
+"""Where the client's forwarding listens."""
+
+REGISTERED = "registered with"
+MAPPED = "sees this server's UDP port as"
+
+CLOCKS = ("mediator", "agent", "client")
+"""Whose clock can be wrong."""
+
+_FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+_SMALL = "small"
+_LIVE, _LIVE_AT, _LIVE_PORT = "live", 8090, 9001
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """How long something took.
+
+    :ivar what: in words.
+    :ivar seconds: measured.
+    :ivar limit: seconds it may take.
+    """
+
+    what: str
+    seconds: float
+    limit: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds:6.1f} s (limit {self.limit:g} s)  {self.what}"
+
+
+class Scene:
+    """A product at work: a client on the first site holds a forwarding to the second one open.
+
+    :ivar figures: what has been measured.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        """Start everything."""
+        self.lab = lab
+        self.product = Product(lab, services={_LIVE: f"tcp:127.0.0.1:{_LIVE_AT}"})
+        self.figures: list[Figure] = []
+        self._small = self.product.payload(_SMALL, 20_000)
+        serve_live(self.product.server_host, _LIVE_AT)
+        self.product.start()
+        self.product.forward(_LIVE, _LIVE_PORT)
+        self.product.forward(WEB, PORT)
+        if not self.forwarded():
+            raise LabError(f"the forwarding does not work: {self.complaints()}")
+
+    @property
+    def agent(self) -> Process:
+        """The agent."""
+        assert self.product.agent is not None
+        return self.product.agent
+
+    @property
+    def mediator(self) -> Process:
+        """The mediator."""
+        assert self.product.mediator is not None
+        return self.product.mediator
+
+    def complaints(self) -> str:
+        """What the forwarding has said so far."""
+        assert self.product.forwarding is not None
+        return self.product.forwarding.output()
+
+    def said(self, process: Process, words: str) -> int:
+        """How often a process has said that."""
+        return process.output().count(words)
+
+    def forwarded(self, timeout: float = 15.0) -> bool:
+        """Fetch something small through the forwarding; tells whether it came."""
+        url = f"http://127.0.0.1:{PORT}/{_SMALL}"
+        script = f"curl -sf -m {timeout:g} {url} | sha256sum"
+        done = self.product.client_host.run(["sh", "-c", script], timeout=timeout + 5)
+        return done.stdout.split()[0] == self._small
+
+    def connected(self) -> bool:
+        """The same with a client that knows nothing yet."""
+        fetched = self.product.fetch(_SMALL)
+        return fetched.status == 0 and fetched.digest == self._small
+
+    def watch(self, seconds: float) -> Process:
+        """Begin to watch a live stream through a forwarding of its own."""
+        return view(self.product.client_host, _LIVE_PORT, seconds)
+
+    def note(self, what: str, seconds: float, limit: float) -> None:
+        """
+        Note a figure.
+
+        :raises LabError: when it is beyond its limit.
+        """
+        figure = Figure(what, seconds, limit)
+        self.figures.append(figure)
+        print(figure, flush=True)
+        if seconds > limit:
+            raise LabError(f"too long: {figure}; the forwarding said {self.complaints()}")
+
+    def until(self, what: str, since: float, limit: float, question: Callable[[], bool]) -> None:
+        """Ask until the answer is yes, and note how long it took.
+
+        :param since: when it began, by the monotonic clock.
+        :raises LabError: not within the limit.
+        """
+        left = limit - (time.monotonic() - since)
+        poll(question, max(left, 0.0), lambda: f"{what}; the forwarding said {self.complaints()}")
+        self.note(what, time.monotonic() - since, limit)
+
+
+def mediator_gone(scene: Scene, seconds: float) -> int:
+    """Kill the mediator, and open connections through the hole that is there, as long as told.
+
+    Then start it again, and see that the agent comes back, and that a live stream noticed nothing.
+
+    :returns: how many connections were opened.
+    :raises LabError: one of them was not, or took longer than a second or two.
+    """
+    viewer = scene.watch(seconds + 12)
+    scene.mediator.kill()
+    end = time.monotonic() + seconds
+    opened, slowest = 0, 0.0
+    while time.monotonic() < end:
+        began = time.monotonic()
+        if not scene.forwarded():
+            raise LabError(f"no connection without a mediator: {scene.complaints()}")
+        slowest = max(slowest, time.monotonic() - began)
+        opened += 1
+        time.sleep(0.25)
+    gone = f"the mediator was gone for {seconds:g} s"
+    scene.note(f"slowest of {opened} connections over the hole while {gone}", slowest, 3)
+    before = scene.said(scene.agent, REGISTERED)
+    scene.product.start_mediator()
+    _back(scene, f"agent registered after {gone}", before)
+    if not scene.connected():
+        raise LabError("a new client cannot connect after the mediator has come back")
+    mediator_restarted(scene)
+    lasted, frames, gap = watched(viewer, 60)
+    if not lasted:
+        raise LabError(f"a stream broke after {frames} frames")
+    scene.note(f"longest gap in a live stream of {frames} frames while {gone}", gap, 2)
+    return opened
+
+
+def mediator_restarted(scene: Scene) -> None:
+    """Restart the mediator in good order, as an update does."""
+    before = scene.said(scene.agent, REGISTERED)
+    scene.mediator.stop(timeout=8)
+    scene.product.start_mediator()
+    _back(scene, "agent registered after a restart of the mediator", before)
+
+
+def _back(scene: Scene, what: str, before: int) -> None:
+    scene.until(what, time.monotonic(), 10, lambda: scene.said(scene.agent, REGISTERED) > before)
+
+
+def agent_killed(scene: Scene) -> None:
+    """Kill the agent under a live stream: whoever waits for it gets an error within ten seconds.
+
+    Then start it again.
+    """
+    host = scene.product.client_host
+    viewer = scene.watch(60)
+    before = scene.complaints()
+    scene.agent.kill()
+    since = time.monotonic()
+    script = f"curl -s http://127.0.0.1:{PORT}/{_SMALL}; echo ended $?"
+    caller = host.start(["sh", "-c", script], name="caller")
+    scene.until(
+        "error of a connection over the hole of an agent that was killed",
+        since,
+        10,
+        lambda: re.search("ended [1-9]", caller.output()) is not None,
+    )
+    scene.until(
+        "error of a live stream from an agent that was killed",
+        since,
+        10,
+        lambda: BROKEN in viewer.output(),
+    )
+    if scene.complaints() == before:
+        raise LabError("the forwarding says nothing of an agent that was killed")
+    since = time.monotonic()
+    done = scene.product.wavesync("connect", str(scene.product.server.target), WEB)
+    scene.note("error of a new client", time.monotonic() - since, 10)
+    if done.status != 1 or "is not online" not in done.stderr:
+        raise LabError(f"status {done.status} and {done.stderr!r} without an agent")
+    scene.product.start_agent()
+    scene.until(
+        "forwarding works with an agent started anew", time.monotonic(), 10, scene.forwarded
+    )
+
+
+def site_moved(scene: Scene, site: Site, what: str, happen: Callable[[], None]) -> None:
+    """Have something happen to a site's router: new connections work within 20 s.
+
+    :param what: in words.
+    :param happen: does it.
+    """
+    agent = scene.agent
+    before = scene.said(agent, REGISTERED), scene.said(agent, MAPPED)
+    happen()
+    since = time.monotonic()
+    if site is scene.product.server_site:
+        for words, said, count in (
+            ("registered", REGISTERED, before[0]),
+            ("UDP mapping known", MAPPED, before[1]),
+        ):
+            scene.until(
+                f"{words} again: {what}",
+                since,
+                20,
+                lambda said=said, count=count: scene.said(agent, said) > count,  # type: ignore[misc]
+            )
+        scene.until(f"new client connects: {what}", since, 20, scene.connected)
+    scene.until(f"forwarding works: {what}", since, 20, scene.forwarded)
+    if site is scene.product.client_site:
+        scene.until(f"new client connects: {what}", since, 20, scene.connected)
+
+
+def clocks_wrong(lab: Lab, cases: Iterable[tuple[str, float]]) -> list[Figure]:
+    """Run a product in which one clock is wrong, once for each case.
+
+    :param cases: whose, one of :data:`CLOCKS`, and by how many days.
+    :returns: how long each connect took from its begin to the first byte.
+    :raises LabError: one did not work.
+    """
+    product = Product(lab)
+    digest = product.payload(_SMALL, 20_000)
+    product.start_web()
+    figures = []
+    for who, days in cases:
+        product.environments = {who: faketime(days)}
+        product.start_mediator()
+        product.start_agent()
+        fetched = product.fetch(_SMALL)
+        what = f"connect with the {who}'s clock {days:+g} days off"
+        if (fetched.status, fetched.digest) != (0, digest):
+            raise LabError(f"no {what}: {fetched.errors}")
+        figures.append(Figure(what, fetched.report["ms"]["first_byte"] / 1000, 3))
+        print(figures[-1], flush=True)
+        assert product.agent is not None and product.mediator is not None
+        shown = product.agent if who == "agent" else product.mediator
+        right = time.strftime("%Y-%m-%d", time.gmtime())
+        if (who != "client") is shown.output().startswith(right):
+            raise LabError(f"the clock of the {who} was not wrong: {shown.output()[:80]}")
+        product.agent.kill()
+        product.mediator.kill()
+    return figures
+
+
+def faketime(days: float) -> Mapping[str, str]:
+    """Variables that shift a process's clock; its timers go on as they are."""
+    return {
+        "LD_PRELOAD": _FAKETIME,
+        "FAKETIME": f"{days * 86400:+.0f}",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_DONT_RESET": "1",
+    }
+
+
+def agent_cloned(scene: Scene, seconds: float) -> None:
+    """Start an agent with the same credentials on another host of the site, and watch both.
+
+    :param seconds: for how long.
+    :raises LabError: they take turns, the older one does not say why it stays away, or a client
+        cannot connect meanwhile.
+    """
+    host = scene.product.server_site.hosts[1]
+    start_nginx(host, scene.product.www)
+    older = scene.agent
+    registrations = scene.said(scene.mediator, "registered from")
+    newer = scene.product.agent_on(host)
+    newer.wait_for_line(MAPPED)
+    older.wait_for_line("are these credentials installed twice")
+    end = time.monotonic() + seconds
+    connects = 0
+    while time.monotonic() < end:
+        if not scene.connected():
+            raise LabError("no connect while credentials are installed twice")
+        connects += 1
+    more = scene.said(scene.mediator, "registered from") - registrations
+    print(f"{connects} connects, {more} registration in {seconds:g} s of cloned credentials")
+    if more != 1:
+        raise LabError(f"{more} registrations instead of one: they take turns")
+
+
+def main(argv: list[str]) -> int:
+    """
+    Run all faults, and print the figures.
+
+    :return: the exit status.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.lab.faults",
+        description="Runs the product in a laboratory, has one fault after the other happen, and "
+        "tells how long each takes to mend.  The exit status is 1 when one takes too long.",
+    )
+    parser.add_argument(
+        "--kinds", nargs=2, default=["port", "port"], metavar="KIND", help="client's and server's"
+    )
+    parser.add_argument(
+        "--gone",
+        type=float,
+        default=120,
+        metavar="SECONDS",
+        help="how long the mediator is gone (default: 120)",
+    )
+    parser.add_argument(
+        "--cloned",
+        type=float,
+        default=60,
+        metavar="SECONDS",
+        help="how long two agents with the same credentials are watched (default: 60)",
+    )
+    options = parser.parse_args(argv)
+    reason = unavailable()
+    if reason is not None:
+        print(reason, file=sys.stderr)
+        return 1
+    client, server = options.kinds
+    try:
+        with Lab(client, server) as lab:
+            clocks_wrong(lab, ((who, days) for who in CLOCKS for days in (2, -2)))
+        with Lab(client, SiteSettings(server, hosts=2)) as lab:
+            scene = Scene(lab)
+            mediator_gone(scene, options.gone)
+            agent_killed(scene)
+            for site, whose in ((lab.b, "server"), (lab.a, "client")):
+                site_moved(scene, site, f"the {whose}'s router rebooted", site.reboot)
+                site_moved(scene, site, f"the {whose}'s address changed", site.renumber)
+            agent_cloned(scene, options.cloned)
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
