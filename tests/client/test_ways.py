@@ -77,3 +77,24 @@ class WaysTests(SynchronousTestCase):
         one, two = way.path(), way.path()
         self.assertIsNot(one, two)
         self.assertEqual(one.addresses, [("198.51.100.1", 1)])
+
+    def test_learner(self) -> None:
+        """How long mappings live is found out from the first hole on, until all is closed."""
+        calls: list[str] = []
+
+        class Learner:
+            def start(self) -> None:
+                calls.append("start")
+
+            def stop(self) -> None:
+                calls.append("stop")
+
+        learner: Any = Learner()
+        reactor: Any = self.reactor
+        self.ways = Ways(reactor, self.port, learner)
+        self.remember("a", "a", "tcp")
+        self.assertEqual(calls, [])
+        self.remember("b", "b", "udp")
+        self.assertEqual(calls, ["start"])
+        self.ways.close()
+        self.assertEqual(calls, ["start", "stop"])

@@ -29,9 +29,11 @@ from wavesync.identity.ids import Target
 from wavesync.identity.verify import Role
 from wavesync.interfaces import Address, IReactor
 from wavesync.session.client import ClientSession, connect_session
+from wavesync.session.liveness import Timing
 from wavesync.session.names import check_service_name
 from wavesync.session.tls import ClientTLS, client_context
 from wavesync.signalling.urls import Mediator
+from wavesync.stun.learning import LifetimeLearner
 from wavesync.stun.message import StunError, decode
 
 _T = TypeVar("_T")
@@ -127,6 +129,7 @@ class Connector:
     :param wall_clock: seconds since the epoch.
     :param allow_loopback: use loopback addresses that others name (everything on one host).
     :param opener: has TCP connections that both ends open take part.
+    :param learner: runs while a hole is held, and sets the pace at which it is.
     :raises SettingsError: the credentials are no client's, or *paths* names an unknown kind.
     """
 
@@ -145,6 +148,7 @@ class Connector:
         wall_clock: Callable[[], float] = time.time,
         allow_loopback: bool = False,
         opener: StreamOpener | None = None,
+        learner: LifetimeLearner | None = None,
     ) -> None:
         check_client(credentials)
         self.timelines: deque[Timeline] = deque(maxlen=MAX_TIMELINES)
@@ -176,10 +180,11 @@ class Connector:
             opener=opener,
         )
         self._approaches: dict[str, _Approach] = {}
-        self._ways = Ways(reactor, port)
+        self._ways = Ways(reactor, port, learner)
         self._contexts: dict[str, ClientTLS] = {}
         self._running: set[Deferred[Any]] = set()
         self._closed = False
+        self._timing = Timing() if learner is None else Timing(pace=learner.pace)
 
     def stun_received(self, data: bytes, source: Address) -> None:
         """Take a STUN datagram that came to the UDP port."""
@@ -337,7 +342,9 @@ class Connector:
                 self._contexts.clear()
             context = client_context(self._credentials, server, wall_clock=self._wall_clock)
             self._contexts[str(server)] = context
-        return lambda: connect_session(self._credentials, server, self._reactor, context=context)
+        return lambda: connect_session(
+            self._credentials, server, self._reactor, timing=self._timing, context=context
+        )
 
     def _won(self, winner: Winner[ClientSession], timeline: Timeline) -> None:
         timeline.mark("authenticated")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Sequence
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 
 from wavesync.client.connector import PATHS, Connector, check_client, check_paths
@@ -12,7 +13,12 @@ from wavesync.identity.credentials import Credentials
 from wavesync.interfaces import Address, IReactor
 from wavesync.signalling.local import local_hosts
 from wavesync.signalling.numbers import MAX_ADDRESSES
-from wavesync.signalling.urls import parse_mediators
+from wavesync.signalling.resolving import resolve
+from wavesync.signalling.urls import Mediator, parse_mediators
+from wavesync.stun.behaviour_words import Lifetime
+from wavesync.stun.discover import discover_lifetime
+from wavesync.stun.learning import LifetimeLearner
+from wavesync.stun.pace import Pace
 from wavesync.udt.dual import open_carriers
 from wavesync.udt.port import Port
 from wavesync.udt.receive_buffer import EARLY_WINDOW
@@ -60,6 +66,9 @@ def open_connector(
         raise SettingsError(f"no UDP port can be used: {error.socketError}") from None
     families = {":" in host: number for host, number in port.addresses}
 
+    def search() -> Deferred[Lifetime | str]:
+        return Deferred.fromCoroutine(_search_lifetime(reactor, where, families))
+
     def own_addresses() -> Sequence[Address]:
         hosts = local_hosts(loopback=allow_loopback)
         own = [(host, families[":" in host]) for host in hosts if (":" in host) in families]
@@ -76,6 +85,20 @@ def open_connector(
         wall_clock=wall_clock,
         allow_loopback=allow_loopback,
         opener=opener,
+        learner=LifetimeLearner(reactor, search, Pace()),
     )
     port.stun_handler = connector.stun_received
     return connector
+
+
+async def _search_lifetime(
+    reactor: IReactor, mediators: Sequence[Mediator], families: Collection[bool]
+) -> Lifetime | str:
+    """Find out how long the NAT keeps mappings, with the first mediator that has a UDP port."""
+    for mediator in mediators:
+        if mediator.udp_port is None:
+            continue
+        for host in await resolve(reactor, mediator.host):
+            if (":" in host) in families:
+                return await discover_lifetime(reactor, (host, mediator.udp_port))
+    return "no mediator is known by an address that can be used"

@@ -5,6 +5,7 @@ from wavesync.client.paths import HolePath, Sessions, TCPPath, UDPPort
 from wavesync.client.way import KnownWay
 from wavesync.interfaces import Address, IReactor
 from wavesync.session.client import ClientSession
+from wavesync.stun.learning import LifetimeLearner
 
 __all__ = ["MAX_KNOWN", "Ways"]
 
@@ -16,9 +17,13 @@ class Ways:
     """Remembers, and holds holes open.
 
     :param port: the UDP port that holes belong to; ``None`` when there is none.
+    :param learner: runs from the first hole on.
     """
 
-    def __init__(self, reactor: IReactor, port: UDPPort | None) -> None:
+    def __init__(
+        self, reactor: IReactor, port: UDPPort | None, learner: LifetimeLearner | None = None
+    ) -> None:
+        self._learner = learner
         self._reactor = reactor
         self._port = port
         self._known: dict[str, KnownWay] = {}
@@ -60,6 +65,8 @@ class Ways:
             )
             return
         assert self._port is not None
+        if self._learner is not None:
+            self._learner.start()
         port = self._port
         hole = self._known[server] = Hole(
             server,
@@ -80,5 +87,7 @@ class Ways:
 
     def close(self) -> None:
         """Let all go."""
+        if self._learner is not None:
+            self._learner.stop()
         for way in list(self._known.values()):
             self.forget(way)

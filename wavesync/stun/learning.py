@@ -31,7 +31,7 @@ class LifetimeLearner:
     :param clock: gives timers.
     :param search: begins one search: its Deferred fires with what was found, or with a sentence that
         says why nothing was (:func:`wavesync.stun.discover.discover_lifetime`).
-    :param pace: what is set.
+    :ivar pace: what is set.
     :param random: gives a number from 0 to 1: waits differ by half, so that hosts that started in
         the same moment do not search in the same moment.
     """
@@ -48,7 +48,7 @@ class LifetimeLearner:
     ) -> None:
         self._clock = clock
         self._search = search
-        self._pace = pace
+        self.pace = pace
         self._random = random
         self._timer: IDelayedCall | None = None
         self._searching: Deferred[float] | None = None
@@ -83,11 +83,11 @@ class LifetimeLearner:
         if isinstance(found, str):
             self.log.debug("how long the NAT keeps mappings is not known: {why}", why=found)
             return RETRY_AFTER
-        self._pace.learned(found)
+        self.pace.learned(found)
         self.log.info(
             "the NAT keeps an unused mapping for {alive} s or more: one packet each {pause} s",
             alive=round(found.alive, 1),
-            pause=round(self._pace.interval, 1),
+            pause=round(self.pace.interval, 1),
         )
         return AGAIN_AFTER
 
