@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from wavesync.testing.cubic import CubicReceiver, cubic_pair
 from wavesync.testing.link import Link, Simulation, connect_pair
 from wavesync.udt.bottleneck import MIN_RATE, MIN_WINDOW, RTT_LIFETIME, BottleneckControl, Mode
-from wavesync.udt.congestion import AckSample, LossEvent
+from wavesync.udt.congestion import INITIAL_RATE, AckSample, LossEvent
 from wavesync.udt.connection import Connection
 from wavesync.udt.native import MAX_RATE, NativeControl
 
@@ -214,6 +214,43 @@ class BottleneckControlTests(SynchronousTestCase):
         self.assertAlmostEqual(control.bandwidth, 4000, delta=1)
         self.assertAlmostEqual(control.min_rtt, 0.04)
 
+    def test_startup_slows_down_once_it_has_seen_a_queue(self) -> None:
+        """A slow path is not sent more than twice what it carries once packets queue there."""
+        control = BottleneckControl()
+        self.feed(control, 500, 2)
+        self.assertEqual(control.rate, INITIAL_RATE)
+        self.feed(control, 700, 1, rtt=0.08)
+        for _ in range(8):
+            control.on_ack(_sample(self.now, self.delivered, 0, rtt=0.08))
+        self.assertIs(control.mode, Mode.STARTUP)
+        self.assertLess(control.rate, 700)
+
+    def test_startup_ends_with_a_second_fruitless_round_that_saw_a_queue(self) -> None:
+        """A queue and a rate that does not grow are proof enough together."""
+        for rtt, ended in ((0.04, False), (0.08, True)):
+            control = BottleneckControl()
+            self.feed(control, 4000, 3)
+            for _ in range(8):
+                control.on_ack(_sample(self.now, self.delivered, 0, rtt=rtt))
+            self.feed(control, 4000, 1)
+            self.assertEqual(control.mode is not Mode.STARTUP, ended)
+
+    def test_flows_that_measured_together_probe_apart(self) -> None:
+        """Two that empty the path at the same moment do not both go faster at the same moment."""
+        phases: set[int] = set()
+        for extra in range(6):
+            control = BottleneckControl()
+            self.delivered = extra
+            self.feed(control, 4000, 20)
+            while control.mode is not Mode.RTT:
+                self.feed(control, 4000, 1, rtt=0.06)
+            rounds = 0
+            while control.mode is Mode.RTT or control.rate <= 1.1 * control.bandwidth:
+                self.feed(control, 4000, 1, rtt=0.06)
+                rounds += 1
+            phases.add(rounds)
+        self.assertGreaterEqual(len(phases), 3)
+
     def test_window_and_rate_follow_the_model(self) -> None:
         """Pace is the measured rate within a quarter; the window about two products."""
         control = BottleneckControl()
@@ -283,7 +320,7 @@ class BottleneckControlTests(SynchronousTestCase):
         self.assertGreater(control.window, window / 2)
 
     def test_the_shortest_round_trip_is_measured_anew(self) -> None:
-        """When it was not seen for 10 s the flight is halved for a moment."""
+        """When it was not seen for seconds the flight is halved for a moment."""
         control = BottleneckControl()
         self.feed(control, 4000, 20)
         self.feed(control, 4000, int(RTT_LIFETIME / 0.04) + 1, rtt=0.06)

@@ -48,11 +48,15 @@ RTT_NOISE = 0.002
 QUEUED_GAIN = 0.75
 """Pace over measured rate while starting, as long as there seems to be a queue."""
 
+DOUBTFUL_RATE = INITIAL_RATE / 8
+"""Packets a second that startup does not go below once there are signs that the path is full."""
+
 OVERFLOW = 0.2
 """... or more than this is lost for each packet delivered ..."""
 
 MIN_OVERFLOW = 16
-"""... and more packets than this; it ends when that lasts for two round trips."""
+"""... and more packets than this; it ends when that lasts for two round trips, or with the second
+fruitless one."""
 
 LOSSY = 0.02
 """After a round trip that showed a queue and lost more than this for each packet delivered ..."""
@@ -87,11 +91,11 @@ MIN_RTT = 1e-5
 RATE_ROUNDS = 10
 """Round trips that a delivery rate is remembered."""
 
-RTT_LIFETIME = 10.0
+RTT_LIFETIME = 5.0
 """Seconds that a lowest round trip is remembered before the path is emptied to measure again."""
 
 RTT_PROBE = 0.2
-"""Seconds that mode ``RTT`` lasts, or one round trip if that is longer."""
+"""Seconds that mode ``RTT`` lasts, and a round trip."""
 
 MIN_WINDOW = 4
 """Packets; never fewer in flight."""
@@ -134,6 +138,7 @@ class BottleneckControl(CongestionControl):
         "_round_rtt",
         "_round_start",
         "_rtt_seen",
+        "_saw_queue",
         "bandwidth",
         "min_rtt",
         "mode",
@@ -157,6 +162,7 @@ class BottleneckControl(CongestionControl):
         self._last_rtts: deque[float] = deque((0.0,), RTT_SAMPLES)
         self._delivered = 0
         self._lost = 0  # in this round
+        self._saw_queue = False  # in this round
         self._full_rate = 0.0
         self._fruitless = 0
         self._full = False  # the last round trip of startup showed a queue
@@ -170,6 +176,7 @@ class BottleneckControl(CongestionControl):
             self.window += max(0, sample.delivered - self._delivered)
         self._delivered = sample.delivered
         self._round_limited |= sample.app_limited
+        self._saw_queue |= self._queued
         if not sample.exact:
             self._start_round(sample)
         elif sample.prior_delivered >= self._round_delivered:
@@ -197,6 +204,7 @@ class BottleneckControl(CongestionControl):
         self._round_limited = False
         self._round_rtt = math.inf
         self._lost = 0
+        self._saw_queue = False
 
     def _end_round(self, sample: AckSample) -> None:
         """Measure the delivery rate of the round, and keep the highest of the last ones."""
@@ -219,8 +227,8 @@ class BottleneckControl(CongestionControl):
         else:
             self._fruitless += 1
         was_full = self._full
-        self._full = self._queued or self._lost > max(gained * OVERFLOW, MIN_OVERFLOW)
-        if was_full and self._full:
+        self._full = self._saw_queue or self._lost > max(gained * OVERFLOW, MIN_OVERFLOW)
+        if self._full and (was_full or self._fruitless == FRUITLESS_ROUNDS - 1):
             self._fruitless = FRUITLESS_ROUNDS
         self._share(gained)
 
@@ -249,7 +257,7 @@ class BottleneckControl(CongestionControl):
             if emptied or elapsed > DRAIN_ROUNDS * self.min_rtt:
                 self._enter(Mode.PROBE, sample.now)
         elif self.mode is Mode.RTT:
-            if elapsed > max(RTT_PROBE, self.min_rtt):
+            if elapsed > RTT_PROBE + self.min_rtt:
                 self._enter(Mode.PROBE, sample.now)
         elif stale:
             self._enter(Mode.RTT, sample.now)
@@ -264,8 +272,9 @@ class BottleneckControl(CongestionControl):
         return elapsed >= self.min_rtt
 
     def _enter(self, mode: Mode, now: float) -> None:
+        """Change the mode; flows that do so together go on in different phases, lest they probe together."""
         self.mode = mode
-        self._phase = 2
+        self._phase = 2 + self._delivered % (len(PROBE_GAINS) - 2)
         self._phase_start = now
 
     def _steer(self) -> None:
@@ -276,7 +285,8 @@ class BottleneckControl(CongestionControl):
         if self.mode is Mode.STARTUP:
             self.window = min(self.window, max(INITIAL_WINDOW, STARTUP_WINDOW * flight))
             gain = QUEUED_GAIN if self._queued else STARTUP_GAIN
-            self.rate = max(INITIAL_RATE, gain * self.bandwidth)
+            full = self._full or self._queued or self._fruitless
+            self.rate = max(DOUBTFUL_RATE if full else INITIAL_RATE, gain * self.bandwidth)
             return
         gain = {Mode.DRAIN: DRAIN_GAIN, Mode.RTT: 1.0}.get(self.mode, PROBE_GAINS[self._phase])
         self.rate = max(MIN_RATE, self.bandwidth * gain)
