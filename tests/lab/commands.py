@@ -26,6 +26,7 @@ TOOLS = {
     "turnutils_natdiscovery": "coturn",
     "nginx": "nginx-light",
     "curl": "curl",
+    "faketime": "faketime",
     "sshd": "openssh-server",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",

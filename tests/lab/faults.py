@@ -42,7 +42,7 @@ MAPPED = "sees this server's UDP port as"
 CLOCKS = ("mediator", "agent", "client")
 """Whose clock can be wrong."""
 
-_FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+_FAKETIME = "/usr/$LIB/faketime/libfaketime.so.1"  # the loader knows its architecture's directory
 _SMALL = "small"
 _LIVE, _LIVE_AT, _LIVE_PORT = "live", 8090, 9001
 
