@@ -11,7 +11,7 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import Interface
 
-__all__ = ["Address", "Burst", "IReactor", "IWaryTransport"]
+__all__ = ["Address", "Burst", "IReactor", "ISparingTransport", "IWaryTransport"]
 
 
 class IReactor(
@@ -25,6 +25,13 @@ class IWaryTransport(Interface):
 
     def trust() -> None:
         """The peer has been authenticated: hold as much for it as for anybody."""
+
+
+class ISparingTransport(Interface):
+    """A transport that sends packets of its own so that a silent connection is not forgotten."""
+
+    def keep_alive_every(seconds: float) -> None:
+        """Send them after so many seconds of silence: whoever uses it sends often enough himself."""
 
 
 Address: TypeAlias = tuple[str, int]

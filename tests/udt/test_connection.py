@@ -422,6 +422,20 @@ class TimeTests(ConnectionCase):
         self.connection.close()
         self.assertEqual(self.connection.deadline(), 1.0)
 
+    def test_keep_alive_interval(self) -> None:
+        """A user that keeps the connection alive himself has the connection say so less often."""
+        self.assertEqual(self.connection.deadline(), 5.0)
+        self.connection.keep_alive_interval = 15.0
+        self.connection.timer(14.9)
+        self.now = 14.9
+        self.assertEqual(self.sent(), [])
+        self.assertEqual(self.connection.deadline(), 15.0)
+        self.connection.timer(15.0)
+        self.now = 15.0
+        (packet,) = self.sent()
+        assert isinstance(packet, ControlPacket)
+        self.assertEqual(packet.kind, ControlType.KEEP_ALIVE)
+
     def test_asked_for_keep_alive(self) -> None:
         """A keep-alive can be asked for, to show a peer that it was heard."""
         self.connection.send_keep_alive()

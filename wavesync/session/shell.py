@@ -23,7 +23,7 @@ from zope.interface import implementer
 
 from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
 from wavesync.identity.verify import Peer
-from wavesync.interfaces import IWaryTransport
+from wavesync.interfaces import ISparingTransport, IWaryTransport
 from wavesync.session.bridge import send_at_once
 from wavesync.session.core import SessionCore, Side, Timing
 from wavesync.session.errors import PeerNotTrusted, Refusal, SessionLost
@@ -37,6 +37,7 @@ from wavesync.session.events import (
 )
 from wavesync.session.tls import ALPN, Verdict, handshake_error, verdict_of
 from wavesync.session.transport import SessionTransport
+from wavesync.stun.pace import LONGEST_PAUSE
 
 __all__ = ["CLOSE_PATH_WITHIN", "HANDSHAKE_WITHIN", "TURN_OUT_WITHIN", "SessionShell"]
 
@@ -127,6 +128,10 @@ class SessionShell(Protocol):
         path = IWaryTransport(self.transport.transport, None)
         if path is not None:
             path.trust()
+        sparing = ISparingTransport(self.transport.transport, None)
+        if sparing is not None:
+            # A session has PINGs of its own, and knows when they are needed.
+            sparing.keep_alive_every(LONGEST_PAUSE)
         self._core = SessionCore(self._side, self._clock.seconds(), self._timing)
         self.transport.registerProducer(self, True)
         self.authenticated_as(peer)

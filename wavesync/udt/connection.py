@@ -48,7 +48,7 @@ MAX_DATAGRAMS = 12 * 44
 """Data packets that one call of :meth:`Connection.datagrams` gives out at most by default."""
 
 KEEP_ALIVE_INTERVAL = 5.0
-"""Seconds of our own silence after which a keep-alive leaves."""
+"""Seconds of our own silence after which a keep-alive leaves, unless set otherwise."""
 
 PEER_TIMEOUT = 30.0
 """Seconds of the peer's silence after which it is given up (libudt takes 46 and more)."""
@@ -79,6 +79,8 @@ class Connection:
     :param congestion: the strategy; a new default one when None.
     :param hold_data_until: time before which no data packet leaves.
     :ivar statistics: counters.
+    :ivar keep_alive_interval: seconds of our own silence after which a keep-alive leaves; well below
+        :data:`PEER_TIMEOUT`.
     """
 
     __slots__ = (
@@ -101,6 +103,7 @@ class Connection:
         "_sender",
         "_sent_at",
         "_window",
+        "keep_alive_interval",
         "statistics",
     )
 
@@ -148,6 +151,7 @@ class Connection:
         self._events: list[Event] = []
         self._heard_at = now
         self._sent_at = now
+        self.keep_alive_interval = KEEP_ALIVE_INTERVAL
         self._keep_alive = False
         self._paused = False
         self._above_high = False
@@ -382,7 +386,7 @@ class Connection:
             self._ending.begin(self._now)
             return
         self._sender.timer(now)
-        if now >= self._sent_at + KEEP_ALIVE_INTERVAL:
+        if now >= self._sent_at + self.keep_alive_interval:
             self._keep_alive = True
 
     def deadline(self) -> float | None:
@@ -395,7 +399,7 @@ class Connection:
             self._sender.deadline(),
             self._receiver.deadline(),
             self._heard_at + PEER_TIMEOUT,
-            self._sent_at + KEEP_ALIVE_INTERVAL,
+            self._sent_at + self.keep_alive_interval,
         )
         if self._keep_alive or self._receiver.backlogged or self._feedback.owes_ack2:
             return self._now

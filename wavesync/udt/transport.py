@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wavesync.interfaces import Address, IWaryTransport
+from wavesync.interfaces import Address, ISparingTransport, IWaryTransport
 from wavesync.udt.connection import (
     Closed,
     CloseReason,
@@ -59,7 +59,7 @@ _REASONS: dict[CloseReason, type[error.ConnectionClosed]] = {
 }
 
 
-@implementer(ITransport, IConsumer, IPushProducer, IWaryTransport)
+@implementer(ITransport, IConsumer, IPushProducer, ISparingTransport, IWaryTransport)
 class UDTTransport:
     """A stream over one UDT connection.
 
@@ -212,6 +212,11 @@ class UDTTransport:
     def trust(self) -> None:
         """The peer has been authenticated: hold as much for it as was offered (IWaryTransport)."""
         self._connection.trust()
+
+    def keep_alive_every(self, seconds: float) -> None:
+        """Send a keep-alive after so many seconds of our own silence (ISparingTransport)."""
+        self._connection.keep_alive_interval = seconds
+        self._owner.touch()
 
     # IPushProducer: what comes from the peer
 
