@@ -18,6 +18,7 @@ from wavesync.errors import SettingsError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.files import default_directory
 from wavesync.identity.ids import Target
+from wavesync.identity.revocations import Revocations, list_path
 from wavesync.interfaces import IReactor
 from wavesync.signalling.urls import parse_mediators
 
@@ -91,6 +92,7 @@ class Plan:
     :ivar paths: the kinds of path to take.
     :ivar allow_loopback: use loopback addresses too.
     :ivar report: where the report goes, if one is wanted.
+    :ivar revocations: what is known of revoked servers, kept beside the credentials.
     """
 
     target: Target
@@ -99,6 +101,7 @@ class Plan:
     paths: frozenset[str]
     allow_loopback: bool
     report: str | None
+    revocations: Revocations
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Plan":
@@ -109,13 +112,22 @@ class Plan:
         """
         target = Target.parse(arguments.target)
         paths = check_paths(filter(None, map(str.strip, arguments.paths.split(","))))
-        path = arguments.credentials or default_directory() / "client.pem"
+        path = Path(arguments.credentials or default_directory() / "client.pem")
         credentials = check_client(Credentials.load(path, now=time.time()))
         mediators = tuple(arguments.mediator)
         parse_mediators(mediators or credentials.mediators)
         _check_report(arguments.report)
+        revocations = Revocations(
+            credentials.system_key_bytes, state=list_path(path.parent, credentials.system)
+        )
         return cls(
-            target, credentials, mediators, paths, arguments.allow_loopback, arguments.report
+            target,
+            credentials,
+            mediators,
+            paths,
+            arguments.allow_loopback,
+            arguments.report,
+            revocations,
         )
 
     def open_connector(self, reactor: IReactor) -> Connector:
@@ -129,6 +141,7 @@ class Plan:
             mediators=self.mediators,
             paths=self.paths,
             allow_loopback=self.allow_loopback,
+            revocations=self.revocations,
         )
 
     def timeline(self, clock: IReactorTime) -> Timeline:

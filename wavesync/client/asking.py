@@ -28,6 +28,7 @@ from wavesync.client.introduction import (
 from wavesync.errors import ConnectFailed, WavesyncError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
+from wavesync.identity.revocations import Revocations
 from wavesync.interfaces import Address
 from wavesync.signalling.asking import Asker, NoAnswer
 from wavesync.signalling.leg import Leg
@@ -71,6 +72,7 @@ class Asking:
     :param start: see :class:`~wavesync.signalling.introducing.Connect`.
     :param wall_clock: seconds since the epoch.
     :param on_indication: takes indications that come over the TCP copy.
+    :param revocations: what this client knows of revoked servers; nothing when None.
     :ivar result: fires with the :class:`Introduction`, fails with a :class:`WavesyncError`.
     """
 
@@ -90,13 +92,17 @@ class Asking:
         wall_clock: Callable[[], float],
         on_indication: Callable[[Message], None],
         allow_loopback: bool = False,
+        revocations: Revocations | None = None,
     ) -> None:
         self.result: Deferred[Introduction] = Deferred(lambda _: self.close())
         self._clock = clock
         self._credentials = credentials
         self._target = target
         self._mediator = mediator
-        self._connect = Connect(connection_id, target, tuple(own), start)
+        if revocations is None:
+            revocations = Revocations(credentials.system_key_bytes)
+        self._revocations = revocations
+        self._connect = Connect(connection_id, target, tuple(own), start, revocations.number)
         self._tcp = tcp
         self._asker = asker
         self._udp = [_Way("udp", address) for address in udp] if asker is not None else []
@@ -229,7 +235,10 @@ class Asking:
                 self._target,
                 self._connect.connection_id,
                 allow_loopback=self._allow_loopback,
-                signed_by=server_checker(self._mediator.audience, self._wall_clock()),
+                signed_by=server_checker(
+                    self._mediator.audience, self._wall_clock(), self._revocations.revoked
+                ),
+                on_list=self._revocations.offer,
                 round_trip=answer.elapsed,
             )
         except SignallingError as error:

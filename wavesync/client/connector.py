@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IProtocol
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -20,12 +20,14 @@ from wavesync.client.introducer import Introducer
 from wavesync.client.paths import Sessions, UDPPort
 from wavesync.client.race import Race, Winner
 from wavesync.client.report import Timeline
+from wavesync.client.revoking import RevocationWatch
 from wavesync.client.stream_opening import OpenedPath, StreamOpener
 from wavesync.client.way import KnownWay
 from wavesync.client.ways import MAX_KNOWN, Ways
 from wavesync.errors import ConnectFailed, NotAllowed, SettingsError, WavesyncError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
+from wavesync.identity.revocations import Revocations
 from wavesync.identity.verify import Role
 from wavesync.interfaces import Address, IReactor
 from wavesync.session.client import ClientSession, connect_session
@@ -130,6 +132,7 @@ class Connector:
     :param allow_loopback: use loopback addresses that others name (everything on one host).
     :param opener: has TCP connections that both ends open take part.
     :param learner: runs while a hole is held, and sets the pace at which it is.
+    :param revocations: what this client knows of revoked servers; in memory only when ``None``.
     :raises SettingsError: the credentials are no client's, or *paths* names an unknown kind.
     """
 
@@ -149,6 +152,7 @@ class Connector:
         allow_loopback: bool = False,
         opener: StreamOpener | None = None,
         learner: LifetimeLearner | None = None,
+        revocations: Revocations | None = None,
     ) -> None:
         check_client(credentials)
         self.timelines: deque[Timeline] = deque(maxlen=MAX_TIMELINES)
@@ -159,6 +163,9 @@ class Connector:
         self._paths = check_paths(paths)
         self._wall_clock = wall_clock
         self._allow_loopback = allow_loopback
+        if revocations is None:
+            revocations = Revocations(credentials.system_key_bytes)
+        self._watch = RevocationWatch(reactor, revocations)
         self._introducer = Introducer(
             reactor,
             credentials,
@@ -168,6 +175,8 @@ class Connector:
             own_addresses=own_addresses,
             wall_clock=wall_clock,
             allow_loopback=allow_loopback,
+            revocations=revocations,
+            on_introduced=self._watch.introduced,
         )
         self._attempt = Attempt(
             reactor,
@@ -226,6 +235,7 @@ class Connector:
             running.cancel()
         self._introducer.close()
         self._ways.close()
+        self._watch.close()
         if self._port is None:
             return succeed(None)
         return self._port.close()
@@ -340,11 +350,21 @@ class Connector:
         if context is None:
             if len(self._contexts) >= MAX_KNOWN:
                 self._contexts.clear()
-            context = client_context(self._credentials, server, wall_clock=self._wall_clock)
+            context = client_context(
+                self._credentials,
+                server,
+                wall_clock=self._wall_clock,
+                revoked=self._watch.revocations.revoked,
+            )
             self._contexts[str(server)] = context
-        return lambda: connect_session(
-            self._credentials, server, self._reactor, timing=self._timing, context=context
-        )
+
+        def make() -> tuple[IProtocolFactory, Deferred[ClientSession]]:
+            factory, ready = connect_session(
+                self._credentials, server, self._reactor, timing=self._timing, context=context
+            )
+            return factory, ready.addCallback(self._watch.add)
+
+        return make
 
     def _won(self, winner: Winner[ClientSession], timeline: Timeline) -> None:
         timeline.mark("authenticated")

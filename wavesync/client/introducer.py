@@ -13,6 +13,7 @@ from wavesync.client.introduction import Introduction
 from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
+from wavesync.identity.revocations import Revocations
 from wavesync.interfaces import Address, IReactor
 from wavesync.signalling.asking import Asker
 from wavesync.signalling.messages import ConnectionResult, ConnectionUpdate, SignallingError
@@ -143,6 +144,7 @@ class Introducing:
             wall_clock=owner.wall_clock,
             on_indication=lambda message: self.indication(message, asking.echo),
             allow_loopback=owner.allow_loopback,
+            revocations=owner.revocations,
         )
         self._asking[mediator] = asking
         asking.result.addCallbacks(
@@ -160,6 +162,7 @@ class Introducing:
         for other, asking in list(self._asking.items()):
             if other is not mediator and asking is not None:
                 asking.close()
+        self._owner.on_introduced(introduction)
         self.result.callback(introduction)
 
     def _failed(self, failure: Failure, mediator: Mediator) -> None:
@@ -198,6 +201,8 @@ class Introducer:
     :param families: tells the families of that port: ``False`` for IPv4, ``True`` for IPv6.
     :param own_addresses: gives this client's own addresses of the punching port.
     :param wall_clock: seconds since the epoch.
+    :param revocations: what this client knows of revoked servers; nothing when None.
+    :param on_introduced: is told of each introduction, before anybody else.
     """
 
     def __init__(
@@ -211,7 +216,11 @@ class Introducer:
         own_addresses: Callable[[], Sequence[Address]],
         wall_clock: Callable[[], float],
         allow_loopback: bool = False,
+        revocations: Revocations | None = None,
+        on_introduced: Callable[[Introduction], None] = lambda introduction: None,
     ) -> None:
+        self.revocations = revocations
+        self.on_introduced = on_introduced
         self.reactor = reactor
         self.credentials = credentials
         self.mediators = tuple(mediators)

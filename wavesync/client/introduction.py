@@ -8,7 +8,7 @@ from twisted.logger import Logger
 from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
 from wavesync.identity.ids import Target
 from wavesync.identity.proofs import check_proof
-from wavesync.identity.verify import Role, VerificationError
+from wavesync.identity.verify import Reason, Role, VerificationError
 from wavesync.interfaces import Address
 from wavesync.signalling.addresses import punchable
 from wavesync.signalling.messages import Bind, ConnectAnswer, Refusal, SignallingError, covered
@@ -38,6 +38,7 @@ class Introduction:
     :ivar start_delay: seconds from the mediator's answer to the server's first punch.
     :ivar mapped: this client as the mediator sees it.
     :ivar round_trip: seconds from asking the mediator to its answer.
+    :ivar crl_number: of a revocation list that the mediator says is newer than ours; 0 for none.
     """
 
     mediator: Mediator
@@ -50,6 +51,7 @@ class Introduction:
     start_delay: float
     mapped: Address
     round_trip: float = 0.0
+    crl_number: int = 0
 
     @property
     def wait(self) -> float:
@@ -81,11 +83,14 @@ def judge_answer(
     allow_loopback: bool,
     signed_by: Callable[[bytes, bytes], Target],
     round_trip: float = 0.0,
+    on_list: Callable[[bytes], object] = lambda der: None,
 ) -> Introduction:
     """Read a success answer to ``connect`` and believe what the server has signed.
 
     :param signed_by: checks a proof (blob, covered bytes) and tells which server made it.
     :param round_trip: seconds that the answer took to come.
+    :param on_list: takes a revocation list that came along, before anything else is believed; may
+        raise :class:`VerificationError`.
     :raises SignallingError: the answer makes no sense or is not for this request.
     """
     answer = ConnectAnswer.decode(message, allow_loopback=allow_loopback)
@@ -93,6 +98,13 @@ def judge_answer(
         raise SignallingError("the answer is for another request")
     if answer.server.system != target.system or target.server not in (None, answer.server.server):
         raise SignallingError("the answer is about another server")
+    if answer.crl:
+        try:
+            on_list(answer.crl)
+        except VerificationError as error:
+            _log.warn(
+                "{mediator} hands out a bad revocation list: {why}", mediator=mediator, why=error
+            )
     tcp: tuple[Address, ...] = ()
     listed: tuple[Address, ...] = ()
     if answer.signed_addresses:
@@ -117,13 +129,17 @@ def judge_answer(
         answer.start_delay,
         answer.mapped,
         round_trip,
+        answer.crl_number,
     )
 
 
-def server_checker(audience: str, at: float) -> Callable[[bytes, bytes], Target]:
+def server_checker(
+    audience: str, at: float, revoked: Callable[[int], bool] | None = None
+) -> Callable[[bytes, bytes], Target]:
     """Make the *signed_by* of :func:`judge_answer` for the mediator of that name.
 
     :param at: now, seconds since the epoch: the server's certificate has to be valid.
+    :param revoked: tells whether the certificate with a serial number was revoked.
     """
 
     def signed_by(blob: bytes, message: bytes) -> Target:
@@ -136,6 +152,7 @@ def server_checker(audience: str, at: float) -> Callable[[bytes, bytes], Target]
             role=Role.SERVER,
             now=None,
             at=at,
+            revoked=revoked,
         )
         return Target(checked.peer.system, checked.peer.server)
 
@@ -154,6 +171,8 @@ def refusal_error(refusal: Refusal, mediator: Mediator, target: Target) -> Waves
         return ConnectFailed(f"{target} is not online: the mediator {mediator} does not know it")
     if refusal.code in (ErrorCode.FORBIDDEN, ErrorCode.UNAUTHENTICATED):
         why = f": {refusal.reason}" if refusal.reason else ""
+        if refusal.reason == Reason.REVOKED:
+            why = ": they were revoked"
         return NotAllowed(f"the mediator {mediator} does not accept these credentials{why}")
     if refusal.code in (ErrorCode.QUOTA_REACHED, ErrorCode.INSUFFICIENT_CAPACITY):
         return ConnectFailed(f"the mediator {mediator} is busy: try again in a while")

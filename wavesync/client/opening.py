@@ -10,6 +10,7 @@ from wavesync.client.connector import PATHS, Connector, check_client, check_path
 from wavesync.client.stream_opening import StreamOpener
 from wavesync.errors import SettingsError
 from wavesync.identity.credentials import Credentials
+from wavesync.identity.revocations import Revocations
 from wavesync.interfaces import Address, IReactor
 from wavesync.signalling.local import local_hosts
 from wavesync.signalling.numbers import MAX_ADDRESSES
@@ -34,12 +35,14 @@ def open_connector(
     paths: Collection[str] = PATHS,
     allow_loopback: bool = False,
     wall_clock: Callable[[], float] = time.time,
+    revocations: Revocations | None = None,
 ) -> Connector:
     """Bind a UDP port and make a connector that uses it.
 
     :param mediators: URLs to use instead of those that the credentials name.
     :param paths: the kinds of path to take.
     :param allow_loopback: use loopback addresses too (everything on one host).
+    :param revocations: what this client knows of revoked servers; in memory only when None.
     :raises SettingsError: a URL or path cannot be understood, no mediator is named, or UDP cannot
         be had.
     """
@@ -59,6 +62,7 @@ def open_connector(
             wall_clock=wall_clock,
             allow_loopback=allow_loopback,
             opener=opener,
+            revocations=revocations,
         )
     try:
         port = Port(reactor, open_carriers(reactor), early_window=EARLY_WINDOW)
@@ -86,6 +90,7 @@ def open_connector(
         allow_loopback=allow_loopback,
         opener=opener,
         learner=LifetimeLearner(reactor, search, Pace()),
+        revocations=revocations,
     )
     port.stun_handler = connector.stun_received
     return connector

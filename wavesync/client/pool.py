@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorCore
 from wavesync.client.connector import PATHS, Connector
 from wavesync.client.opening import open_connector
 from wavesync.identity.credentials import Credentials
+from wavesync.identity.revocations import Revocations, list_path
 from wavesync.interfaces import IReactor
 
 __all__ = ["ConnectorOptions", "Connectors"]
@@ -66,6 +67,10 @@ class Connectors:
                 paths=options.paths,
                 allow_loopback=options.allow_loopback,
                 wall_clock=self._wall_clock,
+                revocations=Revocations(
+                    credentials.system_key_bytes,
+                    state=list_path(options.credentials.parent, credentials.system),
+                ),
             )
             core = IReactorCore(reactor)
             trigger = core.addSystemEventTrigger("before", "shutdown", partial(self._shut, key))

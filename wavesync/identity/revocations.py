@@ -108,6 +108,11 @@ class Revocations:
         self._keep()
 
     @property
+    def has_files(self) -> bool:
+        """Whether there is something to look at."""
+        return bool(self._paths())
+
+    @property
     def number(self) -> int:
         """Number of the newest list; 0 while there is none."""
         return 0 if self._list is None else self._list.number
