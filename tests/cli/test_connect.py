@@ -133,16 +133,19 @@ class ConnectTests(TestCase):
         return self.go(test())
 
     def test_interrupted(self) -> Deferred[None]:
-        """Ctrl-C ends it at once and in order: the agent's side is told."""
+        """Ctrl-C, and the end of ssh, end it at once and in order: the agent's side is told."""
 
         async def test() -> None:
-            command = self.connect("echo", stdin=None)
-            command.process.write(b"ping\n")
-            await command.output_with(b"ping\n")
-            began = time.monotonic()
-            command.signal("INT")
-            self.assertEqual(await command.ended, (130, b"ping\n", ""))
-            self.assertLess(time.monotonic() - began, 5)
+            for name in ("INT", "HUP"):
+                report = self.site.directory / f"report-{name}"
+                command = self.connect("echo", "--report", str(report), stdin=None)
+                command.process.write(b"ping\n")
+                await command.output_with(b"ping\n")
+                began = time.monotonic()
+                command.signal(name)
+                self.assertEqual(await command.ended, (130, b"ping\n", ""))
+                self.assertLess(time.monotonic() - began, 5)
+                self.assertIsNotNone(json.loads(report.read_text())["ms"]["first_byte"])
 
         return self.go(test())
 

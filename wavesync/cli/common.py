@@ -1,6 +1,7 @@
 """What the connecting subcommands share: options, the connector, running the reactor, the report."""
 
 import argparse
+import signal
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python.failure import Failure
 
 from wavesync.client.connector import PATHS, Connector, check_client, check_paths
@@ -177,7 +178,8 @@ def _unwritable(path: str, error: OSError) -> SettingsError:
 def run_in_reactor(main: Callable[[IReactor], Coroutine[Deferred[Any], Any, int]]) -> int:
     """Run *main* to its end in Twisted's reactor.
 
-    An interrupt cancels *main*, which may clean up.
+    An interrupt cancels *main*, which may clean up.  So does SIGHUP, with which ssh ends its
+    ProxyCommand, and a terminal everything in it; with ``nohup`` it is ignored.
 
     :returns: what *main* returns; 130 when it was interrupted.
     :raises WavesyncError: what *main* raised.
@@ -190,6 +192,10 @@ def run_in_reactor(main: Callable[[IReactor], Coroutine[Deferred[Any], Any, int]
     interrupted: list[bool] = []
 
     def begin() -> None:
+        threads = IReactorFromThreads(reactor)
+        hangup = getattr(signal, "SIGHUP", None)
+        if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:
+            signal.signal(hangup, lambda *_: threads.callFromThread(reactor.stop))
         started = Deferred.fromCoroutine(main(reactor))  # type: ignore[arg-type]
         running.append(started)
         started.addBoth(done)
