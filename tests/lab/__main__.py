@@ -8,12 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
 from tests.lab.commands import LabError, unavailable
 from tests.lab.kinds import KINDS, kind_named
-from tests.lab.matrix import as_markdown, run_matrix
+from tests.lab.matrix import Cell, all_cells, as_markdown, run_cells
 from tests.lab.namespaces import clean
 from tests.lab.topology import MEDIATOR_NAME, Lab, SiteSettings
 
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     full.add_argument("--output", type=Path, metavar="FILE", help="write the Markdown table there")
     full.add_argument(
-        "--jobs", type=int, default=2, metavar="N", help="laboratories at one time (default 2)"
+        "--jobs", type=int, default=6, metavar="N", help="clients at one time (default 6)"
     )
     return parser
 
@@ -77,21 +78,29 @@ def _parser() -> argparse.ArgumentParser:
 def _full(options: argparse.Namespace, delay: float) -> int:
     """Run the matrix; the exit status tells whether all is as it must be."""
     only = [kind_named(name).name for name in (options.only or "").split(",") if name]
-    cells = []
+    cells = all_cells(only)
+    total = len(cells) * options.rounds
+    done: list[Cell] = []
+    began = time.monotonic()
     try:
-        for cell in run_matrix(rounds=options.rounds, delay=delay, jobs=options.jobs, only=only):
-            cells.append(cell)
-            print(f"{len(cells)}: {cell.name}: {cell.as_text()}", flush=True)
+        for cell in run_cells(cells, rounds=options.rounds, delay=delay, jobs=options.jobs):
+            done.append(cell)
+            tried = sum(len(each.trials) for each in cells)
+            print(
+                f"{len(done)}/{len(cells)}, {tried}/{total} connects,"
+                f" {time.monotonic() - began:.0f} s: {cell.name}: {cell.as_text()}",
+                flush=True,
+            )
             for deviation in dict.fromkeys(cell.deviations):
                 print(f"    {deviation}", flush=True)
     finally:
         # Even of an interrupted run.
         if options.output is not None:
-            text = as_markdown(cells, rounds=options.rounds, delay=delay)
+            text = as_markdown(done, rounds=options.rounds, delay=delay)
             options.output.write_text(text, encoding="utf-8")
-    deviating = sum(bool(cell.deviations) for cell in cells)
-    print(f"{len(cells)} cells, {deviating} of them deviate")
-    return 1 if deviating else 0
+    deviating = sum(bool(cell.deviations) for cell in done)
+    print(f"{len(done)} cells, {deviating} of them deviate")
+    return 1 if deviating or len(done) < len(cells) else 0
 
 
 def _list() -> None:

@@ -8,6 +8,7 @@
 
 The core routes public addresses only and knows nothing of what is behind a translating router.
 A site may have an ISP's router of its own between its router and the core, or both may share one.
+Further sites can be added.
 Public addresses come from 44.0.0.0/8 and 45.0.0.0/8, because programs treat documentation ranges
 as private; they exist inside these namespaces only.
 """
@@ -15,6 +16,7 @@ as private; they exist inside these namespaces only.
 from __future__ import annotations
 
 import atexit
+import itertools
 import shutil
 import tempfile
 from pathlib import Path
@@ -42,6 +44,7 @@ _CORE_TO_MEDIATOR6 = "2600:0:0:1::1"
 _MEDIATOR6 = "2600:0:0:1::2"
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 _SHARED_NUMBER = 3  # of the ISP's router that both sites are behind
+_FIRST_FURTHER = 10  # number of the first site that is added
 
 
 class Lab:
@@ -80,6 +83,9 @@ class Lab:
         """
         self._prefix = new_prefix()
         self._namespaces: list[Namespace] = []
+        self._sites: list[Site] = []
+        self._isps: list[Router] = []
+        self._numbers = itertools.count(_FIRST_FURTHER)
         self._temporary = directory is None
         self.directory = (directory or Path(tempfile.mkdtemp(prefix=f"{self._prefix}-"))).absolute()
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -97,9 +103,9 @@ class Lab:
         self.core.ip(*(f"route add blackhole {network}" for network in _PRIVATE))
         self.core.sysctl({"net.ipv4.ip_forward": 1, "net.ipv4.conf.all.send_redirects": 0})
         self._build_mediator()
-        self.isp = None if isp is None else self._build_isp(isp)
-        self.a = Site(self, "a", 1, a, self.isp)
-        self.b = Site(self, "b", 2, b, self.isp)
+        self.isp = None if isp is None else self._build_isp("isp", _SHARED_NUMBER, isp)
+        self.a = self._build_site("a", 1, a, self.isp)
+        self.b = self._build_site("b", 2, b, self.isp)
         for site, other in ((self.a, self.b), (self.b, self.a)):
             site.router.nft(counting_rules(other.public, self.mediator.addresses))
 
@@ -121,16 +127,43 @@ class Lab:
             addresses.append(_MEDIATOR6)
         self.mediator = Host("mediator", namespace, addresses, self.directory)
 
-    def _build_isp(self, settings: SiteSettings) -> Router:
+    def add_site(self, settings: SiteSettings, isp: Router | None = None) -> Site:
+        """
+        Add a site; counters know nothing of it.
+
+        :param settings: of the site; for IPv6 the laboratory must have begun with a site that has it.
+        :param isp: one of `add_isp`.
+        """
+        number = next(self._numbers)
+        return self._build_site(f"s{number}", number, settings, isp)
+
+    def add_isp(self, settings: SiteSettings) -> Router:
+        """
+        Add an ISP's router, for sites to be behind.
+
+        :param settings: as for the one that both first sites may share.
+        """
+        number = next(self._numbers)
+        return self._build_isp(f"isp{number}", number, settings)
+
+    def _build_site(
+        self, name: str, number: int, settings: SiteSettings, isp: Router | None
+    ) -> Site:
+        site = Site(self, name, number, settings, isp)
+        self._sites.append(site)
+        return site
+
+    def _build_isp(self, name: str, number: int, settings: SiteSettings) -> Router:
         kind = kind_named(settings.kind) if isinstance(settings.kind, str) else settings.kind
         router = Router(
-            self.make_namespace("isp"),
+            self.make_namespace(name),
             kind,
             mapping_timeout=settings.mapping_timeout,
             hairpin=settings.hairpin,
         )
         router.namespace.ip(f"addr add {ISP_GATEWAY}/16 dev lan")
-        connect_core(self, router, _SHARED_NUMBER, settings, "isp")
+        connect_core(self, router, number, settings, name)
+        self._isps.append(router)
         return router
 
     def mute_too_big(self) -> None:
@@ -178,14 +211,14 @@ class Lab:
     def close(self) -> None:
         """Kill every process inside, remove every namespace; harmless when done before."""
         atexit.unregister(self.close)
-        for site in (getattr(self, "a", None), getattr(self, "b", None)):
-            if site is None:
-                continue
+        for site in self._sites:
             for host in site.hosts:
                 host.close()
             for router in (site.gateway, site.isp):
                 if router is not None:
                     router.close()
+        for router in self._isps:
+            router.close()
         if hasattr(self, "mediator"):
             self.mediator.close()
         while self._namespaces:

@@ -17,10 +17,14 @@ from dataclasses import dataclass
 from tests.lab.kinds import KINDS
 from tests.lab.sites import SiteSettings
 
-__all__ = ["ERROR_LIMIT", "SCENES", "TRUTH", "Scene", "expected"]
+__all__ = ["ERROR_LIMIT", "SCENES", "TIMELY", "TRUTH", "Scene", "expected"]
 
 #: Seconds within which a client is told that there is no way.
 ERROR_LIMIT = 3.0
+
+#: The kind that takes packets nobody asked for as its own: who sends first decides, and 57 of 60 have to
+#: be direct.
+TIMELY = "linux-accept"
 
 #: Rows are clients, columns are servers, both in the order of the rows.  ``u``: direct by UDP;
 #: ``t``: direct by TCP; ``b``: direct by both, either may win; ``-``: no direct way, an error.

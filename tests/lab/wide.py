@@ -1,0 +1,229 @@
+"""Many sites in one laboratory: one mediator, and an agent or a client at each site.
+
+A matrix of hundreds of connects needs every program once only, and connects that wait for their
+time to be over do not keep others waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.lab.commands import LabError
+from tests.lab.hosts import Host
+from tests.lab.knock import READY
+from tests.lab.processes import Process, poll
+from tests.lab.routers import Router
+from tests.lab.sites import Site, SiteSettings
+from tests.lab.topology import MEDIATOR_NAME, Lab
+from wavesync.identity.credentials import Credentials
+from wavesync.identity.ids import Target
+from wavesync.identity.system import SystemCredentials
+
+__all__ = ["Knocker", "Meeting", "Wide"]
+
+_START_TIMEOUT = 60.0
+_KNOCK_TIMEOUT = 30.0
+
+#: The clients of a matrix ask more often than people do.
+_MEDIATOR = f"""
+name = "{MEDIATOR_NAME}"
+listen = ["*:3345"]
+[limits]
+client_rate = 1e6
+client_burst = 1e6
+target_rate = 1e6
+target_burst = 1e6
+introductions_per_host = 100000
+introductions_per_system = 100000
+"""
+_AGENT = 'credentials = "{credentials}"\n[services]\nweb = "tcp:127.0.0.1:8080"\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """
+    A client's place and a server's.
+
+    Meetings with the same places share programs, but client and server are never at the same site,
+    unless there is no site for the server.
+
+    :ivar client: the client's site.
+    :ivar server: the server's site; None for a second host at the client's.
+    :ivar isp: the ISP's router that both are behind, if they are.
+    """
+
+    client: SiteSettings
+    server: SiteSettings | None
+    isp: SiteSettings | None = None
+
+
+class Knocker:
+    """The client at a place: one connect at a time."""
+
+    def __init__(self, process: Process) -> None:
+        """
+        :param process: a running `tests.lab.knock`.
+        """
+        self._process = process
+        self._lock = threading.Lock()
+        self._asked = 0
+
+    def ready(self) -> None:
+        """Wait until it takes targets."""
+        self._process.wait_for_line(f"^{READY}$", timeout=_START_TIMEOUT)
+
+    def knock(self, target: Target) -> dict[str, Any]:
+        """
+        Connect once.
+
+        :return: the report, with ``seconds``.
+        :raises LabError: the client ended, or did not come back.
+        """
+        with self._lock:
+            self._asked += 1
+            assert self._process.stdin is not None
+            self._process.stdin.write(f"{target}\n".encode())
+            self._process.stdin.flush()
+            asked = self._asked
+            poll(lambda: len(self._reports()) >= asked, _KNOCK_TIMEOUT, self._process.output)
+            report: dict[str, Any] = json.loads(self._reports()[asked - 1])
+            return report
+
+    def _reports(self) -> list[str]:
+        if not self._process.running:
+            raise LabError(f"a client has ended: {self._process.output()}")
+        lines = self._process.output().split("\n")[:-1]
+        return [line for line in lines if line.startswith("{")]
+
+
+class Wide:
+    """
+    A laboratory for meetings, with everything in it running; also a context manager.
+
+    :ivar lab: the laboratory.
+    """
+
+    def __init__(self, meetings: Iterable[Meeting], *, delay: float = 0.0) -> None:
+        """
+        Build it.
+
+        :param meetings: what shall be possible.
+        :param delay: one way between each site, or the ISP they share, and the core, in seconds.
+        :raises LabError: when it could not be built; nothing is left then.
+        """
+        self._delay = delay
+        # The first two sites are nobody's: they are there because a laboratory has them.
+        self.lab = Lab(SiteSettings("none", ipv6=True), "none")
+        self._files = self.lab.directory / "wide"
+        self._files.mkdir()
+        self._system = SystemCredentials.create((MEDIATOR_NAME,))
+        self._sites: dict[tuple[object, ...], Site] = {}
+        self._isps: dict[Meeting, Router] = {}
+        self._agents: dict[Host, tuple[Target, Process, bool]] = {}
+        self._knockers: dict[Host, Knocker] = {}
+        self._serial = 0
+        try:
+            self._start_mediator()
+            self._pairs = {meeting: self._hosts(meeting) for meeting in meetings}
+            for client, server in self._pairs.values():
+                self._start_agent(server)
+                self._start_knocker(client)
+            for _, agent, udp in self._agents.values():
+                # Whoever is behind a router that lets UDP pass is seen in some family at least.
+                agent.wait_for_line(
+                    "sees this server's UDP port" if udp else "registered with",
+                    timeout=_START_TIMEOUT,
+                )
+            for knocker in self._knockers.values():
+                knocker.ready()
+        except BaseException:
+            self.lab.close()
+            raise
+
+    def knock(self, meeting: Meeting) -> dict[str, Any]:
+        """
+        Connect once.
+
+        :return: the report, with ``seconds``.
+        :raises LabError: the client's program failed.
+        """
+        client, server = self._pairs[meeting]
+        return self._knockers[client].knock(self._agents[server][0])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.lab.close()
+
+    def _hosts(self, meeting: Meeting) -> tuple[Host, Host]:
+        """Find, or build, the hosts of client and server."""
+        isp = None
+        # Behind a shared router the places are this meeting's own.
+        own: object = None
+        if meeting.isp is not None:
+            own = meeting
+            isp = self.lab.add_isp(replace(meeting.isp, delay=self._delay))
+        if meeting.server is None:
+            client = self._site("both", meeting.client, own, isp)
+            return client.hosts[0], client.hosts[1]
+        client = self._site("client", meeting.client, own, isp)
+        server = self._site("server", meeting.server, own, isp)
+        return client.host, server.host
+
+    def _site(self, role: str, settings: SiteSettings, own: object, isp: Router | None) -> Site:
+        key = (role, settings, own)
+        if key not in self._sites:
+            far = 0.0 if isp is not None else self._delay
+            self._sites[key] = self.lab.add_site(replace(settings, delay=far), isp)
+        return self._sites[key]
+
+    def _start_mediator(self) -> None:
+        settings = self._files / "mediator.toml"
+        settings.write_text(_MEDIATOR)
+        mediator = self.lab.mediator.start(_twist("wavesync-mediator", settings), name="mediator")
+        mediator.wait_for_line("is ready on", timeout=_START_TIMEOUT)
+
+    def _start_agent(self, host: Host) -> None:
+        if host in self._agents:
+            return
+        server = self._system.add_server(now=time.time())
+        settings = self._files / f"agent-{host.name}.toml"
+        settings.write_text(_AGENT.format(credentials=self._save(server)))
+        agent = host.start(_twist("wavesync-agent", settings), name="agent")
+        self._agents[host] = (server.target, agent, self._site_of(host).kind.udp)
+
+    def _start_knocker(self, host: Host) -> None:
+        if host in self._knockers:
+            return
+        self._serial += 1
+        client = self._system.add_client(f"lab{self._serial}", now=time.time())
+        command = [sys.executable, "-m", "tests.lab.knock", str(self._save(client))]
+        self._knockers[host] = Knocker(host.start(command, name="knock", pipe=True))
+
+    def _site_of(self, host: Host) -> Site:
+        return next(site for site in self._sites.values() if host in site.hosts)
+
+    def _save(self, credentials: Credentials) -> Path:
+        self._serial += 1
+        path = self._files / f"{self._serial}.pem"
+        credentials.save(path)
+        return path
+
+
+def _twist(plugin: str, settings: Path) -> list[str]:
+    twist = [sys.executable, "-m", "twisted", "--log-format", "text"]
+    return [*twist, plugin, "--config", str(settings)]
