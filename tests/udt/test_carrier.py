@@ -3,13 +3,14 @@
 import errno
 import os
 import socket
+import sys
 from typing import Any
 
 from twisted.internet import error, reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from wavesync.interfaces import Address, Burst
@@ -25,6 +26,23 @@ from wavesync.udt.carrier import (
 )
 
 SOURCE: Address = ("192.0.2.1", 1)
+
+
+class SizeTests(TestCase):
+    """Large datagrams."""
+
+    def test_never_fragmented(self) -> None:
+        """The kernel neither fragments nor holds a probe back for what it has been told."""
+        if not sys.platform.startswith("linux"):
+            raise SkipTest("Linux only")
+        for interface, level, option in (
+            ("127.0.0.1", socket.IPPROTO_IP, 10),
+            ("::1", socket.IPPROTO_IPV6, 23),
+        ):
+            carrier = SocketCarrier(reactor, 0, interface)
+            self.addCleanup(carrier.stop)
+            with socket.socket(fileno=os.dup(carrier.fileno())) as copy:
+                self.assertEqual(copy.getsockopt(level, option), 3)
 
 
 class BurstTests(SynchronousTestCase):

@@ -188,6 +188,7 @@ class Rendezvous(_Call):
         self._attempt = attempt
         self._on_event = on_event
         self._begin = begin
+        self._path: tuple[Address, bool] | None = None
 
     @property
     def token(self) -> int | None:
@@ -263,10 +264,16 @@ class Rendezvous(_Call):
         elif attempt.agreement is not None and attempt.remote is not None:
             if self.link is None:
                 self._open(attempt.agreement, attempt.remote, attempt.sources)
-            else:
-                self.link.remote = attempt.remote
             if self.link is not None and isinstance(attempt, PunchAttempt):
-                self.link.connection.expect_round_trip(attempt.round_trip)
+                self._direct(self.link, attempt, attempt.remote)
+
+    def _direct(self, link: Link, attempt: PunchAttempt, remote: Address) -> None:
+        """Have the connection use what the rendezvous found out."""
+        link.remote = remote
+        link.connection.expect_round_trip(attempt.round_trip)
+        if self._path != (remote, attempt.settled):
+            self._path = (remote, attempt.settled)
+            link.connection.new_path(settled=attempt.settled)
 
     def deadline(self, now: float) -> float | None:
         """:return: when the next turn is due by itself."""

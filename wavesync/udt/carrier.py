@@ -7,6 +7,7 @@ turn of the reactor, so that what is above works on bursts whatever the carrier.
 
 import errno
 import socket
+import sys
 from collections import deque
 from typing import NamedTuple, Protocol
 
@@ -125,6 +126,13 @@ class BurstAssembler:
             self._pieces = []
 
 
+# Linux's names, which the socket module lacks: never fragment, and let us find the size (ip(7)).
+_SIZE_OPTIONS = {
+    socket.AF_INET: (socket.IPPROTO_IP, 10),  # IP_MTU_DISCOVER
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 23),  # IPV6_MTU_DISCOVER
+}
+_PROBE = 3  # IP_PMTUDISC_PROBE, IPV6_PMTUDISC_PROBE
+
 _WOULD_BLOCK = (errno.EAGAIN, errno.EWOULDBLOCK)
 _AGAIN = (errno.ECONNREFUSED, errno.EINTR)
 
@@ -156,6 +164,8 @@ class SocketCarrier:
             self._socket.setblocking(False)
             if family == socket.AF_INET6:
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if sys.platform == "linux":
+                self._socket.setsockopt(*_SIZE_OPTIONS[family], _PROBE)
             self._socket.bind((interface, port))
         except OSError as problem:
             self._socket.close()

@@ -27,6 +27,7 @@ from wavesync.udt.packet import (
     encode_control,
     payload_size,
 )
+from wavesync.udt.path_size import PathSize
 from wavesync.udt.receive_buffer import parse_burst
 from wavesync.udt.receiver import Receiver
 from wavesync.udt.send_buffer import SendBuffer
@@ -96,6 +97,7 @@ class Connection:
         "_keep_alive",
         "_local_id",
         "_now",
+        "_path",
         "_paused",
         "_peer_id",
         "_receiver",
@@ -147,6 +149,7 @@ class Connection:
             self.statistics,
         )
         self._window = receive_window
+        self._path = PathSize(peer_id, self._buffer, send_mss)
         self._feedback = Feedback(self._buffer, self._sender, self._receiver, self.statistics)
         self._events: list[Event] = []
         self._heard_at = now
@@ -196,7 +199,11 @@ class Connection:
             self._on_run(first, 1, payload, len(payload), now)
         else:
             self._heard_at = now
-            self._on_control(first >> 16 & 0x7FFF, info, packet[HEADER_SIZE:], now)
+            kind = first >> 16 & 0x7FFF
+            if kind == ControlType.USER_DEFINED:
+                self._path.take(first & 0xFFFF, info, len(packet))
+            else:
+                self._on_control(kind, info, packet[HEADER_SIZE:], now)
 
     def _on_run(self, first: int, count: int, payload: bytes, size: int, now: float) -> None:
         """Take consecutive data packets for us; see :meth:`Receiver.on_run`."""
@@ -269,6 +276,13 @@ class Connection:
     def trust(self) -> None:
         """The peer is known: buffer as much of it as was offered."""
         self._receiver.widen(self._window)
+
+    def new_path(self, *, settled: bool) -> None:
+        """The peer is a wavesync end, and packets take another path to it from now on.
+
+        :param settled: they will go on to take it: find out how large they may be.
+        """
+        self._path.begin(self._now, ask=settled)
 
     def expect_round_trip(self, seconds: float | None) -> None:
         """Go by what the handshakes took until a round trip has been measured; ``None``: unknown."""
@@ -356,6 +370,7 @@ class Connection:
         if number is not None:
             self._put(ControlType.ACK2, out, number)
         self._receiver.control(now, out)
+        self._path.control(now, self._sender.round_trip.rtt, out)
         if self._keep_alive:
             self._keep_alive = False
             self._put(ControlType.KEEP_ALIVE, out)
@@ -398,10 +413,12 @@ class Connection:
         due = min(
             self._sender.deadline(),
             self._receiver.deadline(),
+            self._path.deadline(),
             self._heard_at + PEER_TIMEOUT,
             self._sent_at + self.keep_alive_interval,
         )
-        if self._keep_alive or self._receiver.backlogged or self._feedback.owes_ack2:
+        owes = self._feedback.owes_ack2 or self._path.owes
+        if self._keep_alive or self._receiver.backlogged or owes:
             return self._now
         if self._closing:
             if not self._buffer.unacknowledged:

@@ -87,6 +87,8 @@ class Link:
         self._port = port
         self._answer = answer
         self._courtesy = courtesy
+        if agreement.wavesync:
+            connection.new_path(settled=True)
 
     @property
     def local(self) -> Address:

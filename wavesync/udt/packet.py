@@ -31,6 +31,7 @@ __all__ = [
     "DataPacket",
     "PacketError",
     "Position",
+    "Subtype",
     "decode_acknowledgement",
     "decode_loss_list",
     "decode_packet",
@@ -85,6 +86,13 @@ class ControlType(enum.IntEnum):
     DROP_REQUEST = 7
     PEER_ERROR = 8
     USER_DEFINED = 0x7FFF
+
+
+class Subtype(enum.IntEnum):
+    """What ``USER_DEFINED`` packets of wavesync ends are, by their lower half word."""
+
+    SIZE_PROBE = 1
+    SIZE_ANSWER = 2
 
 
 class Position(enum.IntEnum):

@@ -4,6 +4,7 @@ from wavesync.interfaces import Burst
 from wavesync.udt.acknowledger import Acknowledger
 from wavesync.udt.loss_reports import LossReports
 from wavesync.udt.packet import HEADER_SIZE, encode_nak
+from wavesync.udt.path_size import BASE
 from wavesync.udt.receive_buffer import ReceiveBuffer
 from wavesync.udt.sequence import extend, to_wire
 from wavesync.udt.statistics import Statistics
@@ -33,6 +34,7 @@ class Receiver:
         "_acknowledger",
         "_backlog",
         "_buffer",
+        "_full",
         "_losses",
         "_nak_ranges",
         "_peer_id",
@@ -53,6 +55,7 @@ class Receiver:
         """Begin with nothing received."""
         self._peer_id = peer_id
         self._segment = segment
+        self._full = min(segment, BASE) - HEADER_SIZE  # payload of packets that end no burst
         self._nak_ranges = max(1, min(MAX_NAK_RANGES, payload // 8))
         self._statistics = statistics
         self._buffer = ReceiveBuffer(isn, window)
@@ -121,7 +124,8 @@ class Receiver:
             statistics.duplicates += count
         else:
             statistics.dropped_bad += count
-        short = len(payload) != count * (self._segment - HEADER_SIZE)
+        self._full = max(self._full, size)
+        short = len(payload) != count * self._full
         self._acknowledger.on_data(buffer.expected, accepted, short, now)
         return True
 

@@ -44,6 +44,7 @@ class SentBurst:
     :ivar first: sequence number of its first packet (extended).
     :ivar count: packets, 1 .. 44.
     :ivar data: all packets back to back.
+    :ivar payload: bytes of payload in each but the last.
     :ivar sent_at: seconds.
     :ivar delivered: packets known to have arrived when it was sent.
     :ivar app_limited: whether there was nothing more to send then.
@@ -57,14 +58,16 @@ class SentBurst:
         "data",
         "delivered",
         "first",
+        "payload",
         "sent_at",
     )
 
-    def __init__(self, first: int, count: int, data: bytes, now: float) -> None:
+    def __init__(self, first: int, count: int, data: bytes, payload: int, now: float) -> None:
         """Note a burst made at *now*; the sender fills in the rest."""
         self.first = first
         self.count = count
         self.data = data
+        self.payload = payload
         self.sent_at = now
         self.delivered = 0
         self.app_limited = False
@@ -78,7 +81,7 @@ class SendBuffer:
     :param isn: extended sequence number of the first packet.
     :param payload: bytes of a full packet's payload.
     :param opened_at: seconds; what packets' timestamps count from.
-    :ivar payload: as given.
+    :ivar payload: bytes of a full packet's payload from now on (:meth:`resize`).
     :ivar max_burst: packets that one burst can hold.
     :ivar acknowledged: sequence number of the oldest packet kept.
     :ivar next: sequence number of the next new packet.
@@ -105,8 +108,7 @@ class SendBuffer:
 
     def __init__(self, peer_id: int, isn: int, payload: int, opened_at: float) -> None:
         """Begin empty."""
-        self.payload = payload
-        self.max_burst = max(1, min(MAX_BURST_PACKETS, MAX_BURST_BYTES // (payload + HEADER_SIZE)))
+        self.resize(payload)
         self.acknowledged = isn
         self.next = isn
         self.unsent = 0
@@ -120,6 +122,11 @@ class SendBuffer:
         self._head = 0  # index of the oldest burst kept
         self._in_flight = 0  # payload bytes in bursts kept
         self._partial = 0  # of those, acknowledged already at the front of the oldest
+
+    def resize(self, payload: int) -> None:
+        """Cut packets with *payload* bytes from now on; those that have left keep their size."""
+        self.payload = payload
+        self.max_burst = max(1, min(MAX_BURST_PACKETS, MAX_BURST_BYTES // (payload + HEADER_SIZE)))
 
     @property
     def unacknowledged(self) -> int:
@@ -154,7 +161,7 @@ class SendBuffer:
             payloads.append(source[at + full * size : at + want])
         count = len(payloads)
         data = _packer(size, count, rest or size).pack(*self._words(payloads, now))
-        burst = SentBurst(self.next, count, data, now)
+        burst = SentBurst(self.next, count, data, size, now)
         self._firsts.append(self.next)
         self._bursts.append(burst)
         self._in_flight += want
@@ -224,7 +231,9 @@ class SendBuffer:
         self._head = index
         self._partial = 0
         if index < len(bursts):
-            self._partial = max(0, point - self._firsts[index]) * self.payload
+            oldest = bursts[index]
+            assert oldest is not None
+            self._partial = max(0, point - oldest.first) * oldest.payload
         if (index > _COMPACT and index * 2 > len(bursts)) or index == len(bursts):
             del bursts[:index], self._firsts[:index]
             self._head = 0
@@ -243,6 +252,6 @@ class SendBuffer:
         burst = self.find(first)
         count = min(stop, burst.first + burst.count) - first
         burst.clean = False
-        segment = self.payload + HEADER_SIZE
+        segment = burst.payload + HEADER_SIZE
         start = (first - burst.first) * segment
         return Burst(burst.data[start : start + count * segment], segment), count

@@ -1,0 +1,150 @@
+"""How large packets may be: found out by probes, never by data (RFC 8899).
+
+Data begins in packets that every path carries.  Who has much to send asks whether larger ones
+arrive, too: with the agreed size first, with several smaller ones at once if no answer comes.  A
+sequence number stands for a packet, so that what was sent in a packet that is too large could never
+be sent in smaller ones: only sizes that have arrived are used.
+"""
+
+import math
+
+from wavesync.interfaces import Burst
+from wavesync.udt.packet import (
+    HEADER_SIZE,
+    IP_UDP_OVERHEAD,
+    ControlType,
+    Subtype,
+    encode_control,
+)
+from wavesync.udt.send_buffer import SendBuffer
+
+__all__ = ["BASE", "ENOUGH", "MIN_WAIT", "ROUNDS", "STEPS", "PathSize", "SizeSearch"]
+
+BASE = 1232
+"""Bytes of the datagrams that are sent unasked: 1280, which IPv6 promises, less its headers."""
+
+STEPS = (1464, 1432, 1412, 1392, 1372, 1312)
+"""Bytes of datagrams that are tried beside the agreed size: what is left of 1500 by PPPoE (1492) and
+of paths with an MTU of 1460, 1440, 1420 (WireGuard), 1400 and 1340."""
+
+ROUNDS = 3
+"""Times that is asked: for the agreed size, then twice for all that may be."""
+
+MIN_WAIT = 0.1
+"""Seconds to the next round, or three round trips if that is longer."""
+
+ENOUGH = 16 * 1024
+"""Bytes written and not acknowledged above which it is worth while to ask."""
+
+
+class SizeSearch:
+    """One end's search along one path.
+
+    :param most: bytes of the largest datagram that the peer takes.
+    :ivar size: bytes of the largest datagram that is known to arrive.
+    """
+
+    __slots__ = ("_asked", "_due", "_most", "_round", "size")
+
+    def __init__(self, most: int) -> None:
+        """Take the agreed size, as with a peer that answers no probes."""
+        self._most = most
+        self.size = most
+        self._asked: list[int] = []
+        self._round = 0
+        self._due = math.inf
+
+    def begin(self, now: float, *, ask: bool) -> None:
+        """Nothing is known of the path (any more): take :data:`BASE`.
+
+        :param ask: whether to ask for more from *now* on.
+        """
+        self.size = min(BASE, self._most)
+        self._asked = []
+        self._round = 0
+        self._due = now if ask and self.size < self._most else math.inf
+
+    def probes(self, now: float, rtt: float) -> list[int]:
+        """Give the sizes to ask for now; calling it means that they are asked for.
+
+        :param rtt: round-trip time, seconds.
+        """
+        if now < self._due:
+            return []
+        self._round += 1
+        self._due = now + max(MIN_WAIT, 3 * rtt) if self._round < ROUNDS else math.inf
+        sizes = [self._most]
+        if self._round > 1:
+            sizes += [step for step in STEPS if self.size < step < self._most]
+        self._asked += sizes
+        return sizes
+
+    def arrived(self, size: int) -> bool:
+        """Take the peer's word that a probe of *size* bytes came; returns whether that is news."""
+        if size not in self._asked or size <= self.size:
+            return False
+        self.size = size
+        if size == self._most:
+            self._due = math.inf
+        return True
+
+    def deadline(self) -> float:
+        """Tell when :meth:`probes` is due; infinity for never."""
+        return self._due
+
+
+class PathSize:
+    """The search of one connection: its packets, and the size of data packets that it leads to.
+
+    :param peer_id: destination id of what leaves.
+    :param buffer: cuts the data packets.
+    :param mss: IP packet size that the peer takes.
+    """
+
+    __slots__ = ("_buffer", "_came", "_peer_id", "_search")
+
+    def __init__(self, peer_id: int, buffer: SendBuffer, mss: int) -> None:
+        """Begin with the agreed size."""
+        self._peer_id = peer_id
+        self._buffer = buffer
+        self._search = SizeSearch(mss - IP_UDP_OVERHEAD)
+        self._came = 0  # the largest probe that came, to be answered
+
+    def begin(self, now: float, *, ask: bool) -> None:
+        """Go back to what every path carries; see :meth:`SizeSearch.begin`."""
+        self._search.begin(now, ask=ask)
+        self._buffer.resize(self._search.size - HEADER_SIZE)
+
+    def take(self, subtype: int, info: int, size: int) -> None:
+        """Take a user-defined control packet.
+
+        :param subtype: which one.
+        :param info: its information word.
+        :param size: bytes of the whole datagram.
+        """
+        if subtype == Subtype.SIZE_PROBE:
+            self._came = max(self._came, size)
+        elif subtype == Subtype.SIZE_ANSWER and self._search.arrived(info):
+            self._buffer.resize(self._search.size - HEADER_SIZE)
+
+    @property
+    def owes(self) -> bool:
+        """Whether a probe waits for its answer."""
+        return self._came > 0
+
+    def control(self, now: float, rtt: float, out: list[Burst]) -> None:
+        """Append the answer and the probes that are due."""
+        if self._came:
+            self._put(out, Subtype.SIZE_ANSWER, self._came)
+            self._came = 0
+        if now >= self.deadline():
+            for size in self._search.probes(now, rtt):
+                self._put(out, Subtype.SIZE_PROBE, size, bytes(size - HEADER_SIZE))
+
+    def _put(self, out: list[Burst], subtype: int, size: int, body: bytes = bytes(4)) -> None:
+        packet = encode_control(ControlType.USER_DEFINED, self._peer_id, size, body, subtype)
+        out.append(Burst(packet, len(packet)))
+
+    def deadline(self) -> float:
+        """Tell when :meth:`control` has a probe to send; infinity while there is little to send."""
+        return self._search.deadline() if self._buffer.unacknowledged > ENOUGH else math.inf
