@@ -55,6 +55,7 @@ def answer(
     signed: bytes | None = None,
     observed: tuple[Address, ...] = (OBSERVED,),
     token: int = 7,
+    news: tuple[int, bytes] = (0, b""),
 ) -> bytes:
     """A mediator's answer to ``connect``."""
     return ConnectAnswer(
@@ -65,6 +66,7 @@ def answer(
         token,
         0.0,
         MAPPED,
+        *news,
     ).encode(request.transaction_id)
 
 

@@ -113,6 +113,7 @@ class World:
     :ivar answering: whether the mediator answers.
     :ivar punching: whether the server punches when it is told.
     :ivar refusal: what the mediator answers with instead, if it is set.
+    :ivar news: number and bytes of the revocation list that the mediator hands out.
     """
 
     def __init__(self, *, tcp: tuple[Address, ...] = (), **options: Any) -> None:
@@ -129,6 +130,7 @@ class World:
         self.requests: list[Connect] = []
         self.results: list[ConnectionResult] = []
         self.answering = self.punching = True
+        self.news = 0, b""
         self.refusal: Refusal | None = None
         self.token = 100
         self.sessions = ServerSessionFactory(
@@ -211,5 +213,6 @@ class World:
             self.token,
             0.0,
             source,
+            *self.news,
         )
         self.mediator_port.send_stun(answer.encode(message.transaction_id), source)
