@@ -14,6 +14,12 @@ __all__ = ["STANDARD_MTU", "Router"]
 
 STANDARD_MTU = 1500
 
+_DOWN = """
+table inet down {
+    chain prerouting { type filter hook prerouting priority raw; policy drop; }
+}
+"""
+
 
 class Router:
     """
@@ -116,12 +122,15 @@ class Router:
         self.number(address, self._gateway)
 
     def reboot(self) -> None:
-        """Forget every mapping, connection and port."""
+        """Forget every mapping, connection and port; nothing passes meanwhile."""
+        # A packet between new rules and forgotten flows would bring its old mapping along.
         self.namespace.nft(
             FORGET
             + ruleset(self.kind, self.wan, mapping_timeout=self._timeout, hairpin=self._hairpin)
+            + _DOWN
         )
         self.namespace.run(["conntrack", "-F"])
+        self.namespace.nft("delete table inet down")
 
     def mute_too_big(self) -> None:
         """Tell no sender that its packets are too big, as bad firewalls do."""
