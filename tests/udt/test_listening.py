@@ -144,6 +144,9 @@ class ListenerTests(SynchronousTestCase):
         for number in range(1, 4):
             self.accept(number, (f"10.0.0.{number}", 1))
         self.assertTrue(self.refused(self.second()))
+        known = FIRST.replied(socket_id=99)
+        trusted = self.listener.receive(known, ("192.0.2.9", 9), 0.0, trusted=True)
+        self.assertIsInstance(trusted, Accept)
         self.listener.shown(1_000_001)
         self.assertIsInstance(self.second(), Accept)
 

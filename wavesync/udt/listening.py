@@ -37,7 +37,8 @@ MAX_ACCEPTED_PER_HOST = 1_000
 """Live connections from one source, an IPv4 address or the /64 of an IPv6 address: many users may
 sit behind one NAT, but not all of ours."""
 MAX_HALF_OPEN = 512
-"""Accepted connections whose client has not yet sent anything to its new socket id."""
+"""Accepted connections whose client has not yet sent anything to its new socket id.  A source with a
+live authenticated connection gets in beyond that."""
 MAX_HALF_OPEN_PER_HOST = 64
 """The same from one source (a trusted one is a source of its own, port and all): it costs nothing to
 be silent, so nobody may take all these places."""
@@ -135,7 +136,7 @@ class Listener:
             or request.socket_type != STREAM
             or request.mss < MIN_MSS
             or request.window < 2
-            or self._is_full(source[0], place)
+            or self._is_full(source[0], place, trusted)
         ):
             return self.refusal(request)
         return Accept(request, source, place)
@@ -192,10 +193,11 @@ class Listener:
         self.shown(socket_id)
         _count_down(self._per_host, source_key(key[0][0]))
 
-    def _is_full(self, host: str, place: bytes) -> bool:
+    def _is_full(self, host: str, place: bytes, trusted: bool) -> bool:
+        # A flood of strangers does not shut out who has a live authenticated connection.
         return (
             len(self._keys) >= self._max_accepted
-            or len(self._half_open) >= self._max_half_open
+            or (len(self._half_open) >= self._max_half_open and not trusted)
             or self._per_host[source_key(host)] >= self._max_accepted_per_host
             or self._half_open_per_host[place] >= self._max_half_open_per_host
         )

@@ -1,0 +1,49 @@
+"""The fuzz targets find nothing in what is installed, and do find bugs planted in it."""
+
+import itertools
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.abuse.fuzz_messages import MESSAGE_TARGETS
+from tests.abuse.fuzz_streams import STREAM_TARGETS
+from tests.abuse.fuzzing import Target, fuzz, mutants, planted
+
+TARGETS = (*MESSAGE_TARGETS, *STREAM_TARGETS)
+
+
+class FuzzTests(SynchronousTestCase):
+    """Everything that reads a peer's bytes, or a file."""
+
+    def check(self, target: Target) -> None:
+        """A fixed number of inputs finds nothing, and each planted bug is found by them."""
+        report = fuzz(target, target.count)
+        self.assertEqual(report.findings, [], target.name)
+        self.assertEqual(report.count, target.count)
+        self.assertGreater(report.accepted, 0, target.name)
+        for reason in target.reasons:
+            first = report.reached(reason)
+            assert first is not None, (target.name, reason)
+            found = fuzz(target, first + 1, read=planted(target, reason))
+            self.assertEqual(len(found.findings), 1, (target.name, reason))
+        if target.careless is not None:
+            found = fuzz(target, target.count, read=target.careless)
+            self.assertNotEqual(found.findings, [], target.name)
+        self.assertTrue(target.reasons or target.careless is not None, target.name)
+
+    def test_messages(self) -> None:
+        """Messages over STUN, proofs, certificates, revocation lists, and who answers them."""
+        for target in MESSAGE_TARGETS:
+            self.check(target)
+
+    def test_streams(self) -> None:
+        """UDT, sessions, settings, credentials and names."""
+        for target in STREAM_TARGETS:
+            self.check(target)
+
+    def test_repeatable(self) -> None:
+        """The same inputs come every time, and a larger count begins with the smaller one's."""
+        for target in TARGETS:
+            first = list(mutants(target, 20))
+            self.assertEqual(first, list(itertools.islice(mutants(target, 50), 20)), target.name)
+            self.assertNotEqual(first, list(mutants(target, 20, seed=1)), target.name)
+        self.assertEqual(len({target.name for target in TARGETS}), len(TARGETS))
