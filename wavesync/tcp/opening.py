@@ -120,7 +120,7 @@ class Opening:
             told = f" ({count} attempts)" if count > 1 else ""
             self.connected.errback(
                 ConnectFailed(
-                    f"the two routers let no TCP connection through: {why_not(error)}{told}"
+                    f"dialled from both ends, nothing came through: {why_not(error)}{told}"
                 )
             )
 
