@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wavesync.cli.system_revoke import revoke
+from wavesync.cli.system_show import show
 from wavesync.errors import NotAllowed, SettingsError
 from wavesync.identity.certificates import DEFAULT_DAYS
-from wavesync.identity.credentials import Credentials
-from wavesync.identity.files import check_mediators, default_directory, read_file
+from wavesync.identity.files import check_mediators, default_directory
+from wavesync.identity.issued import issued_path, record_issued
 from wavesync.identity.keys import MAX_PASSPHRASE
 from wavesync.identity.system import SystemCredentials, SystemFile
 
@@ -34,6 +36,9 @@ examples, from nothing to a server and a client that know each other:
 
   # The server's disk was lost: the same server, another key.
   wavesync system add-server --server-id 00112233445546778899aabbccddeeff --output server.pem
+
+  # Alice's laptop was stolen: her credentials count no more once an agent has the list.
+  wavesync system revoke alice
 """
 
 _CREATE = """\
@@ -54,6 +59,16 @@ _ADD_CLIENT = """\
 examples:
   wavesync system add-client alice --output alice.pem
   wavesync system add-client control-room --days 30
+"""
+
+_REVOKE = """\
+examples:
+  wavesync system revoke bob                     (every certificate that bob was given so far)
+  wavesync system revoke 00112233445546778899aabbccddeeff alice
+  wavesync system revoke /media/stick/stolen.pem --system /media/stick/system.pem
+
+It writes the system's next revocation list; copy that to any one agent (crl in its agent.toml).
+Whoever was revoked can be given new credentials under the same name: they work.
 """
 
 _SHOW = """\
@@ -89,12 +104,36 @@ def add_parser(subparsers: "Subparsers") -> None:
     )
     _add_issuing(client, "client.pem")
 
-    show = _add(actions, "show", "show ids, names, validity and mediators; no secrets", _SHOW)
+    revoked = _add(actions, "revoke", "take certificates of servers and clients back", _REVOKE)
+    revoked.add_argument(
+        "who",
+        metavar="WHO",
+        nargs="*",
+        help="a client's name, a server's id (all certificates issued for it so far are revoked), or"
+        " a file with the certificate or the credentials",
+    )
+    revoked.add_argument(
+        "--serial",
+        metavar="HEX",
+        action="append",
+        default=[],
+        help="revoke the certificate with this serial number; may be repeated",
+    )
+    _add_system(revoked)
+    revoked.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="the revocation list to extend and replace (default: revoked-SYSTEM.pem beside the"
+        " system's key file)",
+    )
+
+    show = _add(actions, "show", "show ids, names, validity, what is revoked; no secrets", _SHOW)
     show.add_argument("file", metavar="FILE", nargs="?", type=Path, help="one file of credentials")
 
     for parser in (create, server, client):
         parser.add_argument("--force", action="store_true", help="replace a file that is there")
-    for parser in (create, server, client, show):
+    for parser in (create, server, client, revoked, show):
         parser.add_argument(
             "--directory",
             metavar="DIR",
@@ -123,7 +162,9 @@ def run_command(
         case "add-server" | "add-client":
             _add_credentials(arguments, clock(), ask)
         case "show":
-            _show(arguments, clock())
+            sys.stdout.write(show(arguments, clock()))
+        case "revoke":
+            _revoke(arguments, clock(), ask)
     return 0
 
 
@@ -142,14 +183,27 @@ def _create(arguments: argparse.Namespace, ask: Callable[[str], str]) -> None:
     print("Keep this file offline: whoever has it can add servers and clients.")
 
 
-def _add_credentials(arguments: argparse.Namespace, now: float, ask: Callable[[str], str]) -> None:
+def _unlock(
+    arguments: argparse.Namespace, ask: Callable[[str], str]
+) -> tuple[SystemFile, SystemCredentials]:
     file = SystemFile.load(arguments.system or arguments.directory / "system.pem")
     passphrase = None
     if file.encrypted and arguments.passphrase_file is not None:
         passphrase = _read_passphrase(arguments.passphrase_file)
     elif file.encrypted:
         passphrase = _ask(ask, f"Passphrase of {file.path}: ")
-    system = file.unlock(passphrase)
+    return file, file.unlock(passphrase)
+
+
+def _revoke(arguments: argparse.Namespace, now: float, ask: Callable[[str], str]) -> None:
+    if not arguments.who and not arguments.serial:
+        raise SettingsError("say whom to revoke: a client's name, a server's id, or a file.")
+    file, system = _unlock(arguments, ask)
+    sys.stdout.write(revoke(file, system, arguments.who, arguments.serial, arguments.output, now))
+
+
+def _add_credentials(arguments: argparse.Namespace, now: float, ask: Callable[[str], str]) -> None:
+    file, system = _unlock(arguments, ask)
     mediators = None if arguments.mediator is None else check_mediators(arguments.mediator)
     if arguments.action == "add-server":
         credentials = system.add_server(
@@ -164,69 +218,18 @@ def _add_credentials(arguments: argparse.Namespace, now: float, ask: Callable[[s
             arguments.name, now=now, days=arguments.days, mediators=mediators
         )
     path = arguments.output or arguments.directory / f"{credentials.role.value}.pem"
+    # Before it is handed out, so that it can be revoked by its name.
+    unrecorded = ""
+    try:
+        record_issued(issued_path(file.path.parent, file.system), credentials.leaf)
+    except SettingsError as error:
+        unrecorded = f"It is not recorded, so revoking it will need this very file: {error}"
     credentials.save(path, force=arguments.force)
     print(f"Made {credentials.role.value} {credentials.peer.text} in {path}")
+    if unrecorded:
+        print(unrecorded)
     if not credentials.mediators:
         print("It names no mediator: give --mediator URL here, or to system create.")
-
-
-def _show(arguments: argparse.Namespace, now: float) -> None:
-    if arguments.file is not None:
-        paths = [arguments.file]
-    else:
-        names = ("system.pem", "server.pem", "client.pem")
-        paths = [arguments.directory / name for name in names]
-        paths = [path for path in paths if path.exists()]
-        if not paths:
-            raise SettingsError(
-                f"{arguments.directory} has no credentials: wavesync system create makes a system."
-            )
-    tables = [_describe(path, now) for path in paths]
-    width = max(len(key) for table in tables for key, _ in table) + 2
-    texts = ("".join(f"{key + ':':{width}}{value}\n" for key, value in table) for table in tables)
-    sys.stdout.write("\n".join(texts))
-
-
-def _describe(path: Path, now: float) -> list[tuple[str, str]]:
-    """Give what a file says, as pairs of a name and a value, with no secret among them."""
-    if read_file(path).head.get("role") == "system":
-        system = SystemFile.load(path)
-        return [
-            ("file", str(path)),
-            ("role", "system"),
-            ("system", system.system),
-            ("target", system.system),
-            ("key", "encrypted" if system.encrypted else "not encrypted"),
-            *_list_mediators(system.mediators),
-        ]
-    credentials = Credentials.load(path, now=None)
-    leaf = credentials.leaf
-    names = [
-        ("server", credentials.server),
-        ("name", credentials.name),
-        ("label", credentials.label),
-    ]
-    return [
-        ("file", str(path)),
-        ("role", credentials.role.value),
-        ("system", credentials.system),
-        *((key, value) for key, value in names if value),
-        ("target", str(credentials.target)),
-        ("valid", _validity(leaf.not_before, leaf.not_after, now)),
-        ("serial", f"{leaf.serial:x}"),
-        ("fingerprint", leaf.peer.fingerprint.hex()),
-        *_list_mediators(credentials.mediators),
-    ]
-
-
-def _list_mediators(mediators: tuple[str, ...]) -> list[tuple[str, str]]:
-    return [("mediator", url) for url in mediators] or [("mediator", "none")]
-
-
-def _validity(not_before: float, not_after: float, now: float) -> str:
-    start, end = (time.strftime("%Y-%m-%d %H:%M", time.gmtime(t)) for t in (not_before, not_after))
-    state = " (EXPIRED)" if now > not_after else " (NOT YET VALID)" if now < not_before else ""
-    return f"{start} to {end} UTC{state}"
 
 
 def _read_passphrase(path: Path) -> bytes:
@@ -263,12 +266,7 @@ def _add(
 
 def _add_issuing(parser: argparse.ArgumentParser, output: str) -> None:
     """Add what making a server's and a client's credentials has in common."""
-    parser.add_argument(
-        "--system",
-        metavar="FILE",
-        type=Path,
-        help="the system's key file (default: DIR/system.pem)",
-    )
+    _add_system(parser)
     parser.add_argument(
         "--output", metavar="FILE", type=Path, help=f"where to put it (default: DIR/{output})"
     )
@@ -280,6 +278,16 @@ def _add_issuing(parser: argparse.ArgumentParser, output: str) -> None:
         help=f"how long the certificate is valid (default: {DEFAULT_DAYS}, ten years)",
     )
     _add_mediator(parser, "name this mediator instead of the system's")
+
+
+def _add_system(parser: argparse.ArgumentParser) -> None:
+    """Add what everything that needs the system's key has in common."""
+    parser.add_argument(
+        "--system",
+        metavar="FILE",
+        type=Path,
+        help="the system's key file (default: DIR/system.pem)",
+    )
     _add_passphrase_file(parser, "the system key's passphrase is the first line of FILE")
 
 

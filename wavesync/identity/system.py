@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from wavesync.errors import NotAllowed, SettingsError
@@ -152,6 +152,13 @@ class SystemFile:
     mediators: tuple[str, ...]
     encrypted: bool
     _key: str = field(repr=False)
+
+    @property
+    def public_key(self) -> Ed25519PublicKey:
+        """The system's public key."""
+        key = self.certificate.public_key()
+        assert isinstance(key, Ed25519PublicKey)  # checked when it was read
+        return key
 
     @classmethod
     def load(cls, path: Path | str) -> "SystemFile":
