@@ -101,6 +101,7 @@ class World:
     """One mediator at a moment of its own.
 
     :ivar now: seconds since the epoch; move it with :meth:`advance`.
+    :ivar set_by: seconds by which somebody has set the clock of the mediator's host.
     """
 
     def __init__(
@@ -111,12 +112,15 @@ class World:
         seed: int = 1,
     ) -> None:
         self.now = NOW
+        self.set_by = 0.0
         self.port = MemoryPort()
         self._random = random.Random(seed)
         settings = MediatorSettings(
             name=AUDIENCE, systems=systems, limits=limits if limits is not None else Limits()
         )
-        self.mediator = Mediator(settings, self._random.randbytes)
+        self.mediator = Mediator(
+            settings, self._random.randbytes, wall=lambda now: now + self.set_by
+        )
 
     def random(self, size: int) -> bytes:
         """Return random bytes, the same in every run."""
@@ -272,11 +276,10 @@ class Client:
         nonce: bytes = b"",
         audience: str = AUDIENCE,
         transaction_id: bytes | None = None,
-        start: float = 0.0,
         crl_number: int = 0,
     ) -> bytes:
         """Return a ``connect``, proved by this client's clock."""
-        connect = Connect(connection, target, (("192.168.7.7", 5000),), start, crl_number)
+        connect = Connect(connection, target, (("192.168.7.7", 5000),), crl_number)
         now = self.world.now + self._clock_error
         signing = prover(self.credentials, now=now, nonce=nonce, audience=audience)
         tid = transaction_id if transaction_id is not None else self.world.random(12)

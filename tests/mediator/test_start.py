@@ -4,8 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.mediator.driver import CONNECTION, SERVER_UDP, Client, Server, World
 from wavesync.mediator.leg_time import MAX_ROUND_TRIP, LegTime
-from wavesync.signalling.messages import ConnectAnswer, Refusal
-from wavesync.signalling.numbers import MAX_START_DELAY
+from wavesync.signalling.messages import Refusal
 
 
 class LegTimeTests(SynchronousTestCase):
@@ -54,10 +53,9 @@ class StartTests(SynchronousTestCase):
         self.world.advance(leg)
         return server.registered_with(challenge)
 
-    def introduced(self, server: Server, start: float = 0.0) -> tuple[float, float]:
+    def introduced(self, server: Server) -> tuple[float, float]:
         """What the client is told, and the server, in seconds."""
-        raw = self.client.connect_bytes(server.target, start=start)
-        answer = ConnectAnswer.decode(self.client.ask(raw))
+        answer = self.client.connect(server.target)
         (requested,) = server.requested()
         return answer.start_delay, requested.start_delay
 
@@ -68,26 +66,6 @@ class StartTests(SynchronousTestCase):
     def test_near_server(self) -> None:
         """A server that the mediator can tell at once begins at once."""
         self.assertEqual(self.introduced(self.server(0.0)), (0.0, 0.0))
-
-    def test_far_client(self) -> None:
-        """A client that says when it begins is waited for, as long as the server is sooner."""
-        for leg, start, told in (
-            (0.01, 0.2, (0.2, 0.195)),
-            (0.4, 0.2, (0.2, 0.0)),
-            (0.4, 0.1, (0.2, 0.0)),
-        ):
-            self.setUp()
-            answered, waits = self.introduced(self.server(leg), start)
-            self.assertAlmostEqual(answered, told[0], msg=str(leg))
-            self.assertAlmostEqual(waits, told[1], msg=str(leg))
-
-    def test_greedy_client(self) -> None:
-        """Nobody makes a server wait longer than the limit."""
-        _, waits = self.introduced(self.server(0.0), MAX_START_DELAY)
-        self.assertEqual(waits, MAX_START_DELAY)
-        self.setUp()
-        _, waits = self.introduced(self.server(0.0), 1000.0)
-        self.assertEqual(waits, MAX_START_DELAY)
 
     def test_acknowledged(self) -> None:
         """Each introduction measures again; only the first ack of one counts."""

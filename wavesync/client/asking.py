@@ -69,7 +69,6 @@ class Asking:
     :param tcp: leads to its TCP port; ``None`` when it has none.
     :param asker: asks from the punching port; ``None`` when there is none.
     :param own: this client's own addresses of the punching port.
-    :param start: see :class:`~wavesync.signalling.introducing.Connect`.
     :param wall_clock: seconds since the epoch.
     :param on_indication: takes indications that come over the TCP copy.
     :param revocations: what this client knows of revoked servers; nothing when None.
@@ -88,7 +87,6 @@ class Asking:
         tcp: IStreamClientEndpoint | None,
         asker: Asker | None,
         own: Sequence[Address],
-        start: float = 0.0,
         wall_clock: Callable[[], float],
         on_indication: Callable[[Message], None],
         allow_loopback: bool = False,
@@ -102,7 +100,7 @@ class Asking:
         if revocations is None:
             revocations = Revocations(credentials.system_key_bytes)
         self._revocations = revocations
-        self._connect = Connect(connection_id, target, tuple(own), start, revocations.number)
+        self._connect = Connect(connection_id, target, tuple(own), revocations.number)
         self._tcp = tcp
         self._asker = asker
         self._udp = [_Way("udp", address) for address in udp] if asker is not None else []

@@ -134,6 +134,5 @@ class Connecting:
             message.raw,
             way,
             now,
-            client_start=request.start,
             news=partial(self._revoking.news, request.target.system, request.crl_number),
         )

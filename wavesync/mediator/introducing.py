@@ -15,7 +15,7 @@ from wavesync.signalling.introducing import (
     ConnectionResult,
     ConnectionUpdate,
 )
-from wavesync.signalling.numbers import CONNECT_SIZE, MAX_START_DELAY, UPDATE_SCHEDULE
+from wavesync.signalling.numbers import CONNECT_SIZE, UPDATE_SCHEDULE
 
 __all__ = ["INTRODUCTION_LIFE", "MAX_MOVES", "MAX_WAYS", "Introduction", "Table", "Way"]
 
@@ -129,7 +129,6 @@ class Introduction:
         "_owner",
         "_request",
         "_server_observed",
-        "_server_waits",
         "_to_client",
         "_to_server",
         "_ways",
@@ -158,7 +157,6 @@ class Introduction:
         token: int,
         request: bytes,
         now: float,
-        client_start: float = 0.0,
         news: Callable[[int], tuple[int, bytes]] = lambda room: (0, b""),
     ) -> None:
         self._owner = owner
@@ -171,9 +169,7 @@ class Introduction:
         self.stream_opened = False
         self.signed_addresses = registration.signed_addresses
         self.told_observed = registration.observed
-        told_after = registration.leg_time.one_way
-        self._server_waits = min(max(0.0, client_start - told_after), MAX_START_DELAY)
-        self.told_delay = told_after + self._server_waits
+        self.told_delay = registration.leg_time.one_way
         self.client_observed: dict[int, Address] = {}
         self.now = now
         self._created = now
@@ -263,7 +259,7 @@ class Introduction:
         self._owner.statistics.introductions += 1
         observed = tuple(self.client_observed.values())
         indication = ConnectionRequested(
-            self.connection_id, self._request, observed, self.token, self._server_waits
+            self.connection_id, self._request, observed, self.token, 0.0
         )
         self.registration.channel.send(indication.encode(self._owner.transaction_id()))
         self._request = b""

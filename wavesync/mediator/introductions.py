@@ -94,28 +94,17 @@ class Introductions:
         way: Way,
         now: float,
         *,
-        client_start: float = 0.0,
         news: Callable[[int], tuple[int, bytes]] = lambda room: (0, b""),
     ) -> Introduction:
         """Introduce a client to a server: the server is told at once.
 
         :param request: the client's whole request.
         :param way: over which it came.
-        :param client_start: seconds from now to the client's first punch, 0 if it did not say.
         :param news: gives what the client is to be told of revocations, in so many bytes.
         """
         token = int.from_bytes(self._random(4), "big") or 1
         introduction = Introduction(
-            self,
-            connection_id,
-            fingerprint,
-            client,
-            registration,
-            token,
-            request,
-            now,
-            client_start,
-            news,
+            self, connection_id, fingerprint, client, registration, token, request, now, news
         )
         owners = source_key(way.source[0]), registration.server.system.encode()
         self._table[connection_id] = introduction

@@ -43,8 +43,6 @@ class Connect:
     :ivar connection_id: 32 random hex digits, new for each attempt.
     :ivar target: a server, or a whole system.
     :ivar udp: the client's own addresses of the UDP port that it sends from and punches from.
-    :ivar start: seconds from the moment in which the mediator answers to this client's first punch,
-        where the client knows and wants the server to wait until then; 0 otherwise.
     :ivar crl_number: of the revocation list that the client holds; 0 for none.
     """
 
@@ -54,7 +52,6 @@ class Connect:
     connection_id: str
     target: Target
     udp: tuple[Address, ...] = ()
-    start: float = 0.0
     crl_number: int = 0
 
     def encode(self, transaction_id: bytes, prover: ProvesMessages) -> bytes:
@@ -66,7 +63,6 @@ class Connect:
             connection_id_field(self.connection_id),
             target_field(self.target),
             endpoints_field(Attribute.UDP_ENDPOINT_LIST, self.udp),
-            *_optional_start(self.start),
             *crl_number_fields(self.crl_number),
         ]
         return encode_proved(
@@ -90,13 +86,8 @@ class Connect:
             fields.connection_id(),
             fields.target(),
             fields.endpoints(Attribute.UDP_ENDPOINT_LIST),
-            fields.seconds(Attribute.START_DELAY, 0.0),
             fields.crl_number(),
         )
-
-
-def _optional_start(seconds: float) -> Attributes:
-    return [milliseconds_field(Attribute.START_DELAY, seconds)] if seconds > 0 else []
 
 
 @dataclass(frozen=True, slots=True)
