@@ -116,7 +116,8 @@ class Wide:
         Build it.
 
         :param meetings: what shall be possible.
-        :param delay: one way between each site, or the ISP they share, and the core, in seconds.
+        :param delay: one way between each site, or the ISP they share, and the core, in seconds,
+            where its settings name none.
         :raises LabError: when it could not be built; nothing is left then.
         """
         self._delay = delay
@@ -176,7 +177,7 @@ class Wide:
         own: object = None
         if meeting.isp is not None:
             own = meeting
-            isp = self.lab.add_isp(replace(meeting.isp, delay=self._delay))
+            isp = self.lab.add_isp(self._far(meeting.isp))
         if meeting.server is None:
             client = self._site("both", meeting.client, own, isp)
             return client.hosts[0], client.hosts[1]
@@ -187,9 +188,12 @@ class Wide:
     def _site(self, role: str, settings: SiteSettings, own: object, isp: Router | None) -> Site:
         key = (role, settings, own)
         if key not in self._sites:
-            far = 0.0 if isp is not None else self._delay
-            self._sites[key] = self.lab.add_site(replace(settings, delay=far), isp)
+            far = settings if isp is not None else self._far(settings)
+            self._sites[key] = self.lab.add_site(far, isp)
         return self._sites[key]
+
+    def _far(self, settings: SiteSettings) -> SiteSettings:
+        return settings if settings.delay else replace(settings, delay=self._delay)
 
     def _start_mediator(self) -> None:
         settings = self._files / "mediator.toml"
