@@ -9,8 +9,9 @@ some twenty SYNs to one address.
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -30,6 +31,7 @@ __all__ = [
     "MAX_OPENINGS",
     "MAX_REMEMBERED",
     "OPENING_TIMEOUT",
+    "OpeningLike",
     "StreamOpenings",
 ]
 
@@ -46,12 +48,18 @@ OPENING_TIMEOUT = 3.0
 """Seconds of dialling; clients wait no longer."""
 
 
+class OpeningLike(Protocol):
+    """Dialling that goes on (:class:`wavesync.tcp.opening.Opening`)."""
+
+    connected: Deferred[IProtocol]
+
+
 @dataclass(slots=True, eq=False)
 class _Running:
     """One client that is being dialled."""
 
     peer: Peer
-    opening: Opening
+    opening: OpeningLike
 
 
 class StreamOpenings:
@@ -63,6 +71,7 @@ class StreamOpenings:
         (:meth:`wavesync.agent.introductions.Introductions.check_client`).
     :param allow_loopback: dial loopback addresses too (everything on one host).
     :param max_remembered: connection ids remembered.
+    :param dial: makes what :class:`wavesync.tcp.opening.Opening` is.
     """
 
     log = Logger()
@@ -76,6 +85,7 @@ class StreamOpenings:
         *,
         allow_loopback: bool = False,
         max_remembered: int = MAX_REMEMBERED,
+        dial: Callable[..., OpeningLike] = Opening,
     ) -> None:
         self._reactor = reactor
         self._own = own
@@ -83,6 +93,7 @@ class StreamOpenings:
         self._check = check
         self._allow_loopback = allow_loopback
         self._max_remembered = max_remembered
+        self._dial = dial
         self._complaints = Complaints(self.log, reactor.seconds)
         self._running: dict[_Running, None] = {}
         self._remembered: OrderedDict[str, None] = OrderedDict()
@@ -142,7 +153,7 @@ class StreamOpenings:
             self._remembered.popitem(last=False)
 
     def _open(self, peer: Peer, own: Address, remote: Address, delay: float) -> None:
-        opening = Opening(
+        opening = self._dial(
             self._reactor, own, remote, self._factory, timeout=OPENING_TIMEOUT, delay=delay
         )
         running = _Running(peer, opening)

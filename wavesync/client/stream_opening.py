@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IProtocol
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -127,7 +127,7 @@ class StreamAsking:
         reactor: IReactor,
         credentials: Credentials,
         introduction: Introduction,
-        endpoint: Callable[[bool | None], LegEndpoint],
+        endpoint: Callable[[bool | None], IStreamClientEndpoint],
         *,
         wall_clock: Callable[[], float],
         allow_loopback: bool = False,
@@ -247,7 +247,8 @@ class StreamOpener:
     """Has such connections take part in races.
 
     :param credentials: the client's.
-    :param timeout: seconds for a connection to a mediator to stand.
+    :param wall_clock: seconds since the epoch.
+    :param allow_loopback: dial loopback addresses, too (everything on one host).
     """
 
     log = Logger()
