@@ -416,7 +416,7 @@ class BackPressureTests(SessionCase):
         path.pump()
         (server,) = self.factory.serving
         most = EARLY_BYTES // EVENT_SIZE + 2 * path.limit // (HEADER_SIZE + 1)
-        self.assertLess(len(server._stream), most)
+        self.assertLess(len(server._delivery.stream), most)
 
     def test_early_bytes_are_bounded(self) -> None:
         """While the service is dialled, a client's bytes are held up to a bound, and none is lost."""
@@ -426,7 +426,7 @@ class BackPressureTests(SessionCase):
         app.transport.write(b"e" * 1_000_000)
         path.pump()
         (server,) = self.factory.serving
-        held = sum(len(getattr(event, "data", b"")) for event in server._stream)
+        held = sum(len(getattr(event, "data", b"")) for event in server._delivery.stream)
         self.assertGreaterEqual(held, EARLY_BYTES)
         self.assertLess(held, EARLY_BYTES + 2 * path.limit)
         path.advance(15)

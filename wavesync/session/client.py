@@ -107,8 +107,8 @@ class ClientSession(SessionShell):
             case OpenAccepted():
                 self._accepted = True
                 opening, self._opening = self._opening, None
-                if opening is not None and self._app is not None:
-                    opening.callback(self._app)
+                if opening is not None and self._delivery.app is not None:
+                    opening.callback(self._delivery.app)
             case OpenRefused(code, sentence):
                 self._not_opened(refusal_error(code, sentence))
             case Lost():
@@ -125,7 +125,7 @@ class ClientSession(SessionShell):
 
     def _not_opened(self, error: WavesyncError) -> None:
         opening, self._opening = self._opening, None
-        self._lose_app(Failure(error))
+        self._delivery.lose(Failure(error))
         if opening is not None:
             opening.errback(Failure(error))
 

@@ -153,9 +153,11 @@ class ServerSession(SessionShell):
 
     def holds_too_much(self) -> bool:
         """The client has sent its first bytes faster than the service could be dialled."""
-        if self._app is not None:
+        if self._delivery.app is not None:
             return False
-        held = sum(len(e.data) + EVENT_SIZE for e in self._stream if isinstance(e, DataReceived))
+        held = sum(
+            len(e.data) + EVENT_SIZE for e in self._delivery.stream if isinstance(e, DataReceived)
+        )
         return held >= EARLY_BYTES
 
     def _asked_for(self, service: str) -> None:

@@ -3,14 +3,11 @@
 It takes no decision about the protocol: it hands stimuli to the core and carries out the answers.
 """
 
-from collections import deque
-
 from OpenSSL.SSL import Error as TLSError
-from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
-    IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocol,
     IPushProducer,
@@ -26,6 +23,7 @@ from wavesync.identity.verify import Peer
 from wavesync.interfaces import ISparingTransport, IWaryTransport
 from wavesync.session.bridge import send_at_once
 from wavesync.session.core import SessionCore, Side, Timing
+from wavesync.session.delivery import Delivery
 from wavesync.session.errors import PeerNotTrusted, Refusal, SessionLost
 from wavesync.session.events import (
     DataReceived,
@@ -58,7 +56,6 @@ class SessionShell(Protocol):
     :ivar peer: who the other side is, None before authentication.
     :ivar path_kind: what carries the session; set by whoever made the path.
     :ivar congested: the path takes no bytes now.
-    :ivar app_gone: the application's protocol has had its ``connectionLost``.
     """
 
     transport: TLSMemoryBIOProtocol
@@ -77,12 +74,7 @@ class SessionShell(Protocol):
         self._path_lost = False
         self._path_paused = False
         self._turning = False
-        self._stream: deque[DataReceived | EndReceived | Finished | Lost] = deque()
-        self._app: IProtocol | None = None
-        self._app_transport: SessionTransport | None = None
-        self._app_paused = False
-        self._app_aborted = False
-        self.app_gone = False
+        self._delivery = Delivery(self.error_for)
         self.congested = False
         self.peer: Peer | None = None
         self.path_kind = ""
@@ -177,16 +169,16 @@ class SessionShell(Protocol):
         self.congested = True
         if self._core is not None:
             self._core.pause_writing(self._clock.seconds())
-        if self._app_transport is not None:
-            self._app_transport.path_full()
+        if self._delivery.transport is not None:
+            self._delivery.transport.path_full()
 
     def resumeProducing(self) -> None:
         """The path takes bytes again (IPushProducer)."""
         self.congested = False
         if self._core is not None:
             self._core.resume_writing(self._clock.seconds())
-        if self._app_transport is not None:
-            self._app_transport.path_free()
+        if self._delivery.transport is not None:
+            self._delivery.transport.path_free()
         self._stirred()
 
     def stopProducing(self) -> None:
@@ -206,10 +198,12 @@ class SessionShell(Protocol):
 
     def attach(self, app: IProtocol) -> None:
         """Connect the application's protocol; its first bytes go out with what is queued."""
-        assert self._app is None
-        self._app = app
-        self._app_transport = SessionTransport(self, self._clock)
-        app.makeConnection(self._app_transport)
+        self._delivery.attach(app, SessionTransport(self, self._clock))
+
+    @property
+    def app_gone(self) -> bool:
+        """The application's protocol has had its ``connectionLost``."""
+        return self._delivery.gone
 
     def write(self, data: bytes) -> None:
         """Send the application's bytes."""
@@ -232,7 +226,7 @@ class SessionShell(Protocol):
             self._core.reset(Refusal.CLOSED, "nothing was opened", self._clock.seconds())
         else:
             self._core.close(self._clock.seconds())
-        self._drop_held()
+        self._delivery.drop_held()
         self._stirred()
 
     def abort(self, why: str = "the application gave up", code: int = Refusal.CLOSED) -> None:
@@ -241,9 +235,7 @@ class SessionShell(Protocol):
             self._give_up(ConnectFailed("the connection was given up before it was set up"))
             return
         self._core.reset(code, why, self._clock.seconds())
-        self._stream.clear()
-        if not self.app_gone:
-            self._app_aborted = True
+        self._delivery.abort()
         self._stirred()
 
     def turn_out(self, sentence: str) -> None:
@@ -264,12 +256,12 @@ class SessionShell(Protocol):
 
     def pause_app(self) -> None:
         """Deliver nothing for a while."""
-        self._app_paused = True
+        self._delivery.paused = True
         self._stirred()
 
     def resume_app(self) -> None:
         """Deliver again."""
-        self._app_paused = False
+        self._delivery.paused = False
         self._stirred()
 
     # The turn after each stimulus.
@@ -282,9 +274,9 @@ class SessionShell(Protocol):
         try:
             while True:
                 self._exchange()
-                if not self._deliverable():
+                if not self._delivery.ready:
                     break
-                self._deliver()
+                self._delivery.tell()
         finally:
             self._turning = False
         self._settle()
@@ -314,78 +306,20 @@ class SessionShell(Protocol):
             for event in events:
                 match event:
                     case DataReceived() | EndReceived() | Finished():
-                        self._stream.append(event)
+                        self._delivery.put(event)
                     case Lost():
-                        self._stream.clear()
-                        self._stream.append(event)
+                        self._delivery.put(event)
                         self.happened(event)
                     case EndAcknowledged():
-                        self._end_acknowledged()
+                        self._delivery.end_acknowledged()
                     case _:
                         self.happened(event)
-
-    def _end_acknowledged(self) -> None:
-        app, transport = self._app, self._app_transport
-        if transport is not None and not transport.disconnecting:
-            halves = IHalfCloseableProtocol(app, None)
-            if halves is not None:
-                halves.writeConnectionLost()
-
-    def _deliverable(self) -> bool:
-        if self.app_gone or self._app is None:
-            return False
-        if self._app_aborted:
-            return True
-        if not self._stream:
-            return False
-        return not self._app_paused or isinstance(self._stream[0], Lost)
-
-    def _deliver(self) -> None:
-        """Tell the application the next thing."""
-        app, transport = self._app, self._app_transport
-        assert app is not None and transport is not None
-        if self._app_aborted:
-            self._lose_app(Failure(ConnectionAborted()))
-            return
-        match self._stream.popleft():
-            case DataReceived(data):
-                app.dataReceived(data)
-            case EndReceived():
-                halves = IHalfCloseableProtocol(app, None)
-                if halves is not None:
-                    halves.readConnectionLost()
-                else:
-                    transport.drop_producer()
-                    transport.loseConnection()
-            case Finished():
-                self._lose_app(Failure(ConnectionDone()))
-            case Lost() as lost:
-                self._lose_app(Failure(self.error_for(lost)))
 
     def error_for(self, lost: Lost) -> WavesyncError:
         """What the application is told when a session did not end in order."""
         if self._lost_error is not None and lost.sentence == str(self._lost_error):
             return self._lost_error
         return SessionLost(lost.sentence, lost.code)
-
-    def _lose_app(self, reason: Failure) -> None:
-        if self.app_gone:
-            return
-        app, transport = self._app, self._app_transport
-        self.app_gone = True
-        self._app_aborted = False
-        self._stream.clear()
-        if app is not None:
-            app.connectionLost(reason)
-        if transport is not None:
-            transport.drop_producer()
-
-    def _drop_held(self) -> None:
-        """The application closed: it gets no more bytes."""
-        kept = [e for e in self._stream if isinstance(e, Finished | Lost)]
-        self._stream.clear()
-        self._stream.extend(kept)
-        self._app_paused = False
 
     def _settle(self) -> None:
         """Bring the path and the timer in line with what the turn came to."""
@@ -394,7 +328,9 @@ class SessionShell(Protocol):
             if core.over:
                 self._close_path()
             else:
-                self._pause_path(core.takes_more and (self._app_paused or self.holds_too_much()))
+                self._pause_path(
+                    core.takes_more and (self._delivery.paused or self.holds_too_much())
+                )
         self._arm()
 
     def _pause_path(self, wanted: bool) -> None:
@@ -425,7 +361,7 @@ class SessionShell(Protocol):
             self._handshake_by,
             self._abort_path_by,
             self._core.deadline() if self._core is not None and not self._path_lost else None,
-            now if self._deliverable() else None,
+            now if self._delivery.ready else None,
         ]
         known = [time for time in due if time is not None]
         earliest = min(known) if known else None
