@@ -116,8 +116,8 @@ class IntroductionsTests(SynchronousTestCase):
             max_remembered=max_remembered,
         )
 
-    def registered(self) -> tuple[Link, ScriptedMediator]:
-        """A link that is registered with a mediator."""
+    def registered(self, ahead: float = 0.0) -> tuple[Link, ScriptedMediator]:
+        """A link that is registered with a mediator, whose clock is so many seconds ahead."""
         endpoint = MemoryEndpoint()
         link = Link(
             self.clock,
@@ -130,10 +130,10 @@ class IntroductionsTests(SynchronousTestCase):
             wall_clock=lambda: NOW + self.clock.seconds(),
         )
         link.start()
-        mediator = ScriptedMediator(endpoint.dialled[0], now=NOW + self.clock.seconds())
+        mediator = ScriptedMediator(endpoint.dialled[0], now=NOW + ahead + self.clock.seconds())
         mediator.challenge()
         mediator.accept(keep_alive=600)
-        mediator.bound()
+        mediator.received()
         return link, mediator
 
     def request(
@@ -345,7 +345,8 @@ class IntroductionsTests(SynchronousTestCase):
 
     def test_time_of_the_mediator(self) -> None:
         """What is fresh is judged by the mediator's clock, which is the one clients are told."""
-        self.link.time_offset = 7200.0
+        self.link.stop()
+        self.link, self.mediator = self.registered(ahead=7200.0)
         request = self.request("aa" * 16, now=NOW + 7200)
         self.introduce(request, connection_id="aa" * 16)
         self.assertEqual(len(self.port.begun), 1)

@@ -181,6 +181,15 @@ class LinkTests(SynchronousTestCase):
             self.listed = OURS
             self.link.stop()
 
+    def test_clock_is_set(self) -> None:
+        """An agent whose clock is set while it runs still knows what time its mediator has."""
+        self.link.start()
+        self.register()
+        self.clock.advance(5)
+        for self.ahead in (2 * DAY, -2 * DAY):
+            self.assertAlmostEqual(self.link.time_offset, -self.ahead, places=2)
+        self.link.stop()
+
     def test_no_udp(self) -> None:
         """A mediator without UDP is registered with all the same."""
         self.link = self.make_link(Mediator(AUDIENCE, None, 3345))

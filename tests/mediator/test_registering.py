@@ -189,6 +189,22 @@ class LegTests(SynchronousTestCase):
         self.assertIsNone(self.server.warm_up())
         self.assertEqual(self.world.mediator.statistics.superseded, 1)
 
+    def test_clock_is_set(self) -> None:
+        """When somebody sets the clock of the mediator's host, nobody is dropped; the new date is
+        what proofs are judged by, and what is told."""
+        self.world.set_by = 2 * 86400.0
+        self.server.leg.timer(self.world.now)
+        self.assertTrue(self._online())
+        self.assertFalse(self.server.channel.closed)
+        newer = Server(self.world, server(2))
+        refusal = Refusal.decode(newer.listen())
+        self.assertEqual(refusal.time, self.world.now + self.world.set_by)
+        newer.registered_with(refusal)
+        assert newer.registered is not None
+        self.assertEqual(newer.registered.time, self.world.now + self.world.set_by)
+        stale = newer.say(newer.bind_bytes())
+        self.assertEqual(Refusal.decode(stale).code, 438)
+
     def test_standby(self) -> None:
         """An agent that was superseded does not take the other one's place, only an empty one."""
         older = Server(self.world)

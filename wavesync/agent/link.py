@@ -91,8 +91,6 @@ class Link:
         revocations: Revocations | None = None,
     ) -> None:
         self.mediator = mediator
-        self.time_offset = 0.0
-        """The mediator's clock minus ours, seconds."""
         self.warm = WarmMapping(clock, send_udp, pace if pace is not None else Pace())
         """The UDP side of the registration."""
         self.registered = False
@@ -110,6 +108,7 @@ class Link:
         self._connecting: Deferred[IProtocol] | None = None
         self._timer: IDelayedCall | None = None
         self._dialled_at = self._registered_at = 0.0
+        self._mediator_ahead: float | None = None  # of our reactor's clock
         self._standby = False  # superseded, and not registered again yet
         self._complaint = ""
         self._udp_address: Address | None = None
@@ -138,6 +137,13 @@ class Link:
         else:
             self._waiting.append(waiting)
         return waiting
+
+    @property
+    def time_offset(self) -> float:
+        """The mediator's clock minus ours, seconds; whoever sets our clock changes it."""
+        if self._mediator_ahead is None:
+            return 0.0
+        return self._clock.seconds() + self._mediator_ahead - self._wall_clock()
 
     def refresh(self) -> None:
         """Publish the addresses again if they have changed."""
@@ -336,7 +342,7 @@ class Link:
         """This server is registered."""
         assert self._leg is not None
         self._granted = granted
-        self.time_offset = granted.time - self._wall_clock()
+        self._mediator_ahead = granted.time - self._clock.seconds()
         self._leg.keep_alive(max(1.0, granted.keep_alive))
         self._machine.accepted()
 

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
     IProtocolFactory,
+    IReactorTime,
     IReactorUDP,
     IStreamClientEndpoint,
     ITransport,
@@ -40,6 +41,7 @@ from wavesync.signalling.local import local_hosts
 from wavesync.signalling.numbers import MAX_ADDRESSES
 from wavesync.signalling.resolving import resolve
 from wavesync.signalling.urls import Mediator, parse_mediators
+from wavesync.steady import keep_steady
 from wavesync.stun.behaviour_words import Lifetime
 from wavesync.stun.discover import discover_lifetime
 from wavesync.stun.learning import LifetimeLearner
@@ -329,6 +331,7 @@ def makeService(options: Options) -> IService:
     """Return the service that *options* ask for, or end the process with one sentence."""
     from twisted.internet import reactor
 
+    keep_steady(IReactorTime(reactor))
     path: str | None = options["config"]
 
     def make() -> IService:

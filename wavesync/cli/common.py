@@ -22,6 +22,7 @@ from wavesync.identity.ids import Target
 from wavesync.identity.revocations import Revocations, list_path
 from wavesync.interfaces import IReactor
 from wavesync.signalling.urls import parse_mediators
+from wavesync.steady import keep_steady
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -186,6 +187,7 @@ def run_in_reactor(main: Callable[[IReactor], Coroutine[Deferred[Any], Any, int]
     """
     from twisted.internet import reactor
 
+    keep_steady(IReactorTime(reactor))
     running: list[Deferred[int]] = []
     outcome: list[int | Failure] = []
     ended: Deferred[None] = Deferred()

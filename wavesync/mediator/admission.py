@@ -61,6 +61,7 @@ class Admission:
     :param random: gives random bytes, for the key of nonces.
     :param unproven: how often proofs of each source that may be forged are looked at.
     :param unproven_total: the same for all of them together.
+    :param wall: gives the date, seconds since the epoch, of a *now* that need not be one.
     """
 
     def __init__(
@@ -71,7 +72,9 @@ class Admission:
         *,
         unproven: SourceBuckets,
         unproven_total: SourceBuckets,
+        wall: Callable[[float], float] = float,
     ) -> None:
+        self._wall = wall
         self._unproven = unproven
         self._unproven_total = unproven_total
         self._name = name
@@ -95,7 +98,7 @@ class Admission:
     def challenge(self, code: ErrorCode, purpose: str, holder: str, now: float) -> Refusal:
         """Return a 401 or 438 with a fresh nonce for *holder*."""
         nonce = self._nonces.make(purpose, holder, now)
-        return Refusal(code, nonce=nonce, audience=self._name, time=now)
+        return Refusal(code, nonce=nonce, audience=self._name, time=self._wall(now))
 
     def nonce_good(self, nonce: bytes, purpose: str, holder: str, now: float) -> bool:
         """Tell whether *nonce* is one of ours for *holder*, and not too old."""
@@ -127,6 +130,7 @@ class Admission:
         if found is None:
             raise Refused(self.challenge(ErrorCode.UNAUTHENTICATED, purpose, holder, now))
         blob, covers = found
+        date = self._wall(now)
         if spoofable and not self._affordable(blob, purpose, holder, now):
             raise Refused(self.challenge(ErrorCode.STALE_NONCE, purpose, holder, now))
         try:
@@ -136,15 +140,17 @@ class Admission:
                 audience=self._name,
                 message=covers,
                 role=_ROLES[purpose],
-                now=None if nonce else now,
+                now=None if nonce else date,
                 nonce_ok=lambda value: self.nonce_good(value, purpose, holder, now),
-                at=now,
+                at=date,
             )
         except VerificationError as error:
             if error.reason is Reason.STALE:
                 stale = self.challenge(ErrorCode.STALE_NONCE, purpose, holder, now)
                 raise Refused(stale) from None
-            refusal = Refusal(ErrorCode.FORBIDDEN, str(error.reason), audience=self._name, time=now)
+            refusal = Refusal(
+                ErrorCode.FORBIDDEN, str(error.reason), audience=self._name, time=date
+            )
             raise Refused(refusal) from None
 
     def _affordable(self, blob: bytes, purpose: str, host: str, now: float) -> bool:

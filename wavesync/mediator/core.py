@@ -96,6 +96,7 @@ class Mediator:
     :param settings: checked settings.
     :param random: gives that many unpredictable bytes.
     :param registry: who is registered; in memory when ``None``.
+    :param wall: gives the date, seconds since the epoch, of a *now*; the same by default.
     :ivar sources: the bucket of each source, charged before anything is checked.
     :ivar revoking: the systems' revocation lists.
     """
@@ -107,11 +108,14 @@ class Mediator:
         settings: MediatorSettings,
         random: Callable[[int], bytes],
         registry: IRegistry | None = None,
+        *,
+        wall: Callable[[float], float] = float,
     ) -> None:
         limits = settings.limits
         if registry is None:
             registry = MemoryRegistry(limits.registrations, limits.registrations_per_system)
         self.settings = settings
+        self.wall = wall
         self.random = random
         self.registry: IRegistry = registry
         self.statistics = Statistics()
@@ -124,6 +128,7 @@ class Mediator:
             unproven_total=SourceBuckets(
                 limits.unproven_total_rate, limits.unproven_total_burst, 1
             ),
+            wall=wall,
         )
         self.introductions = Introductions(
             self.statistics,
@@ -172,7 +177,7 @@ class Mediator:
 
         :param source: where it came from.
         :param port: at which it came.
-        :param now: seconds since the epoch.
+        :param now: seconds of a clock that nobody sets, if there is one.
         :param binding: answers a Binding request that came at this port, or sees to its answer
             itself and gives ``None``.
         :returns: what to send back, which is never longer than *data* but for a Binding request;

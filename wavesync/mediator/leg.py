@@ -88,7 +88,7 @@ class Leg:
     :param mediator: what the leg belongs to.
     :param channel: its socket.
     :param source: where it comes from.
-    :param now: seconds since the epoch.
+    :param now: seconds, as :meth:`.core.Mediator.datagram` has them.
     :ivar reliable: true, since a byte stream.
     """
 
@@ -308,7 +308,8 @@ class Leg:
             "{server} registered from {host}", server=registration.server, host=self.source[0]
         )
         number = mediator.revoking.lists.number(registration.server.system)
-        answer = Registered(registration.id, public_key, interval, self._now, number)
+        date = mediator.wall(self._now)
+        answer = Registered(registration.id, public_key, interval, date, number)
         self.send(answer.encode(request.transaction_id))
         if older is not None:
             mediator.statistics.superseded += 1

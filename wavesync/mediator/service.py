@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -24,6 +25,7 @@ from wavesync.mediator.stream import LegFactory
 from wavesync.mediator.udp import MediatorDatagrams, PairedDatagrams
 from wavesync.services import or_exit
 from wavesync.settings import load_settings
+from wavesync.steady import keep_steady
 
 __all__ = ["MediatorService", "Options", "makeService"]
 
@@ -34,8 +36,9 @@ class MediatorService(Service):
     """Listens on every configured address, UDP and TCP.
 
     :param settings: checked settings.
-    :param reactor: sockets and time; the time is seconds since the epoch.
+    :param reactor: sockets and time.
     :param random: gives that many unpredictable bytes.
+    :param wall_clock: seconds since the epoch.
     :ivar mediator: the core, while the service runs (a new one each time it starts).
     :ivar addresses: what it listens on while it runs, UDP and TCP alike, with real port numbers.
     :ivar alternates: the second addresses for RFC 5780, likewise, UDP only.
@@ -48,15 +51,18 @@ class MediatorService(Service):
         settings: MediatorSettings,
         reactor: IReactorSocket,
         random: Callable[[int], bytes] = os.urandom,
+        *,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._reactor = reactor
         self._clock = IReactorTime(reactor)
         self._random = random
+        self._wall_clock = wall_clock
         self._ports: list[IListeningPort] = []
         self._timer: IDelayedCall | None = None
         self._timer_at: float | None = None
-        self.mediator = Mediator(settings, random)
+        self.mediator = Mediator(settings, random, wall=self._wall)
         self.legs = LegFactory(self.mediator, self._clock)
         self.addresses: tuple[Address, ...] = ()
         self.alternates: tuple[Address, ...] = ()
@@ -66,7 +72,7 @@ class MediatorService(Service):
 
         :raises SettingsError: an address cannot be listened on.
         """
-        self.mediator = Mediator(self._settings, self._random)
+        self.mediator = Mediator(self._settings, self._random, wall=self._wall)
         self.legs = LegFactory(self.mediator, self._clock)
         with ExitStack() as closing:  # Twisted works on duplicates of the sockets
             opened = open_listening(self._settings.listen)
@@ -128,6 +134,10 @@ class MediatorService(Service):
             self._timer.cancel()
             self._timer = None
 
+    def _wall(self, now: float) -> float:
+        """The date of a moment, however the clock has been set since."""
+        return now + self._wall_clock() - self._clock.seconds()
+
     def _turn(self) -> None:
         """Set the timer for what the core wants next."""
         at = self.mediator.deadline()
@@ -172,6 +182,7 @@ def makeService(options: Options) -> IService:
     """Return the service that *options* ask for, or end the process with one sentence."""
     from twisted.internet import reactor
 
+    keep_steady(IReactorTime(reactor))
     path: str | None = options["config"]
 
     def make() -> IService:
