@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -167,7 +168,7 @@ class StreamAsking:
 
     def _unreachable(self, failure: Failure) -> None:
         self._connecting = None
-        if not failure.check(CancelledError):
+        if not failure.check(CancelledError, ConnectingCancelledError):
             self._fail(failure.getErrorMessage())
 
     def _lost(self, leg: Leg, why: str) -> None:
