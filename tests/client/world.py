@@ -1,5 +1,6 @@
 """A client, a server and a mediator on a network in memory, on virtual time."""
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -113,11 +114,24 @@ class World:
     :ivar answering: whether the mediator answers.
     :ivar punching: whether the server punches when it is told.
     :ivar refusal: what the mediator answers with instead, if it is set.
+    :ivar start_delay: what the client is told of when the server begins to punch, seconds.
+    :ivar told_after: seconds after which the server is told.
     :ivar news: number and bytes of the revocation list that the mediator hands out.
     """
 
-    def __init__(self, *, tcp: tuple[Address, ...] = (), **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        tcp: tuple[Address, ...] = (),
+        own: Sequence[Address] | None = None,
+        start_delay: float = 0.0,
+        told_after: float = 0.0,
+        **options: Any,
+    ) -> None:
         self.reactor = MemoryReactor()
+        self.start_delay = start_delay
+        self.told_after = told_after
+        self._own = own
         self.network = Network(self.reactor, delay=0.01, random=Random(1))
         self.mediator_port = Port(
             self.reactor,
@@ -153,7 +167,7 @@ class World:
             client() if credentials is None else credentials,
             [Mediator(MEDIATOR_HOST, 3345, None)],
             port=self.client_port,
-            own_addresses=lambda: [self.client_port.address],
+            own_addresses=lambda: [self.client_port.address] if self._own is None else self._own,
             wall_clock=self.wall_clock,
             **options,
         )
@@ -188,6 +202,10 @@ class World:
         elif message.method == Method.CONNECT:
             self._introduce(message, source)
 
+    def _punch(self, source: Address, token: int) -> None:
+        meeting = self.server_port.rendezvous([source], self.sessions, token=token, timeout=5)
+        meeting.connected.addErrback(lambda _: None)
+
     def _introduce(self, message: Message, source: Address) -> None:
         connect = Connect.decode(message)
         self.requests.append(connect)
@@ -198,10 +216,10 @@ class World:
             self.mediator_port.send_stun(data, source)
             return
         self.token += 1
-        if self.punching:
-            self.server_port.rendezvous(
-                [source], self.sessions, token=self.token, timeout=5
-            ).connected.addErrback(lambda _: None)
+        if self.punching and self.told_after:
+            self.reactor.callLater(self.told_after, self._punch, source, self.token)
+        elif self.punching:
+            self._punch(source, self.token)
         signed = Bind(1, self.tcp, ()).encode(
             b"b" * 12, prover(server(), now=self.wall_clock(), audience=MEDIATOR_HOST)
         )
@@ -211,7 +229,7 @@ class World:
             signed,
             (self.server_port.address,),
             self.token,
-            0.0,
+            self.start_delay,
             source,
             *self.news,
         )
