@@ -27,6 +27,7 @@ class FakeSession:
         self.ended: Deferred[bool] = Deferred()
         self.pings: list[Deferred[float]] = []
         self.closed = False
+        self.guarded = self.watching = self.dead = False
 
     def open(self, service: str, protocol: IProtocol) -> Deferred[IProtocol]:
         """Note it."""
@@ -41,6 +42,18 @@ class FakeSession:
     def close(self) -> None:
         """Note it."""
         self.closed = True
+
+    def guard(self, on: bool) -> None:
+        """Note it."""
+        self.guarded = on
+
+    def watch(self, on: bool) -> None:
+        """Note it."""
+        self.watching = on
+
+    def fell_silent(self) -> None:
+        """Note it."""
+        self.dead = True
 
 
 class FakePath:
@@ -139,6 +152,26 @@ class HoleTests(SynchronousTestCase):
         late.ended.callback(True)
         self.assertEqual(self.lost, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_watches_for_all(self) -> None:
+        """The control session looks after the others, and no more once it is over."""
+        control = self.held()
+        self.assertFalse(control.watching)
+        one = self.watched()
+        self.assertTrue(control.watching and one.guarded)
+        one.ended.callback(False)
+        self.assertFalse(control.watching)
+        two, three = self.watched(), self.watched()
+        control.ended.callback(True)
+        self.assertTrue(two.dead and three.dead)
+
+    def test_let_go_in_use(self) -> None:
+        """Connections over a hole that is let go look after themselves."""
+        control = self.held()
+        one = self.watched()
+        self.hole.close()
+        control.ended.callback(False)
+        self.assertFalse(one.dead or one.guarded)
 
     def test_no_answer(self) -> None:
         """A hole that died unnoticed is found out when somebody wants a connection."""

@@ -12,6 +12,7 @@ from wavesync.client.race import Path
 from wavesync.client.way import KnownWay
 from wavesync.interfaces import Address
 from wavesync.session.client import CONTROL, ClientSession
+from wavesync.session.guard import Guard
 
 __all__ = ["ANSWER_WITHIN", "IDLE_LIMIT", "Hole"]
 
@@ -62,6 +63,7 @@ class Hole(KnownWay):
         self._opening: Deferred[ClientSession] | None = None
         self._accepted = False
         self._live = 0
+        self._guard = Guard()
         self._idle: IDelayedCall | None = None
         self._answer_due: IDelayedCall | None = None
 
@@ -86,9 +88,10 @@ class Hole(KnownWay):
         """Hold the hole as long as this session goes over it."""
         self._answered()
         self._live += 1
+        self._guard.join(session)
         _cancel(self._idle)
         self._idle = None
-        session.ended.addCallback(self._ended)
+        session.ended.addCallback(self._ended, session)
 
     def close(self, why: str = "it is not needed any more") -> None:
         """Let the hole go."""
@@ -112,9 +115,10 @@ class Hole(KnownWay):
         due, self._answer_due = self._answer_due, None
         _cancel(due)
 
-    def _ended(self, silent: bool) -> None:
+    def _ended(self, silent: bool, session: ClientSession) -> None:
         """A session that was watched is over."""
         self._live -= 1
+        self._guard.leave(session)
         if self.closed:
             return
         if silent:
@@ -125,10 +129,15 @@ class Hole(KnownWay):
     def _verified(self, session: ClientSession) -> Deferred[None]:
         self._opening = None
         self._session = session
-        return session.open(CONTROL, _Control(self._lost)).addCallback(self._held)
+        session.ended.addCallback(self._released, session)
+        return session.open(CONTROL, _Control(self._lost)).addCallback(self._held, session)
 
-    def _held(self, _: object) -> None:
+    def _held(self, _: object, session: ClientSession) -> None:
         self._accepted = True
+        self._guard.hold(session)
+
+    def _released(self, silent: bool, session: ClientSession) -> None:
+        self._guard.release(session, silent=silent)
 
     def _failed(self, failure: Failure) -> None:
         self._opening = None

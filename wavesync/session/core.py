@@ -165,6 +165,11 @@ class SessionCore:
         self._now = now
         return self._send_ping() if self._liveness.begun and not self.over else None
 
+    @property
+    def liveness(self) -> Liveness:
+        """How the peer's life is watched."""
+        return self._liveness
+
     def pause_reading(self, now: float) -> None:
         """The shell reads nothing from the stream for a while.
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from wavesync.stun.pace import Pace
+from wavesync.stun.pace import LONGEST_PAUSE, Pace
 
 __all__ = ["MAX_PINGS", "SILENCE", "Due", "Liveness", "Timing"]
 
@@ -51,8 +51,10 @@ class Liveness:
 
     __slots__ = (
         "_asked",
+        "_closely",
         "_control",
         "_count",
+        "_guarded",
         "_heard",
         "_next_beat",
         "_pings",
@@ -66,7 +68,7 @@ class Liveness:
         self._timing = timing
         self.begun = False
         """OPEN was sent or came: there are PINGs from now on."""
-        self._control = False
+        self._control = self._closely = self._guarded = False
         self._heard = self._sent = 0.0
         self._asked: float | None = None
         self._next_beat: float | None = None
@@ -82,6 +84,14 @@ class Liveness:
     def relax(self) -> None:
         """It is an open control session, which is quiet by nature."""
         self._control = True
+
+    def watch(self, on: bool) -> None:
+        """Ask as often as if it were no control session, or not any more: others rely on it."""
+        self._closely = on
+
+    def guard(self, on: bool) -> None:
+        """Ask hardly ever, or not any more: a control session asks for this one."""
+        self._guarded = on
 
     def heard(self, now: float) -> None:
         """Something was received, whatever it is."""
@@ -175,4 +185,6 @@ class Liveness:
     @property
     def _patience(self) -> float:
         """Seconds of the peer's silence after which it is asked."""
-        return self._timing.pace.interval if self._control else self._timing.ping_after
+        if self._control and not self._closely:
+            return self._timing.pace.interval
+        return LONGEST_PAUSE if self._guarded else self._timing.ping_after

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Protocol as TypingProtocol
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
@@ -27,6 +27,8 @@ from wavesync.session.bridge import make_bridge
 from wavesync.session.core import CONTROL, Side, Timing
 from wavesync.session.errors import Refusal
 from wavesync.session.events import DataReceived, Event, Lost, OpenRequested
+from wavesync.session.guard import Guard, Guards
+from wavesync.session.liveness import SILENCE
 from wavesync.session.shell import SessionShell
 from wavesync.session.tls import server_context
 from wavesync.stun.buckets import source_key
@@ -148,7 +150,8 @@ class ServerSession(SessionShell):
             case OpenRequested(service):
                 self._factory.asked(self)
                 self._asked_for(service)
-            case Lost():
+            case Lost(sentence):
+                self._factory.end(self, silent=sentence == SILENCE)
                 self._cancel_dial()
 
     def holds_too_much(self) -> bool:
@@ -170,9 +173,12 @@ class ServerSession(SessionShell):
             self._refuse(Refusal.BUSY, "this client has as many sessions as it may have")
             return
         self._factory.begin(self, peer)
+        guard = self._factory.guard_of(self, peer)
         if service == CONTROL:
             self._accept(Protocol())
+            guard.hold(self)
             return
+        guard.join(self)
         try:
             found = self._factory.services(service, peer)
         except Exception:
@@ -281,6 +287,8 @@ class ServerSessionFactory:
         self.pending: set[ServerSession] = set()
         self.serving: dict[ServerSession, Peer] = {}
         self._per_client: Counter[str] = Counter()
+        self._guards = Guards()
+        self._paths: dict[ServerSession, Hashable] = {}
         self._strangers: dict[ServerSession, bytes] = {}
         self._idle: dict[ServerSession, str] = {}  # known clients that have not asked
         self._clock = clock
@@ -348,8 +356,24 @@ class ServerSessionFactory:
         self.serving[session] = peer
         self._per_client[peer.text] += 1
 
-    def end(self, session: ServerSession) -> None:
-        """It has one less, if this was one."""
+    def guard_of(self, session: ServerSession, peer: Peer) -> Guard:
+        """The guard of the path that a session is on: same client, same addresses."""
+        there = session.path_peer()
+        path = peer.text, type(there), getattr(there, "host", ""), getattr(there, "port", 0)
+        self._paths[session] = path
+        return self._guards.get(path)
+
+    def end(self, session: ServerSession, *, silent: bool = False) -> None:
+        """It has one less, if this was one.
+
+        :param silent: nothing came from the client any more.
+        """
+        path = self._paths.pop(session, None)
+        if path is not None:
+            guard = self._guards.get(path)
+            guard.leave(session)
+            guard.release(session, silent=silent)
+            self._guards.tidy(path)
         peer = self.serving.pop(session, None)
         if peer is None:
             return

@@ -33,6 +33,7 @@ from wavesync.session.events import (
     Finished,
     Lost,
 )
+from wavesync.session.liveness import SILENCE
 from wavesync.session.tls import ALPN, Verdict, handshake_error, verdict_of
 from wavesync.session.transport import SessionTransport
 from wavesync.stun.pace import LONGEST_PAUSE
@@ -253,6 +254,26 @@ class SessionShell(Protocol):
         if self._abort_path_by is not None and self._abort_path_by > by:
             self._abort_path_by = by
             self._arm()
+
+    # What a guard tells (wavesync.session.guard.Guarded).
+
+    def guard(self, on: bool) -> None:
+        """Leave silence to a control session, or not any more."""
+        if self._core is not None:
+            self._core.liveness.guard(on)
+            self._arm()
+
+    def watch(self, on: bool) -> None:
+        """As a control session, look closely, or not any more."""
+        if self._core is not None:
+            self._core.liveness.watch(on)
+            self._arm()
+
+    def fell_silent(self) -> None:
+        """The control session beside this one has found the path dead."""
+        if self._core is not None:
+            self._core.fail(Refusal.TIMEOUT, SILENCE, self._clock.seconds())
+            self._turn()
 
     def pause_app(self) -> None:
         """Deliver nothing for a while."""
