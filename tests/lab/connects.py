@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.protocol import Protocol
 
 from tests.lab.commands import LabError
+from tests.lab.hosts import Host
 from tests.lab.product import WEB, Product
 from tests.lab.sites import SiteSettings
 from tests.lab.topology import Lab
@@ -30,7 +31,7 @@ from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
 from wavesync.interfaces import IReactor
 
-__all__ = ["LIMIT", "STAGES", "Connects", "connect_often"]
+__all__ = ["LIMIT", "STAGES", "Connects", "connect_often", "crowd"]
 
 #: Seconds within which 95 of 100 connects must be done.
 LIMIT = 3.0
@@ -91,6 +92,22 @@ def connect_often(product: Product, count: int, *options: str, at_a_time: int = 
     return Connects([json.loads(line) for line in done.stdout.splitlines()])
 
 
+def crowd(host: Host, count: int = 32) -> None:
+    """
+    Give a host addresses that nobody can reach it by; they are listed before its own one.
+
+    :param host: one behind a router of a site, with one IPv4 address.
+    :param count: how many, at most 255.
+    """
+    own, network = host.address, host.address.rpartition(".")[0]
+    host.namespace.ip(
+        f"addr del {own}/24 dev eth0",
+        *(f"addr add 10.9.{number}.1/32 dev eth0" for number in range(count)),
+        f"addr add {own}/24 dev eth0",
+        f"route add default via {network}.1",
+    )
+
+
 def _connect(options: argparse.Namespace) -> int:
     """Be the client: print one line of JSON for each connect."""
     credentials = Credentials.load(Path(options.client), now=time.time())
@@ -132,6 +149,8 @@ def _measure(options: argparse.Namespace) -> int:
     ]
     with Lab(*sites) as lab:
         product = Product(lab)
+        for site in lab.sites:
+            crowd(site.host, options.useless)
         product.start()
         connects = connect_often(
             product, options.count, "--paths", options.paths, at_a_time=options.at_a_time
@@ -156,6 +175,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--delay", type=float, default=20.0, metavar="MS")
     parser.add_argument("--loss", type=float, default=3.0, metavar="PERCENT")
     parser.add_argument("--jitter", type=float, default=20.0, metavar="MS")
+    parser.add_argument(
+        "--useless", type=int, default=0, metavar="N", help="more addresses of both hosts"
+    )
     parser.add_argument("--paths", default="udp", metavar="KINDS")
     parser.add_argument("--at-a-time", type=int, default=4, metavar="N")
     parser.add_argument("--verbose", action="store_true", help="print the times of each")
