@@ -39,7 +39,11 @@ class PatienceTests(SynchronousTestCase):
         """Punching has a quarter of a second, and on long ways two round trips more."""
         self.assertAlmostEqual(patience(0.04, 0.04, punching=True), 0.21)
         self.assertAlmostEqual(patience(0.2, 0.2, punching=True), 0.4)
-        self.assertAlmostEqual(patience(0.34, 0.04, punching=True), 0.08)
+        self.assertAlmostEqual(patience(0.24, 0.04, punching=True), 0.08)
+
+    def test_no_udp(self) -> None:
+        """Nor does anybody wait for it who heard nothing from the mediator over UDP."""
+        self.assertEqual(patience(0.34, 0.04, punching=True), 0.0)
 
     def test_limit(self) -> None:
         """But not for ever."""

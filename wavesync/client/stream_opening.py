@@ -32,13 +32,14 @@ def patience(elapsed: float, round_trip: float, *, punching: bool) -> float:
     """Tell how long to wait for punching before trying this.
 
     Where punching works it takes about a round trip and a half; whoever heard of a server in good
-    time should not have to be dialled in vain.
+    time should not have to be dialled in vain.  Where the mediator had to be asked over TCP, because
+    it did not answer over UDP, punching is not likely to work.
 
     :param elapsed: seconds since the connect began.
     :param round_trip: seconds that the mediator took to answer.
     :param punching: whether there is anything to punch at.
     """
-    if not punching:
+    if not punching or elapsed - round_trip >= STREAM_COPY_DELAY:
         return 0.0
     return min(max(STREAM_COPY_DELAY - elapsed, 2 * round_trip), LONGEST_PATIENCE)
 

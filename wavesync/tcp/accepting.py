@@ -61,8 +61,14 @@ class Accepting:
                 return
             try:
                 accepted, address = self._socket.accept()
+            except BlockingIOError:
+                return
+            except ConnectionAbortedError:
+                continue  # gone again
             except OSError:
-                return  # none is left, or it is gone again
+                # No descriptor is left, for instance: the dialling goes on without a listener.
+                self.close()
+                return
             if self._expected((address[0].partition("%")[0], address[1])):
                 accepted.setblocking(False)
                 self._on_accepted(accepted)
