@@ -23,7 +23,7 @@ _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 _NEXT = """\
 It counts for nobody yet.  Copy it to any one agent of the system, as the file that crl in its
-agent.toml names: that agent takes it within two seconds, without a restart, and its mediators pass
+agent.toml names: that agent takes it within a second, without a restart, and its mediators pass
 it on to the system's other agents and to clients.
 """
 

@@ -21,7 +21,7 @@ from wavesync.identity.verify import Reason, VerificationError
 
 __all__ = ["LOOK_INTERVAL", "Revocations", "list_path", "load_list", "save_list"]
 
-LOOK_INTERVAL = 2.0
+LOOK_INTERVAL = 1.0
 """Seconds between looks at the files; a list put in place takes effect within so many."""
 
 _MAX_FILE = MAX_CRL * 3 // 2
