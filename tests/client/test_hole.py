@@ -178,11 +178,21 @@ class HoleTests(SynchronousTestCase):
         control = self.held()
         waiting = self.hole.path().open()
         self.assertEqual(len(control.pings), 1)
-        self.clock.advance(ANSWER_WITHIN - 0.1)
+        self.clock.pump([0.1] * int(10 * ANSWER_WITHIN - 1))
         self.assertNoResult(waiting)
-        self.clock.advance(0.1)
+        self.clock.advance(0.2)
         self.failureResultOf(waiting, ConnectFailed)
         self.assertEqual((self.lost, control.closed), ([self.hole], True))
+
+    def test_busy_machine(self) -> None:
+        """Who was not let run reads what has come before judging that nothing has."""
+        control = self.held()
+        self.hole.path().open()
+        self.clock.advance(10 * ANSWER_WITHIN)
+        self.assertEqual(self.lost, [])
+        control.pings[0].callback(0.1)
+        self.clock.pump([1.0] * 5)
+        self.assertEqual(self.lost, [])
 
     def test_answers(self) -> None:
         """An answer shows that it lives, or a connection that was made; it is asked once a time."""

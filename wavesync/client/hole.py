@@ -23,6 +23,10 @@ ANSWER_WITHIN = 1.5
 """Seconds in which the other end answers a PING when a connection is wanted, or anything else comes
 of what is being connected.  If not, the hole is gone and the mediator is asked at once."""
 
+_LOOKS = 3
+"""Turns of the reactor over which that time is spread: a machine that had no time for us for so long
+reads what has come meanwhile before it judges."""
+
 
 class _Control(Protocol):
     """The protocol of a control session: it carries no bytes, only the session's PINGs."""
@@ -78,9 +82,7 @@ class Hole(KnownWay):
         if self._idle is not None:
             self._idle.reset(IDLE_LIMIT)
         if self._session is not None and self._accepted and self._answer_due is None:
-            self._answer_due = self._clock.callLater(
-                ANSWER_WITHIN, self._gone, "the other end does not answer"
-            )
+            self._wait_for_answer(_LOOKS)
             # If it fails the session is lost, and its protocol told so.
             self._session.ping().addCallbacks(lambda _: self._answered(), lambda _: None)
 
@@ -110,6 +112,14 @@ class Hole(KnownWay):
 
     def _begin_idling(self) -> None:
         self._idle = self._clock.callLater(IDLE_LIMIT, self._gone, "nobody used it")
+
+    def _wait_for_answer(self, looks: int) -> None:
+        if looks:
+            self._answer_due = self._clock.callLater(
+                ANSWER_WITHIN / _LOOKS, self._wait_for_answer, looks - 1
+            )
+        else:
+            self._gone("the other end does not answer")
 
     def _answered(self) -> None:
         due, self._answer_due = self._answer_due, None
