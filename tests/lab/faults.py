@@ -11,136 +11,23 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
+from tests.lab.clocks import clocks_set, clocks_wrong
 from tests.lab.commands import LabError, unavailable
-from tests.lab.live import BROKEN, serve_live, view, watched
-from tests.lab.processes import Process, poll
-from tests.lab.product import WEB, Product
+from tests.lab.live import BROKEN, watched
+from tests.lab.product import WEB
+from tests.lab.scene import CLOCKS, MAPPED, PORT, REGISTERED, SMALL, Scene
 from tests.lab.services import start_nginx
 from tests.lab.topology import Lab, Site, SiteSettings
 
 __all__ = [
-    "CLOCKS",
-    "Figure",
-    "Scene",
     "agent_cloned",
     "agent_killed",
-    "clocks_wrong",
     "mediator_gone",
     "mediator_restarted",
     "site_moved",
 ]
-
-PORT = 9000
-"""Where the client's forwarding listens."""
-
-REGISTERED = "registered with"
-MAPPED = "sees this server's UDP port as"
-
-CLOCKS = ("mediator", "agent", "client")
-"""Whose clock can be wrong."""
-
-_FAKETIME = "/usr/$LIB/faketime/libfaketime.so.1"  # the loader knows its architecture's directory
-_SMALL = "small"
-_LIVE, _LIVE_AT, _LIVE_PORT = "live", 8090, 9001
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """How long something took.
-
-    :ivar what: in words.
-    :ivar seconds: measured.
-    :ivar limit: seconds it may take.
-    """
-
-    what: str
-    seconds: float
-    limit: float
-
-    def __str__(self) -> str:
-        return f"{self.seconds:6.1f} s (limit {self.limit:g} s)  {self.what}"
-
-
-class Scene:
-    """A product at work: a client on the first site holds a forwarding to the second one open.
-
-    :ivar figures: what has been measured.
-    """
-
-    def __init__(self, lab: Lab) -> None:
-        """Start everything."""
-        self.lab = lab
-        self.product = Product(lab, services={_LIVE: f"tcp:127.0.0.1:{_LIVE_AT}"})
-        self.figures: list[Figure] = []
-        self._small = self.product.payload(_SMALL, 20_000)
-        serve_live(self.product.server_host, _LIVE_AT)
-        self.product.start()
-        self.product.forward(_LIVE, _LIVE_PORT)
-        self.product.forward(WEB, PORT)
-        if not self.forwarded():
-            raise LabError(f"the forwarding does not work: {self.complaints()}")
-
-    @property
-    def agent(self) -> Process:
-        """The agent."""
-        assert self.product.agent is not None
-        return self.product.agent
-
-    @property
-    def mediator(self) -> Process:
-        """The mediator."""
-        assert self.product.mediator is not None
-        return self.product.mediator
-
-    def complaints(self) -> str:
-        """What the forwarding has said so far."""
-        assert self.product.forwarding is not None
-        return self.product.forwarding.output()
-
-    def said(self, process: Process, words: str) -> int:
-        """How often a process has said that."""
-        return process.output().count(words)
-
-    def forwarded(self, timeout: float = 15.0) -> bool:
-        """Fetch something small through the forwarding; tells whether it came."""
-        url = f"http://127.0.0.1:{PORT}/{_SMALL}"
-        script = f"curl -sf -m {timeout:g} {url} | sha256sum"
-        done = self.product.client_host.run(["sh", "-c", script], timeout=timeout + 5)
-        return done.stdout.split()[0] == self._small
-
-    def connected(self) -> bool:
-        """The same with a client that knows nothing yet."""
-        fetched = self.product.fetch(_SMALL)
-        return fetched.status == 0 and fetched.digest == self._small
-
-    def watch(self, seconds: float) -> Process:
-        """Begin to watch a live stream through a forwarding of its own."""
-        return view(self.product.client_host, _LIVE_PORT, seconds)
-
-    def note(self, what: str, seconds: float, limit: float) -> None:
-        """
-        Note a figure.
-
-        :raises LabError: when it is beyond its limit.
-        """
-        figure = Figure(what, seconds, limit)
-        self.figures.append(figure)
-        print(figure, flush=True)
-        if seconds > limit:
-            raise LabError(f"too long: {figure}; the forwarding said {self.complaints()}")
-
-    def until(self, what: str, since: float, limit: float, question: Callable[[], bool]) -> None:
-        """Ask until the answer is yes, and note how long it took.
-
-        :param since: when it began, by the monotonic clock.
-        :raises LabError: not within the limit.
-        """
-        left = limit - (time.monotonic() - since)
-        poll(question, max(left, 0.0), lambda: f"{what}; the forwarding said {self.complaints()}")
-        self.note(what, time.monotonic() - since, limit)
 
 
 def mediator_gone(scene: Scene, seconds: float) -> int:
@@ -199,7 +86,7 @@ def agent_killed(scene: Scene) -> None:
     before = scene.complaints()
     scene.agent.kill()
     since = time.monotonic()
-    script = f"curl -s http://127.0.0.1:{PORT}/{_SMALL}; echo ended $?"
+    script = f"curl -s http://127.0.0.1:{PORT}/{SMALL}; echo ended $?"
     caller = host.start(["sh", "-c", script], name="caller")
     scene.until(
         "error of a connection over the hole of an agent that was killed",
@@ -253,47 +140,6 @@ def site_moved(scene: Scene, site: Site, what: str, happen: Callable[[], None]) 
         scene.until(f"new client connects: {what}", since, 20, scene.connected)
 
 
-def clocks_wrong(lab: Lab, cases: Iterable[tuple[str, float]]) -> list[Figure]:
-    """Run a product in which one clock is wrong, once for each case.
-
-    :param cases: whose, one of :data:`CLOCKS`, and by how many days.
-    :returns: how long each connect took from its begin to the first byte.
-    :raises LabError: one did not work.
-    """
-    product = Product(lab)
-    digest = product.payload(_SMALL, 20_000)
-    product.start_web()
-    figures = []
-    for who, days in cases:
-        product.environments = {who: faketime(days)}
-        product.start_mediator()
-        product.start_agent()
-        fetched = product.fetch(_SMALL)
-        what = f"connect with the {who}'s clock {days:+g} days off"
-        if (fetched.status, fetched.digest) != (0, digest):
-            raise LabError(f"no {what}: {fetched.errors}")
-        figures.append(Figure(what, fetched.report["ms"]["first_byte"] / 1000, 3))
-        print(figures[-1], flush=True)
-        assert product.agent is not None and product.mediator is not None
-        shown = product.agent if who == "agent" else product.mediator
-        right = time.strftime("%Y-%m-%d", time.gmtime())
-        if (who != "client") is shown.output().startswith(right):
-            raise LabError(f"the clock of the {who} was not wrong: {shown.output()[:80]}")
-        product.agent.kill()
-        product.mediator.kill()
-    return figures
-
-
-def faketime(days: float) -> Mapping[str, str]:
-    """Variables that shift a process's clock; its timers go on as they are."""
-    return {
-        "LD_PRELOAD": _FAKETIME,
-        "FAKETIME": f"{days * 86400:+.0f}",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_DONT_RESET": "1",
-    }
-
-
 def agent_cloned(scene: Scene, seconds: float) -> None:
     """Start an agent with the same credentials on another host of the site, and watch both.
 
@@ -332,9 +178,6 @@ def main(argv: list[str]) -> int:
         "tells how long each takes to mend.  The exit status is 1 when one takes too long.",
     )
     parser.add_argument(
-        "--kinds", nargs=2, default=["port", "port"], metavar="KIND", help="client's and server's"
-    )
-    parser.add_argument(
         "--gone",
         type=float,
         default=120,
@@ -353,11 +196,12 @@ def main(argv: list[str]) -> int:
     if reason is not None:
         print(reason, file=sys.stderr)
         return 1
-    client, server = options.kinds
     try:
-        with Lab(client, server) as lab:
+        with Lab("port", "port") as lab:
             clocks_wrong(lab, ((who, days) for who in CLOCKS for days in (2, -2)))
-        with Lab(client, SiteSettings(server, hosts=2)) as lab:
+        with Lab("port", "port") as lab:
+            clocks_set(Scene(lab, clocks=True))
+        with Lab("port", SiteSettings("port", hosts=2)) as lab:
             scene = Scene(lab)
             mediator_gone(scene, options.gone)
             agent_killed(scene)

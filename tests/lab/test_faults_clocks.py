@@ -1,9 +1,10 @@
-"""Clocks that are two days off."""
+"""Clocks that are two days off, and clocks that are set."""
 
 from __future__ import annotations
 
 from tests.lab.case import LabCase
-from tests.lab.faults import CLOCKS, clocks_wrong
+from tests.lab.clocks import clocks_set, clocks_wrong
+from tests.lab.scene import CLOCKS, Scene
 
 
 class ClockTests(LabCase):
@@ -14,3 +15,8 @@ class ClockTests(LabCase):
         figures = clocks_wrong(self.lab("port", "port"), zip(CLOCKS, (2, -2, 2), strict=True))
         for figure in figures:
             self.assertLess(figure.seconds, figure.limit, str(figure))
+
+    def test_set_while_running(self) -> None:
+        """When the right time is learned at last, streams go on and connects work, whoever learns
+        it."""
+        clocks_set(Scene(self.lab("port", "port"), clocks=True))

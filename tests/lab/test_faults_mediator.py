@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.lab.case import LabCase
-from tests.lab.faults import Scene, mediator_gone
+from tests.lab.faults import mediator_gone
+from tests.lab.scene import Scene
 
 _GONE = 8.0  # the long outage: python -m tests.lab.faults
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.lab.case import LabCase
-from tests.lab.faults import Scene, agent_cloned, agent_killed, site_moved
+from tests.lab.faults import agent_cloned, agent_killed, site_moved
+from tests.lab.scene import Scene
 from tests.lab.topology import SiteSettings
 
 _CLONED = 6.0
