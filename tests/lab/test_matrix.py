@@ -50,6 +50,7 @@ _SCENES = (
     "dual-stack client, IPv4 server",
     "IPv4 client, dual-stack server",
     "IPv6-only client, IPv4 server",
+    "client near the mediator, linux-accept far away",
 )
 
 
@@ -91,6 +92,10 @@ class PairTests(LabCase):
     def test_occupied_ports(self) -> None:
         """Routers that take early punches for their own get none: both sides start together."""
         self.both("linux-accept", "linux")
+
+    def test_unequal_legs(self) -> None:
+        """The same where the server hears of the client much later than the client of the server."""
+        self.check("client near the mediator, linux-accept far away")
 
     def test_two_translations(self) -> None:
         """A home's NAT behind an ISP's one."""

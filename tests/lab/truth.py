@@ -156,4 +156,11 @@ SCENES = (
         _ipv6("firewall"),
         _ipv6("linux", ipv4=True),
     ),
+    # The client has its answer long before the server has been told: it has to wait.
+    Scene(
+        "client near the mediator, linux-accept far away",
+        _UDP,
+        SiteSettings("linux", delay=0.001),
+        SiteSettings("linux-accept", delay=0.2),
+    ),
 )
