@@ -188,6 +188,23 @@ class ForwardFactoryTests(TestCase):
         return Deferred.fromCoroutine(test())
 
 
+    def test_outage(self) -> Deferred[None]:
+        """While nothing works there is one line about it, however many connections are tried."""
+
+        async def test() -> None:
+            complaints = io.StringIO()
+            with redirect_stderr(complaints):
+                for number in range(3):
+                    with socket.create_connection(("127.0.0.1", self.where)):
+                        asked = self.opener.asked
+                        await self.until("nothing was opened", lambda n=number: len(asked) > n)
+                        asked[number][1].errback(ConnectFailed("no path works"))
+                        await self.until("no report", lambda n=number: len(self.lines()) > n)
+            self.assertEqual(complaints.getvalue(), "wavesync: no path works\n")
+
+        return Deferred.fromCoroutine(test())
+
+
 class ListenEndpointTests(SynchronousTestCase):
     """Where to listen is a port number or an endpoint; a mistake is a sentence."""
 

@@ -17,6 +17,7 @@ from wavesync.cli.common import (
     new_parser,
     run_in_reactor,
 )
+from wavesync.cli.condition import Condition
 from wavesync.client.connector import Connector
 from wavesync.client.report import Timeline, format_address
 from wavesync.client.watching import LocalEnd, SessionEnd, watched_bridge
@@ -97,6 +98,7 @@ class ForwardFactory(Factory):
         self._target = target
         self._service = service
         self._report = report
+        self._condition = Condition(_say, reactor.seconds)
         self.stopping = False
 
     def buildProtocol(self, addr: IAddress | None) -> LocalEnd:
@@ -121,6 +123,8 @@ class ForwardFactory(Factory):
         )
 
     def _opened(self, _: IProtocol, far: SessionEnd, timeline: Timeline) -> None:
+        self._condition.opened()
+
         def over(reason: BaseException) -> None:
             if isinstance(reason, ConnectionAborted):
                 # Browsers and players do that all day.
@@ -129,7 +133,7 @@ class ForwardFactory(Factory):
                 timeline.outcome = "interrupted"
             elif not isinstance(reason, ConnectionDone):
                 timeline.outcome = str(reason)
-                _say(f"a connection broke: {reason}")
+                self._condition.broke(str(reason))
             self._write(timeline)
 
         far.lost.addCallback(over)
@@ -138,7 +142,7 @@ class ForwardFactory(Factory):
         if failure.check(CancelledError):
             timeline.outcome = "given up: the local side closed the connection"
         else:
-            _say(failure.getErrorMessage())
+            self._condition.failed(failure.getErrorMessage())
         self._write(timeline)
         abort = getattr(near.transport, "abortConnection", near.transport.loseConnection)
         abort()
