@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.identity.vectors import FILE, compute
+from wavesync.identity.crl import read_crl
 from wavesync.identity.proofs import check_proof
 from wavesync.identity.verify import Role, verify_leaf
 
@@ -61,6 +62,25 @@ class VectorTests(SynchronousTestCase):
             Ed25519PublicKey.from_public_bytes(raw("system.public")).verify(
                 certificate.signature, certificate.tbs_certificate_bytes
             )
+
+    def test_list(self) -> None:
+        """The list is a CRL as the documentation's table has it, and names both certificates."""
+        crl = x509.load_der_x509_crl(raw("list.crl"))
+        Ed25519PublicKey.from_public_bytes(raw("system.public")).verify(
+            crl.signature, crl.tbs_certlist_bytes
+        )
+        self.assertEqual(crl.issuer.rfc4514_string(), "CN=ws")
+        self.assertEqual(crl.last_update_utc.timestamp(), NOW)
+        assert crl.next_update_utc is not None
+        self.assertEqual(crl.next_update_utc.year, 9999)
+        values = [extension.value for extension in crl.extensions]
+        number = x509.CRLNumber(int(VECTORS["list.number"]))
+        key_id = x509.AuthorityKeyIdentifier(raw("system.id"), None, None)
+        self.assertEqual(values, [key_id, number])
+        serials = [int(VECTORS[f"{name}.serial"]) for name in ("server", "client")]
+        self.assertEqual([entry.serial_number for entry in crl], serials)
+        read = read_crl(raw("list.crl"), raw("system.public"))
+        self.assertEqual((read.number, list(read.revoked)), (300, serials))
 
     def check_proof_by_hand(self, name: str, signer: str, nonce: bytes) -> None:
         """Build a proof's bytes from the documentation's tables, and check its signature."""

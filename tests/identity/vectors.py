@@ -14,20 +14,23 @@ from tests.identity.fixed import (
     SERVER,
     SERVER_SEED,
     SERVER_SERIAL,
+    SYSTEM_KEY,
     SYSTEM_SEED,
     client_credentials,
     der,
     server_credentials,
 )
+from wavesync.identity.crl import make_crl
 from wavesync.identity.keys import raw_public_key
 from wavesync.identity.proofs import sign_proof
 
-__all__ = ["FILE", "PROOF_MESSAGE", "PROOF_NONCE", "compute"]
+__all__ = ["FILE", "LIST_NUMBER", "PROOF_MESSAGE", "PROOF_NONCE", "compute"]
 
 FILE = Path(__file__).with_name("vectors.json")
 
 PROOF_MESSAGE = b"the message before PROOF"
 PROOF_NONCE = bytes(range(8))
+LIST_NUMBER = 300
 
 
 def compute() -> dict[str, str]:
@@ -43,6 +46,12 @@ def compute() -> dict[str, str]:
         now=NOW,
         nonce=PROOF_NONCE,
         message=PROOF_MESSAGE,
+    )
+    revoked = make_crl(
+        SYSTEM_KEY,
+        {CLIENT_SERIAL: NOW - 86400, SERVER_SERIAL: NOW - 60},
+        number=LIST_NUMBER,
+        now=NOW,
     )
     return {
         "now": str(int(NOW)),
@@ -62,6 +71,8 @@ def compute() -> dict[str, str]:
         "client.serial": str(CLIENT_SERIAL),
         "client.certificate": client.certificate_der.hex(),
         "client.text": client.peer.text,
+        "list.number": str(LIST_NUMBER),
+        "list.crl": revoked.der.hex(),
         "proof.audience": "mediator.example",
         "proof.message": PROOF_MESSAGE.hex(),
         "proof.connect": by_time.hex(),
