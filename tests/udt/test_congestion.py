@@ -273,6 +273,27 @@ class BottleneckControlTests(SynchronousTestCase):
         self.feed(control, 1000, 15)
         self.assertAlmostEqual(control.bandwidth, 1000, delta=1)
 
+    def test_nothing_arrives_faster_than_it_left(self) -> None:
+        """What a repaired hole lets through at once does not look like a faster path."""
+        control = BottleneckControl()
+        self.feed(control, 4000, 40)
+        while control.rate > control.bandwidth:
+            self.feed(control, 4000, 1)
+        self.feed(control, 4000, 3)
+        self.feed(control, 7000, 1)
+        self.assertLessEqual(control.bandwidth, 1.26 * 4000)
+
+    def test_a_round_trip_that_is_seen_again_needs_no_probe(self) -> None:
+        """A path whose queue empties by itself is never slowed down to measure it."""
+        for rtt, modes in ((0.0401, {Mode.PROBE}), (0.0415, {Mode.PROBE, Mode.RTT})):
+            control = BottleneckControl()
+            self.feed(control, 4000, 20)
+            seen = set()
+            for _ in range(int(2 * RTT_LIFETIME / 0.04)):
+                self.feed(control, 4000, 1, rtt=rtt)
+                seen.add(control.mode)
+            self.assertEqual(seen, modes)
+
     def test_pauses_of_the_writer_do_not_count(self) -> None:
         """A writer with little to say does not make the path slow."""
         control = BottleneckControl()

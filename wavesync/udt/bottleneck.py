@@ -94,6 +94,9 @@ RATE_ROUNDS = 10
 RTT_LIFETIME = 5.0
 """Seconds that a lowest round trip is remembered before the path is emptied to measure again."""
 
+SAME_RTT = 1.005
+"""A round trip that exceeds the lowest by no more than this factor shows that it still holds."""
+
 RTT_PROBE = 0.2
 """Seconds that mode ``RTT`` lasts, and a round trip."""
 
@@ -127,8 +130,10 @@ class BottleneckControl(CongestionControl):
         "_fruitless",
         "_full",
         "_full_rate",
+        "_last_pace",
         "_last_rtts",
         "_lost",
+        "_pace",
         "_phase",
         "_phase_start",
         "_rates",
@@ -164,6 +169,8 @@ class BottleneckControl(CongestionControl):
         self._lost = 0  # in this round
         self._saw_queue = False  # in this round
         self._full_rate = 0.0
+        self._pace = math.inf  # highest of this round; then of the one before
+        self._last_pace = math.inf
         self._fruitless = 0
         self._full = False  # the last round trip of startup showed a queue
         self._phase = 0
@@ -184,6 +191,7 @@ class BottleneckControl(CongestionControl):
             self._start_round(sample)
         self._change_mode(sample, stale)
         self._steer()
+        self._pace = max(self._pace, self.rate)
 
     def _note_rtt(self, sample: AckSample) -> bool:
         """Keep the lowest round trip; tell whether it is too old."""
@@ -195,6 +203,8 @@ class BottleneckControl(CongestionControl):
         if not self.min_rtt or sample.rtt <= self.min_rtt or stale:
             self.min_rtt = max(sample.rtt, MIN_RTT)
             self._rtt_seen = sample.now
+        elif sample.rtt <= SAME_RTT * self.min_rtt:
+            self._rtt_seen = sample.now
         return stale
 
     def _start_round(self, sample: AckSample) -> None:
@@ -205,13 +215,16 @@ class BottleneckControl(CongestionControl):
         self._round_rtt = math.inf
         self._lost = 0
         self._saw_queue = False
+        self._last_pace, self._pace = self._pace, self.rate
 
     def _end_round(self, sample: AckSample) -> None:
         """Measure the delivery rate of the round, and keep the highest of the last ones."""
         if self._round_start is None or sample.now <= self._round_start:
             return
         gained = sample.delivered - self._round_delivered
-        rate = gained / (sample.now - self._round_start)
+        # Behind a hole arrives what is not known yet: a round that begins then seems to deliver
+        # more than it does.  But what it delivers left in the round before, at that one's pace.
+        rate = min(gained / (sample.now - self._round_start), self._last_pace)
         if self._round_limited and rate < self.bandwidth:
             return
         rates = self._rates
