@@ -99,6 +99,7 @@ class IntroductionsTests(SynchronousTestCase):
         self.port = FakePort()
         self.udp: list[Message] = []
         self.serial = 0
+        self.revoked: set[int] = set()
         self.introductions = self.make_introductions()
         self.link, self.mediator = self.registered()
         listener = LogListener("wavesync.agent")
@@ -114,6 +115,7 @@ class IntroductionsTests(SynchronousTestCase):
             Factory.forProtocol(Protocol),
             wall_clock=lambda: NOW + self.clock.seconds(),
             max_remembered=max_remembered,
+            revoked=self.revoked.__contains__,
         )
 
     def registered(self, ahead: float = 0.0) -> tuple[Link, ScriptedMediator]:
@@ -361,6 +363,19 @@ class IntroductionsTests(SynchronousTestCase):
         request = self.request(connection_id, by=client("brief", days=1), now=now)
         self.introduce(request, connection_id=connection_id)
         self.assert_dropped("dropped an introduction")
+
+    def test_revoked_client(self) -> None:
+        """A client whose certificate was revoked is not punched for, whatever the mediator knows."""
+        self.introduce()
+        self.assertEqual(len(self.port.begun), 1)
+        self.port.begun[0].connected.errback(TimeoutError())
+        self.port.begun.clear()
+        self.acks()
+        self.revoked.add(client().leaf.serial)
+        self.introduce()
+        self.assert_dropped("dropped an introduction", "revoked")
+        self.introduce(by=client("bob"))
+        self.assertEqual(len(self.port.begun), 1)
 
     def test_replayed(self) -> None:
         """One request is punched for once, however often and over whatever mediator it comes."""

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.mediator.driver import CONNECTION, Client, Server, World
 from tests.signalling.provers import NOW, client, server, system
 from wavesync.identity.credentials import Credentials
-from wavesync.identity.crl import RevocationList, make_crl
+from wavesync.identity.crl import MAX_CRL, RevocationList, make_crl
 from wavesync.mediator.revoking import MAX_ASSEMBLIES, Lists, ListsFull
 from wavesync.mediator.settings import Limits
 from wavesync.signalling.messages import (
@@ -193,6 +193,23 @@ class PushTests(SynchronousTestCase):
         self.assertEqual(self.world.mediator.revoking.assemblies, MAX_ASSEMBLIES)
         self.assertEqual(Refusal.decode(servers[0].say(CrlPush(*rest).encode(T))).code, 400)
         CrlPushed.decode(servers[-1].say(CrlPush(*rest).encode(T)))
+
+    def test_storm(self) -> None:
+        """A server that pushes garbage without end is given up, having cost little; others go on."""
+        hostile = Server(self.world, server(2), source=("198.51.100.66", 9)).register()
+        revoking = self.world.mediator.revoking
+        pieces = 0
+        while not hostile.channel.aborted and pieces < 10_000:
+            number, offset = 1 + pieces // 86, pieces % 86 * MAX_CRL_PIECE
+            garbage = self.world.random(min(MAX_CRL_PIECE, MAX_CRL - offset))
+            raw = CrlPush(number, offset, MAX_CRL, garbage).encode(self.world.random(12))
+            hostile.leg.receive(decode(raw), self.world.now)
+            pieces += 1
+            self.assertLessEqual(revoking.assemblies, 1)
+        self.assertLess(pieces, 600)
+        self.assertEqual((revoking.lists.size, revoking.assemblies), (0, 0))
+        self.assertEqual(push(self.server, revocation_list(BOB)), CrlPushed(1))
+        Client(self.world).connect(self.server.target)
 
 
 class FetchTests(SynchronousTestCase):
