@@ -4,7 +4,7 @@ Where nothing of the server was heard within :data:`CONNECT_LIMIT`, a person is 
 was heard gets the time to prove who it is.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 
 from wavesync.client.introducer import Introducer, Introducing
 from wavesync.client.introduction import Introduction
@@ -44,8 +44,6 @@ class Attempt:
     :param port: the UDP port that punches; ``None`` to do without UDP.
     :param kinds: the kinds of path to take.
     :param sessions: makes the sessions of one server's paths.
-    :param own_addresses: gives this host's addresses, which tell the families it has; where there
-        are none, nothing is concluded.
     :param allow_loopback: use loopback addresses too.
     :param opener: has TCP connections that both ends open take part, where TCP is taken at all.
     """
@@ -58,7 +56,6 @@ class Attempt:
         kinds: Collection[str],
         sessions: Callable[[Target], Sessions],
         *,
-        own_addresses: Callable[[], Sequence[Address]],
         allow_loopback: bool = False,
         opener: StreamOpener | None = None,
     ) -> None:
@@ -67,7 +64,6 @@ class Attempt:
         self._port = port
         self._kinds = kinds
         self._sessions = sessions
-        self._own_addresses = own_addresses
         self._allow_loopback = allow_loopback
         self._opener = opener if "tcp" in kinds else None
 
@@ -78,15 +74,16 @@ class Attempt:
         """
         introducing = self._introducer.introduce(target)
         began = self._reactor.seconds()
+        # Done while the answer is under way: it takes some milliseconds.
+        ours = _families(introducing.own)
         if target.server is not None:
-            # Made while the answer is under way: it takes some milliseconds.
             self._sessions(target)
         introduction: Introduction | None = None
         try:
             introduction = await introducing.result
             timeline.mark("introduced")
             timeline.server = str(introduction.server)
-            winner = await self._race(introducing, introduction, timeline, began)
+            winner = await self._race(introducing, introduction, ours, timeline, began)
         except BaseException as error:
             if introduction is not None and isinstance(error, WavesyncError):
                 refused = isinstance(error, NotAllowed)
@@ -103,13 +100,14 @@ class Attempt:
         self,
         introducing: Introducing,
         introduction: Introduction,
+        ours: set[bool],
         timeline: Timeline,
         began: float,
     ) -> Winner[ClientSession]:
         """Race all paths to the server that was introduced."""
         limit = max(began + CONNECT_LIMIT - self._reactor.seconds(), LEAST_LIMIT)
         race: Race[ClientSession] = Race(timeline, place)
-        introduction = self._without_other_families(introduction, timeline)
+        introduction = _without_other_families(introduction, ours, timeline)
         paths, punch = self._paths_to(introduction, limit)
         if punch is not None:
             introducing.on_update = punch.add
@@ -165,34 +163,35 @@ class Attempt:
             ]
         return paths, punch
 
-    def _without_other_families(
-        self, introduction: Introduction, timeline: Timeline
-    ) -> Introduction:
-        """Leave out addresses that this host has no family for.
-
-        :raises ConnectFailed: none is left: client and server have no family in common.
-        """
-        ours = {":" in host for host, _ in self._own_addresses()}
-        theirs = _families((*introduction.tcp, *introduction.listed, *introduction.observed))
-        if not ours or theirs <= ours:
-            return introduction
-        for kind, addresses in (("udp", introduction.observed), ("tcp", introduction.tcp)):
-            for address in addresses:
-                if (":" in address[0]) not in ours:
-                    entry = timeline.candidate(kind, address)
-                    family = _FAMILIES[":" in address[0]]
-                    timeline.close(entry, "failed", f"this host has no {family}")
-        if not ours & theirs:
-            have, need = (_FAMILIES[min(each)] for each in (ours, theirs))
-            raise ConnectFailed(
-                f"no path is possible: this host has {have} only and {introduction.server} has"
-                f" {need} only; give either of them the other, too"
-            )
-        return introduction.only(ours)
-
 
 def _families(addresses: Iterable[Address]) -> set[bool]:
     return {":" in host for host, _ in addresses}
+
+
+def _without_other_families(
+    introduction: Introduction, ours: set[bool], timeline: Timeline
+) -> Introduction:
+    """Leave out addresses that this host has no family for.
+
+    :param ours: the families it has; when none is known, all addresses stay.
+    :raises ConnectFailed: none is left: client and server have no family in common.
+    """
+    theirs = _families((*introduction.tcp, *introduction.listed, *introduction.observed))
+    if not ours or theirs <= ours:
+        return introduction
+    for kind, addresses in (("udp", introduction.observed), ("tcp", introduction.tcp)):
+        for address in addresses:
+            if (":" in address[0]) not in ours:
+                entry = timeline.candidate(kind, address)
+                family = _FAMILIES[":" in address[0]]
+                timeline.close(entry, "failed", f"this host has no {family}")
+    if not ours & theirs:
+        have, need = (_FAMILIES[min(each)] for each in (ours, theirs))
+        raise ConnectFailed(
+            f"no path is possible: this host has {have} only and {introduction.server} has"
+            f" {need} only; give either of them the other, too"
+        )
+    return introduction.only(ours)
 
 
 def place(session: ClientSession) -> Address:

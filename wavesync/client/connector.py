@@ -184,7 +184,6 @@ class Connector:
             port,
             self._paths,
             self._sessions,
-            own_addresses=own_addresses,
             allow_loopback=allow_loopback,
             opener=opener,
         )

@@ -58,6 +58,14 @@ class Introducing:
         self._answered_by: Mediator | None = None
         self._over = False
         self._timers: list[IDelayedCall] = []
+        self._own: Sequence[Address] | None = None
+
+    @property
+    def own(self) -> Sequence[Address]:
+        """This client's own addresses of the punching port, as they were when it was needed first."""
+        if self._own is None:
+            self._own = self._owner.own_addresses()
+        return self._own
 
     def start(self) -> None:
         """Ask the first mediator, the next ones after a while."""
@@ -140,7 +148,7 @@ class Introducing:
             udp=udp,
             tcp=endpoint,
             asker=owner.asker,
-            own=owner.own_addresses() if udp else (),
+            own=self.own if udp else (),
             wall_clock=owner.wall_clock,
             on_indication=lambda message: self.indication(message, asking.echo),
             allow_loopback=owner.allow_loopback,
