@@ -5,7 +5,7 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.client.race import Race, Winner
+from wavesync.client.race import PEER_REFLEXIVE, Race, Winner
 from wavesync.client.report import Timeline
 from wavesync.errors import ConnectFailed
 from wavesync.interfaces import Address
@@ -128,6 +128,18 @@ class RaceTests(SynchronousTestCase):
             self.assertEqual(
                 {address: result for address, (result, _) in self.results().items()}, expected
             )
+            why = PEER_REFLEXIVE if place == ("c", 3) else ""
+            self.assertEqual(self.results()[f"{place[0]}:{place[1]}"], ("won", why))
+
+    def test_address_learnt_meanwhile(self) -> None:
+        """An address that the mediator has told of later is none that nobody had named."""
+        race: Race[str] = Race(self.timeline, lambda session: ("b", 2))
+        path = FakePath("udp", "a")
+        race.enter([path])
+        path.addresses.append(("b", 2))
+        path.opened.callback("session")
+        self.successResultOf(race.result)
+        self.assertEqual(self.results()["b:2"], ("won", ""))
 
     def test_cancel(self) -> None:
         """Giving up a connect gives up every path."""

@@ -16,7 +16,6 @@ from wavesync.testing.network import Filtering, Host, Mapping, Nat, Network, Por
 from wavesync.udt.handshake import ANSWER, CALL, FINAL, Handshake, Offer, decode_handshake
 from wavesync.udt.paths import (
     MAX_UNCONFIRMED,
-    MAX_UNCONFIRMED_ADOPTED,
     MAX_UNHEARD,
     Path,
 )
@@ -110,7 +109,15 @@ class AttemptTests(SynchronousTestCase):
     def begin(self, *candidates: Address, peer: int = HIGH) -> None:
         """Begin at time 0 with id 77; the peer's id decides who chooses."""
         self.now = 0.0
-        self.attempt = PunchAttempt(candidates or (ONE,), Offer(MIDDLE, 1000), TOKEN, 0.0, 15.0)
+        self.challenges: dict[Address, int] = {}
+        self.attempt = PunchAttempt(
+            candidates or (ONE,),
+            Offer(MIDDLE, 1000),
+            TOKEN,
+            0.0,
+            15.0,
+            randbits=Random(1).getrandbits,
+        )
         self.peer = Handshake(CALL, peer, 2000, cookie=TOKEN)
         self.sent()
 
@@ -121,12 +128,15 @@ class AttemptTests(SynchronousTestCase):
             packet = decode_handshake(datagram)
             self.assertEqual((packet.cookie, packet.socket_id), (TOKEN, MIDDLE))
             found.append((packet.request, packet.destination, address))
+            self.challenges[address] = int.from_bytes(packet.peer_ip[:4], "big")
         return found
 
     def hear(
         self, request: int, source: Address = ONE, destination: int = MIDDLE, **changes: Any
     ) -> list[tuple[int, int, Address]]:
-        """:return: what is sent at once upon a handshake of the peer."""
+        """:return: what is sent at once upon a handshake of the peer; it returns challenges."""
+        words = (5).to_bytes(4, "big") + self.challenges.get(source, 0).to_bytes(4, "big")
+        changes.setdefault("peer_ip", words.ljust(16, b"\0"))
         packet = replace(self.peer, request=request, destination=destination, **changes)
         self.attempt.receive(packet, source, self.now)
         return self.sent()
@@ -134,8 +144,17 @@ class AttemptTests(SynchronousTestCase):
     def test_token_range(self) -> None:
         """0 is libudt's and no token; 32 bits are the most."""
         for token in (0, -1, 2**32):
-            self.assertRaises(ValueError, PunchAttempt, [ONE], Offer(1, 1), token, 0.0, 1.0)
-        PunchAttempt([ONE], Offer(1, 1), 2**32 - 1, 0.0, 1.0)
+            self.assertRaises(
+                ValueError,
+                PunchAttempt,
+                [ONE],
+                Offer(1, 1),
+                token,
+                0.0,
+                1.0,
+                randbits=Random(1).getrandbits,
+            )
+        PunchAttempt([ONE], Offer(1, 1), 2**32 - 1, 0.0, 1.0, randbits=Random(1).getrandbits)
 
     def test_round_trip(self) -> None:
         """The first word that we were heard tells how long the way is at most."""
@@ -282,8 +301,8 @@ class AttemptTests(SynchronousTestCase):
 
     def test_forged_call(self) -> None:
         """One packet with the token, be its source forged, has no more than a handful sent there:
-        12 beside its answers where the address was announced, 5 where it was not."""
-        for source, most in ((ONE, MAX_UNCONFIRMED), (TWO, MAX_UNCONFIRMED_ADOPTED)):
+        12 beside its answers where the address was announced, its answer where it was not."""
+        for source, most in ((ONE, MAX_UNCONFIRMED), (TWO, 1)):
             self.begin()
             sent = self.hear(CALL, source, 0)
             while (due := self.attempt.deadline()) is not None:
@@ -299,6 +318,53 @@ class AttemptTests(SynchronousTestCase):
             self.now += 0.3
             self.sent()
             self.assertEqual(len(self.hear(CALL, source, 0)), 1)
+
+    def test_copies(self) -> None:
+        """What the peer sent along one path, sent again by somebody else from elsewhere, has one
+        answer for each, and changes nothing: it does not return what only that path has seen."""
+        for peer in (LOW, HIGH):
+            self.begin(peer=peer)
+            self.hear(CALL, destination=0)
+            returned = (5).to_bytes(4, "big") + self.challenges[ONE].to_bytes(4, "big")
+            copied = returned.ljust(16, b"\0")
+            for number, request in enumerate((CALL, ANSWER, FINAL) * 5):
+                stranger = ("203.0.113.9", 1000 + number // 9)
+                sent = self.hear(request, stranger, peer_ip=copied)
+                self.assertLessEqual(len([each for each in sent if each[2] == stranger]), 1)
+                self.assertEqual([each for each in sent if each[2] not in (stranger, ONE)], [])
+                self.attempt.traffic(stranger, self.now)
+                self.assertEqual(self.attempt.remote, ONE)
+            self.hear(ANSWER, peer_ip=copied)
+            self.hear(FINAL, peer_ip=copied)
+            self.assertTrue(self.attempt.settled)
+            for request in (CALL, ANSWER, FINAL):
+                stranger = ("203.0.113.9", 1000)
+                self.assertEqual(self.hear(request, stranger, peer_ip=copied), [])
+                self.assertEqual(self.attempt.remote, ONE)
+
+    def test_challenges(self) -> None:
+        """Each path has a challenge of its own, and returns what came along it."""
+        self.begin(ONE, TWO)
+        self.assertEqual(len(set(self.challenges.values())), 2)
+        self.hear(CALL, TWO, 0)
+        self.now = 0.01
+        for datagram, address in self.attempt.datagrams(self.now):
+            packet = decode_handshake(datagram)
+            expected = 5 if address == TWO else 0
+            self.assertEqual(int.from_bytes(packet.peer_ip[4:8], "big"), expected)
+            self.assertEqual(packet.peer_ip[8:], bytes(8))
+
+    def test_expected(self) -> None:
+        """An address that nobody announced is expected once it has shown that it hears us."""
+        self.begin()
+        self.assertFalse(self.attempt.expected)
+        self.hear(CALL, TWO, 0)
+        self.assertFalse(self.attempt.expected)
+        self.hear(ANSWER, TWO)
+        self.assertTrue(self.attempt.expected)
+        self.begin()
+        self.hear(CALL, ONE, 0)
+        self.assertTrue(self.attempt.expected)
 
     def test_one_way(self) -> None:
         """A peer that was heard but never hears us is an error in the end."""

@@ -1,6 +1,7 @@
 """How much one rendezvous sends to addresses from which nothing ever comes."""
 
 from collections import Counter
+from random import Random
 
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
@@ -34,7 +35,14 @@ class ShareTests(SynchronousTestCase):
         """
         found: Counter[Address] = Counter()
         offer = Offer(77, 1)
-        attempt = PunchAttempt([listed(n) for n in range(at_once)], offer, _TOKEN, 0.0, 60.0)
+        attempt = PunchAttempt(
+            [listed(n) for n in range(at_once)],
+            offer,
+            _TOKEN,
+            0.0,
+            60.0,
+            randbits=Random(1).getrandbits,
+        )
         now = 0.0
         for number in range(later):
             attempt.add_candidate(listed(at_once + number), now, urgent=True)

@@ -10,7 +10,10 @@ from wavesync.client.report import Candidate, Timeline, format_address
 from wavesync.errors import ConnectFailed
 from wavesync.interfaces import Address
 
-__all__ = ["Path", "Race", "Winner"]
+__all__ = ["PEER_REFLEXIVE", "Path", "Race", "Winner"]
+
+PEER_REFLEXIVE = "peer-reflexive: it was learnt from the server's own packets"
+"""Why an address won that nobody had named (RFC 8445 section 4)."""
 
 _Session = TypeVar("_Session")
 
@@ -98,20 +101,25 @@ class Race(Generic[_Session]):
     def _verified(self, session: _Session, path: Path[_Session]) -> None:
         _, entries = self._running.pop(path)
         self._over = True
-        self._tell_winner(path.kind, entries, self._where(session))
+        self._tell_winner(path, entries, self._where(session))
         self._give_up("another path was faster")
         self.result.callback(Winner(path, session))
 
-    def _tell_winner(self, kind: str, entries: list[Candidate], place: Address | None) -> None:
+    def _tell_winner(
+        self, path: Path[_Session], entries: list[Candidate], place: Address | None
+    ) -> None:
         """Of a path with several addresses, only the one that was used has won."""
+        why = ""
         if place is not None:
             won = [entry for entry in entries if entry.address == format_address(place)]
-            # A peer may come from an address that nobody has named.
-            won = won or [self._timeline.candidate(kind, place)]
+            if not won:
+                won = [self._timeline.candidate(path.kind, place)]
+                if place not in path.addresses:
+                    why = PEER_REFLEXIVE
         else:
             won = entries
         for entry in won:
-            self._timeline.close(entry, "won")
+            self._timeline.close(entry, "won", why)
         for entry in entries:
             self._timeline.close(entry, "lost", "another address was heard")
 

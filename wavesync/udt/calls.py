@@ -107,12 +107,18 @@ class _Call:
             return
         hold = 0.0 if agreement.wavesync or not self._holds else now + DATA_HOLD
         self.link = link = self._port.open(agreement, remote, sources, hold_data_until=hold)
-        link.connection.send_keep_alive()
+        if self._expected:
+            link.connection.send_keep_alive()
         link.attach(protocol)
         self._early.feed(link, now)
         self.connected.callback(protocol)
 
     _holds = False
+
+    @property
+    def _expected(self) -> bool:
+        """Whether the peer is where it was expected: others are sent no more than they send."""
+        return True
 
     def _fail(self, reason: Failure) -> None:
         if not self._over:
@@ -230,6 +236,10 @@ class Rendezvous(_Call):
         """The peer sent something other than a handshake to our socket id."""
         self._attempt.traffic(source, now)
         self._port.touch(self)
+
+    @property
+    def _expected(self) -> bool:
+        return not isinstance(self._attempt, PunchAttempt) or self._attempt.expected
 
     @property
     def unsettled(self) -> bool:

@@ -8,7 +8,6 @@ from wavesync.udt.handshake import ANSWER, CALL
 __all__ = [
     "FULL_SHARES",
     "MAX_UNCONFIRMED",
-    "MAX_UNCONFIRMED_ADOPTED",
     "MAX_UNHEARD",
     "OFFSETS",
     "PERIOD",
@@ -31,8 +30,6 @@ SMALL_SHARE = 2
 MAX_UNCONFIRMED = 12
 """Handshakes sent, beside the answers to its own, to an announced address that was heard but has not
 shown that it hears us: its packets may be forged by somebody who knows the token."""
-MAX_UNCONFIRMED_ADOPTED = 5
-"""The same for an adopted one, of which not even the address was announced."""
 
 
 @dataclass
@@ -42,6 +39,9 @@ class Path:
     :ivar address: where the handshakes go.
     :ivar began: when the first of them was due.
     :ivar share: handshakes that it gets before it was heard.
+    :ivar challenge: what the peer has to return in its handshakes along this path; else they may
+        be copies of what it sent along another one.
+    :ivar echo: the peer's challenge, 0 until it is known.
     :ivar adopted: the address was not announced; packets with the right token came from it.
     :ivar heard: a handshake with the right token came from there.
     :ivar completed: the peer has heard us, too.
@@ -50,6 +50,8 @@ class Path:
     address: Address
     started: float
     share: int = MAX_UNHEARD
+    challenge: int = 1
+    echo: int = 0
     adopted: bool = False
     heard: bool = False
     completed: bool = False
@@ -76,8 +78,9 @@ class Path:
     @property
     def resting(self) -> bool:
         """Whether the address was heard, had its share and has not shown that it hears us."""
-        most = MAX_UNCONFIRMED_ADOPTED if self.adopted else MAX_UNCONFIRMED
-        return self.heard and not self.completed and self._sent_unconfirmed >= most
+        if self.completed:
+            return False
+        return self.adopted or (self.heard and self._sent_unconfirmed >= MAX_UNCONFIRMED)
 
     def deadline(self) -> float | None:
         """:return: when the next handshake is due, ``None`` for never."""

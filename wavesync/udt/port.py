@@ -195,7 +195,7 @@ class Port:
         if token is None:
             attempt = RendezvousAttempt(addresses, offer, now, timeout)
         else:
-            attempt = PunchAttempt((), offer, token, now, timeout)
+            attempt = PunchAttempt((), offer, token, now, timeout, randbits=self._randbits)
         call = Rendezvous(self, factory, attempt, on_event, begin=now + delay)
         self._add_call(call)
         if token is not None:

@@ -8,7 +8,9 @@ end once.  So that both use one pair of addresses, the end with the greater sock
 :class:`PunchAttempt` owns times, paths and packets; :mod:`.punching_machine` decides.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from struct import Struct
 
 from wavesync.interfaces import Address
 from wavesync.udt.handshake import (
@@ -35,6 +37,10 @@ MAX_ADOPTED = 16
 DOUBT = 0.5
 """Seconds after which a chosen path that is not confirmed yields to another complete one."""
 
+_WORDS = Struct("!II")
+"""The beginning of the address field of handshakes with a token: our challenge for this path, and
+the peer's."""
+
 
 class PunchAttempt:
     """One rendezvous between wavesync ends, without I/O.
@@ -44,6 +50,7 @@ class PunchAttempt:
     :param token: what both ends were given, 1 .. :data:`MAX_TOKEN`.
     :param now: seconds.
     :param timeout: seconds until the attempt fails.
+    :param randbits: random source of challenges.
     """
 
     def __init__(
@@ -53,6 +60,8 @@ class PunchAttempt:
         token: int,
         now: float,
         timeout: float,
+        *,
+        randbits: Callable[[int], int],
     ) -> None:
         if not 0 < token <= MAX_TOKEN:
             raise ValueError("a rendezvous token is a number from 1 to 4294967295")
@@ -64,6 +73,7 @@ class PunchAttempt:
         self._expires = now + timeout
         self._doubts: float | None = None
         self._round_trip: float | None = None
+        self._randbits = randbits
         self._adopted = 0
         self._full = 0  # addresses with a full share of handshakes
         for address in candidates:
@@ -90,6 +100,12 @@ class PunchAttempt:
         return None if self._core.remote is None else self._core.remote.address
 
     @property
+    def expected(self) -> bool:
+        """Whether data goes to an address that was announced, or has shown that it hears us."""
+        remote = self._core.remote
+        return remote is not None and (remote.completed or not remote.adopted)
+
+    @property
     def round_trip(self) -> float | None:
         """Seconds from our first call along a path to the first word that it was heard."""
         return self._round_trip
@@ -106,7 +122,7 @@ class PunchAttempt:
         full = self._full < (2 if urgent else 1) * FULL_SHARES
         self._full += full
         share = MAX_UNHEARD if full else SMALL_SHARE
-        self._core.paths[address] = Path(address, now, share)
+        self._core.paths[address] = Path(address, now, share, self._challenge())
         self._core.events.append(("tried", address))
         return True
 
@@ -140,7 +156,9 @@ class PunchAttempt:
             return
         self.sources.add(source)
         core.chooser = self.offer.socket_id > agreement.peer_id
-        to_us = packet.destination == self.offer.socket_id
+        path.echo, returned = _WORDS.unpack_from(packet.peer_ip)
+        # Only who has had a handshake of ours along this very path can return its challenge.
+        to_us = packet.destination == self.offer.socket_id and returned == path.challenge
         if packet.request == FINAL and to_us and not core.chooser:
             if core.agreement is None:
                 self._machine.heard(path, agreement)
@@ -162,7 +180,7 @@ class PunchAttempt:
         if core.settled or source not in self.sources:
             return
         path = core.paths[source]
-        if not path.completed:
+        if not path.completed and not path.adopted:
             self._complete(path)
         if core.chooser and path is core.remote:
             self._machine.confirmed()
@@ -197,26 +215,30 @@ class PunchAttempt:
                 if path.silent:
                     core.events.append(("silent", path.address))
         peer_id = 0 if core.agreement is None else core.agreement.peer_id
-        return [
-            (
-                self.offer.handshake(
-                    request, path.address[0], cookie=self.token, destination=peer_id
-                ).encode(),
-                path.address,
+        datagrams = []
+        for request, path in sends:
+            handshake = self.offer.handshake(
+                request, path.address[0], cookie=self.token, destination=peer_id
             )
-            for request, path in sends
-        ]
+            words = _WORDS.pack(path.challenge, path.echo).ljust(len(handshake.peer_ip), b"\0")
+            datagrams.append((replace(handshake, peer_ip=words).encode(), path.address))
+        return datagrams
 
     def events(self) -> list[tuple[str, Address]]:
         """:return: what happened to which candidate since the last call."""
         events, self._core.events = self._core.events, []
         return events
 
+    def _challenge(self) -> int:
+        """Draw a number that is not 0, which is what stands there before one is known."""
+        return self._randbits(32) or 1
+
     def _adopt(self, source: Address, now: float) -> Path | None:
         if self._adopted >= MAX_ADOPTED:
             return None
         self._adopted += 1
-        path = self._core.paths[source] = Path(source, now, adopted=True)
+        path = Path(source, now, challenge=self._challenge(), adopted=True)
+        self._core.paths[source] = path
         path.stopped = self.settled
         self._core.events.append(("adopted", source))
         return path

@@ -63,13 +63,19 @@ class PunchCore:
     failure: Exception | None = None
 
     def hear(self, path: Path) -> None:
-        """Answer at once whoever may not have heard us along this path."""
-        if path.heard:
+        """Answer at once whoever may not have heard us along this path.
+
+        An adopted address gets one answer for each of its handshakes, and no more, until it has
+        shown that it hears us: they may be copies that somebody else has sent.
+        """
+        again = path.heard
+        if not again:
+            path.heard = True
+            self.events.append(("heard", path.address))
+        if again or (path.adopted and not path.completed):
             self.outgoing.append((path.request, path))
-            return
-        path.heard = True
-        self.events.append(("heard", path.address))
-        path.restart(self.now)
+        else:
+            path.restart(self.now)
 
     def complete(self, path: Path) -> None:
         """The path works both ways."""
