@@ -1,5 +1,6 @@
 """Tests for :mod:`wavesync.client.stream_opening`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.cli.support import Site, reactor
-from tests.client.world import Talker
+from tests.client.world import Talker, World
 from tests.signalling.provers import NOW, client, server
 from tests.tcp.support import descriptors, free_port
 from wavesync.agent.link import Listed
@@ -22,6 +23,7 @@ from wavesync.client.report import Timeline
 from wavesync.client.stream_opening import LONGEST_PATIENCE, StreamOpener, patience
 from wavesync.errors import ConnectFailed
 from wavesync.session.client import ClientSession
+from wavesync.signalling.numbers import STREAM_COPY_DELAY
 from wavesync.signalling.urls import Mediator, parse_mediators
 
 
@@ -54,6 +56,53 @@ class PatienceTests(SynchronousTestCase):
         self.assertEqual(patience(0.04, 0.04, punching=False), 0.0)
 
 
+class FakeOpener:
+    """Notes the races that it is asked to take part in, and does not."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, float]] = []
+        self.closed = 0
+
+    def enter(
+        self, race: Race[ClientSession], _: Introduction, __: object, **options: float
+    ) -> Callable[[], None]:
+        """Note it."""
+        self.asked.append(options)
+        race.no_more()
+
+        def close() -> None:
+            self.closed += 1
+
+        return close
+
+
+class RaceTests(SynchronousTestCase):
+    """When TCP from both ends is a part of the race."""
+
+    def connect(self, paths: set[str]) -> FakeOpener:
+        """Connect where nobody punches back, until that is given up."""
+        opener = FakeOpener()
+        world = World(paths=paths, opener=opener)
+        world.punching = False
+        _, opening = world.open()
+        world.run(10)
+        self.failureResultOf(opening, ConnectFailed)
+        self.assertEqual(world.shut(), [])
+        return opener
+
+    def test_with_tcp(self) -> None:
+        """With punching it waits for its time; what it holds is closed with the race."""
+        opener = self.connect({"tcp", "udp"})
+        (options,) = opener.asked
+        self.assertAlmostEqual(options["delay"], STREAM_COPY_DELAY - 0.02, delta=0.005)
+        self.assertGreater(options["timeout"], 2.0)
+        self.assertEqual(opener.closed, 1)
+
+    def test_without_tcp(self) -> None:
+        """Who takes no TCP takes none of this kind either."""
+        self.assertEqual(self.connect({"udp"}).asked, [])
+
+
 def no_sessions() -> tuple[IProtocolFactory, Deferred[ClientSession]]:
     """Sessions for paths that never come."""
     raise AssertionError("there is no path")
@@ -83,7 +132,9 @@ class EntryTests(TestCase):
             await self.assertFailure(self.race(mediator, timeout), ConnectFailed)
         silent = reactor.listenTCP(0, Factory.forProtocol(Protocol), interface="127.0.0.1")
         mediator = Mediator("127.0.0.1", None, silent.getHost().port)
+        began = reactor.seconds()
         await self.assertFailure(self.race(mediator, 0.2), ConnectFailed)
+        self.assertLess(reactor.seconds() - began, 5)
         await silent.stopListening()
         self.assertLessEqual(descriptors(), before + 1)  # the silent one's end may still be there
 

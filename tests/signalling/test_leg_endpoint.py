@@ -88,6 +88,18 @@ class LegEndpointTests(TestCase):
         self.assertEqual(str(error), "refused")
         self.assertEqual(descriptors(), self.before + 1)
 
+    async def test_family(self) -> None:
+        """Where one family is wanted, the addresses of the other are nothing."""
+        where = self.listener.getsockname()[1]
+        for hosts, ipv6 in ((("::1",), False), (("127.0.0.1",), True)):
+            names = Names(*hosts)
+            endpoint = LegEndpoint(names, "mediator", where, timeout=10, ipv6=ipv6)  # type: ignore[arg-type]
+            error = await self.assertFailure(endpoint.connect(self.talkers), ConnectFailed)
+            self.assertIn("cannot be resolved", str(error))
+        both = Names("::1", "127.0.0.1")
+        endpoint = LegEndpoint(both, "mediator", where, timeout=10, ipv6=False)  # type: ignore[arg-type]
+        await self.check_standing(endpoint.connect(self.talkers))
+
     async def test_unknown(self) -> None:
         """A name without addresses is named."""
         error = await self.assertFailure(self.connect(), ConnectFailed)

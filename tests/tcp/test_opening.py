@@ -107,7 +107,11 @@ class OpeningTests(TestCase):
     async def test_delay(self) -> None:
         """Until the delay is over nothing is sent, but whoever comes is let in."""
         a, b = free_port(), free_port()
-        waiting = self.opening(a, b, self.one, delay=LONG)
+        with listening_socket(b) as peer:
+            waiting = self.opening(a, b, self.one, delay=LONG)
+            await pause(0.1)
+            self.assertFalse(waiting.connected.called)
+            self.assertRaises(BlockingIOError, peer.accept)
         with shared_socket(b) as peer:
             peer.connect_ex(a)
             await waiting.connected
@@ -132,6 +136,32 @@ class OpeningTests(TestCase):
         opening = self.opening(free_port(), free_port(), self.one)
         opening.connected.cancel()
         await self.assertFailure(opening.connected, CancelledError)
+        await self.hang_up()
+
+    async def test_no_answer(self) -> None:
+        """Against somebody who says nothing there is one attempt, which ends with the time."""
+        with socket.socket() as full:  # a listener whose backlog is full does not answer
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            fillers = [socket.socket() for _ in range(4)]
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(full.getsockname())
+            cancelled = self.opening(free_port(), full.getsockname(), self.one)
+            opening = self.opening(free_port(), full.getsockname(), self.one, timeout=0.3)
+            error = await self.assertFailure(opening.connected, ConnectFailed)
+            cancelled.connected.cancel()
+            await self.assertFailure(cancelled.connected, CancelledError)
+            for filler in fillers:
+                filler.close()
+        self.assertEqual(str(error), "dialled from both ends, nothing came through: no answer")
+        self.assertEqual(descriptors(), self.before)
+        await self.hang_up()
+
+    async def test_impossible(self) -> None:
+        """What cannot pass with time is said at once."""
+        opening = self.opening(free_port(), ("::1", 9), self.one)
+        self.failureResultOf(opening.connected, ConnectFailed)
         await self.hang_up()
 
     async def test_taken(self) -> None:
