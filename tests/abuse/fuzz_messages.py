@@ -355,7 +355,7 @@ MESSAGE_TARGETS = (
             "FINGERPRINT is not the last",
             "FINGERPRINT is wrong",
         ),
-        count=4000,
+        count=3000,
         mend=well_formed,
     ),
     Target(
@@ -372,7 +372,7 @@ MESSAGE_TARGETS = (
             "longer than 20 bytes",
             "not UTF-8",
         ),
-        count=4000,
+        count=3000,
     ),
     Target(
         "stun streams",
@@ -395,7 +395,7 @@ MESSAGE_TARGETS = (
             "ERROR_CODE is malformed",
             "piece of a revocation list",
         ),
-        count=4000,
+        count=3000,
         mend=mended_message,
     ),
     Target(
@@ -404,7 +404,7 @@ MESSAGE_TARGETS = (
         decode_addresses,
         StunError,
         ("is malformed", "more than 16 addresses"),
-        count=4000,
+        count=3000,
     ),
     Target(
         "proofs",

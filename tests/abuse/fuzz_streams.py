@@ -288,7 +288,7 @@ STREAM_TARGETS = (
             "smaller than UDT allows",
             "no receive window",
         ),
-        count=4000,
+        count=3000,
         mend=as_handshake,
     ),
     Target(
@@ -319,7 +319,7 @@ STREAM_TARGETS = (
         "udt ports",
         lambda: [*_packets(), *_handshakes()],
         lambda data: _port().take(data),
-        count=4000,
+        count=3000,
         careless=read_port_carelessly,
         mend=to_us,
         longest=1472,
@@ -341,7 +341,7 @@ STREAM_TARGETS = (
             "unknown type",
             "longer than allowed",
         ),
-        count=4000,
+        count=3000,
     ),
     Target(
         "sessions",

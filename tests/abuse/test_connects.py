@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
-from tests.abuse.world import HOST, AbuseCase, Stranger
+from tests.abuse.strangers import Stranger
+from tests.abuse.world import HOST, AbuseCase, Storm
 from wavesync.client.connector import Connector
 from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
 from wavesync.identity.credentials import Credentials
@@ -22,6 +23,9 @@ from wavesync.stun.message import MessageClass, decode
 
 _AT_ONCE = 10
 _DAY = 86400.0
+
+_CONNECTS = 200
+"""Connects of each kind."""
 
 
 class RefusedTests(AbuseCase):
@@ -36,6 +40,8 @@ class RefusedTests(AbuseCase):
         target_rate=1e6,
         target_burst=1e6,
         replays=300,
+        unproven_rate=1e6,
+        unproven_burst=1e6,
     )
 
     async def refused(
@@ -63,7 +69,7 @@ class RefusedTests(AbuseCase):
                 else:
                     self.fail("it was served")
 
-    async def check(
+    def refusing(
         self,
         connector: Connector,
         target: Target,
@@ -72,83 +78,65 @@ class RefusedTests(AbuseCase):
         words: str,
         *,
         wait: float = 0.0,
-    ) -> None:
-        """Have a connector refused a thousand times while a good client connects."""
+    ) -> Storm:
+        """Connects that are refused, as a storm."""
         self.addCleanup(connector.close)
+        self.connectors.append(connector)
 
         def connect() -> Deferred[object]:
             return connector.connect(target, service, Protocol())  # type: ignore[return-value]
 
-        async def storm(number: int) -> None:
-            await self.under_fire(self.refused(connect, kind, words, number, wait))
+        return lambda number: self.refused(connect, kind, words, number, wait)
 
-        if kind is Refused:
-            await self.echo(connector)  # the way to the agent stays known
-        await self.reactor.skip(20)
-        before = self.client_tables(connector)
-        await self.measured(storm, lines=0)
-        self.assertEqual(self.client_tables(connector), before)
-
-    def test_expired(self) -> Deferred[None]:
-        """A certificate that has expired."""
-        old = self.system.add_client("old", now=self.reactor.seconds() - 30 * _DAY, days=1)
-        return Deferred.fromCoroutine(
-            self.check(self.connector(old), self.server.target, "echo", NotAllowed, "expired")
-        )
-
-    def test_other_system(self) -> Deferred[None]:
-        """A client of another system: its own program says so."""
-        other = SystemCredentials.create((self.url,))
-        eve = other.add_client("eve", now=self.reactor.seconds())
-        return Deferred.fromCoroutine(
-            self.check(
-                self.connector(eve), self.server.target, "echo", NotAllowed, "another system"
-            )
-        )
-
-    def test_unknown_server(self) -> Deferred[None]:
-        """A server that is not registered."""
-        target = Target(self.server.system, "0" * 32)
-        return Deferred.fromCoroutine(
-            self.check(self.connector(), target, "echo", ConnectFailed, "not")
-        )
-
-    def test_unknown_service(self) -> Deferred[None]:
-        """A service that the agent does not have: it names those that it has."""
-        return Deferred.fromCoroutine(
-            self.check(
-                self.connector(paths=["tcp"]),
-                self.server.target,
-                "nonsense",
-                Refused,
-                "known: echo",
-            )
-        )
-
-    def test_no_mediator(self) -> Deferred[None]:
-        """A mediator that does not run: nothing listens at its ports."""
+    def nobody(self) -> str:
+        """A mediator's URL at which nothing listens."""
         with socket.socket() as closed:
             closed.bind((HOST, 0))
-            url = f"{HOST}:{closed.getsockname()[1]}"
-        connector = self.connector(mediators=[url])
-        return Deferred.fromCoroutine(
-            self.check(connector, self.server.target, "echo", ConnectFailed, "mediator", wait=12.0)
-        )
+            return f"{HOST}:{closed.getsockname()[1]}"
 
-    def test_silent_mediator(self) -> Deferred[None]:
-        """A mediator that accepts and says nothing."""
+    def silent(self) -> str:
+        """A mediator's URL at which connections are accepted and nothing is said."""
         stranger = Stranger(HOST)
         self.addCleanup(stranger.close)
         silent = socket.socket()
         self.addCleanup(silent.close)
         silent.bind((HOST, stranger.address[1]))
         silent.listen(0)
-        connector = self.connector(mediators=[f"{HOST}:{stranger.address[1]}"])
+        return f"{HOST}:{stranger.address[1]}"
+
+    def test_storms(self) -> Deferred[None]:
+        """An expired certificate, another system, a server or service that is not there, and
+        mediators that do not run or never answer."""
+        now = self.reactor.seconds()
+        self.connectors: list[Connector] = []
+        own = self.server.target
+        old = self.system.add_client("old", now=now - 30 * _DAY, days=1)
+        eve = SystemCredentials.create((self.url,)).add_client("eve", now=now)
+        away = Target(self.server.system, "0" * 32)
+        fails = ConnectFailed
+        tcp = self.connector(paths=["tcp"])
+        storms = {
+            "expired": self.refusing(self.connector(old), own, "echo", NotAllowed, "expired"),
+            # Her own program says so.
+            "other system": self.refusing(
+                self.connector(eve), own, "echo", NotAllowed, "another system"
+            ),
+            "unknown server": self.refusing(self.connector(), away, "echo", fails, "not"),
+            "unknown service": self.refusing(tcp, own, "nonsense", Refused, "known: echo"),
+            "no mediator": self.refusing(
+                self.connector(mediators=[self.nobody()]), own, "echo", fails, "mediator", wait=12.0
+            ),
+            "silent mediator": self.refusing(
+                self.connector(mediators=[self.silent()]), own, "echo", fails, "mediator", wait=12.0
+            ),
+        }
 
         async def check() -> None:
-            await self.check(
-                connector, self.server.target, "echo", ConnectFailed, "mediator", wait=12.0
-            )
+            await self.echo(tcp)  # the way to the agent stays known
+            await self.reactor.skip(20)
+            before = [self.client_tables(each) for each in self.connectors]
+            await self.measured(storms, count=_CONNECTS)
+            self.assertEqual([self.client_tables(each) for each in self.connectors], before)
 
         return Deferred.fromCoroutine(check())
 
@@ -156,16 +144,23 @@ class RefusedTests(AbuseCase):
 class HandMadeTests(AbuseCase):
     """The mediator tells nothing to whoever is not entitled, and remembers nothing of it."""
 
-    limits = Limits(source_rate=1e6, source_burst=1e6, client_rate=1e6, client_burst=1e6)
+    limits = Limits(
+        source_rate=1e6,
+        source_burst=1e6,
+        client_rate=1e6,
+        client_burst=1e6,
+        unproven_total_rate=1e6,
+        unproven_total_burst=1e6,
+    )
 
-    async def check(self, credentials: Credentials, code: int, reason: str = "") -> None:
-        """Ask a thousand times by messages made by hand."""
-        port = 5000
+    def asking(self, credentials: Credentials, code: int, reason: str = "") -> Storm:
+        """Messages made by hand, as a storm."""
 
         async def ask(number: int) -> None:
-            stranger = self.strangers[0] if self.strangers else self.stranger()
-            for _ in range(number):
-                connect = Connect(os.urandom(16).hex(), self.server.target, (("192.0.2.1", port),))
+            crowd = self.crowd()
+            for count in range(number):
+                stranger = crowd[count % len(crowd)]
+                connect = Connect(os.urandom(16).hex(), self.server.target, (("192.0.2.1", 5000),))
                 prover = Prover(credentials, HOST, self.reactor.seconds())
                 request = connect.encode(os.urandom(12), prover)
                 stranger.send(request, self.mediator_address)
@@ -176,21 +171,16 @@ class HandMadeTests(AbuseCase):
                 refusal = Refusal.decode(answer)
                 self.assertEqual((refusal.code, refusal.reason), (code, reason))
 
-        async def storm(number: int) -> None:
-            await self.under_fire(ask(number))
+        return ask
 
-        await self.measured(storm, lines=0)
-
-    def test_other_system(self) -> Deferred[None]:
-        """A good proof of another system: the server is as unknown as any other."""
+    def test_storms(self) -> Deferred[None]:
+        """Another system's client, for whom the server is as unknown as any other; a proof by
+        another key than the certificate's; a server's proof, which does not make a client."""
         other = SystemCredentials.create((self.url,)).add_client("eve", now=self.reactor.seconds())
-        return Deferred.fromCoroutine(self.check(other, 404))
-
-    def test_wrong_key(self) -> Deferred[None]:
-        """A proof by another key than the certificate's."""
         wrong = dataclasses.replace(self.client, private_key=Ed25519PrivateKey.generate())
-        return Deferred.fromCoroutine(self.check(wrong, 403, "bad-signature"))
-
-    def test_server_as_client(self) -> Deferred[None]:
-        """A server's proof does not make it a client."""
-        return Deferred.fromCoroutine(self.check(self.server, 403, "wrong-role"))
+        storms = {
+            "other system": self.asking(other, 404),
+            "wrong key": self.asking(wrong, 403, "bad-signature"),
+            "server as client": self.asking(self.server, 403, "wrong-role"),
+        }
+        return Deferred.fromCoroutine(self.measured(storms, count=2 * _CONNECTS))

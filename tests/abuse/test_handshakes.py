@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
-from tests.abuse.world import AbuseCase
+from tests.abuse.world import AbuseCase, Storm
 from wavesync.interfaces import Address
-from wavesync.session.server import MAX_PENDING
 from wavesync.udt.handshake import (
     ANSWER,
     CALL,
@@ -41,63 +40,70 @@ class HandshakeTests(AbuseCase):
 
     async def pour(self, make: Callable[[], bytes], number: int, to: Address) -> None:
         """Send *number* packets."""
-        stranger = self.strangers[0] if self.strangers else self.stranger()
+        crowd = self.crowd()
         for sent in range(number):
-            stranger.send(make(), to)
+            crowd[sent % len(crowd)].send(make(), to)
             if sent % _CHUNK == 0:
                 await self.reactor.turns(2)
-                stranger.take()
         await self.reactor.turns(4)
 
-    async def check(self, make: Callable[[], bytes]) -> None:
-        """Pour out packets at the agent while a client connects."""
+    def pouring(self, make: Callable[[], bytes], *, answered: bool) -> Storm:
+        """Pour out packets at the agent.
+
+        :param answered: each of them is answered, by as much as it is; otherwise none is.
+        """
 
         async def storm(number: int) -> None:
-            await self.under_fire(self.pour(make, number, self.agent_udp), paths=["udp"])
+            crowd = self.crowd()
+            for each in crowd:
+                each.take()
+            before = [(each.sent, each.answered) for each in crowd]
+            await self.pour(make, number, self.agent_udp)
+            for each, (sent, got) in zip(crowd, before, strict=True):
+                each.take()
+                self.assertEqual(each.answered - got, (each.sent - sent) * answered)
 
-        await self.measured(storm)
+        return storm
 
-    def test_requests(self) -> Deferred[None]:
-        """Requests without a cookie are answered by as much as they are, and forgotten."""
+    def without_cookie(self) -> bytes:
+        """A request as libudt begins."""
+        return self.offer().handshake(REQUEST, _PEER).encode()
 
-        async def check() -> None:
-            await self.check(lambda: self.offer().handshake(REQUEST, _PEER).encode())
-            (stranger,) = self.strangers
-            self.assertEqual(stranger.longest, HANDSHAKE_SIZE)
-            self.assertEqual(stranger.answered, stranger.sent)
+    def with_wrong_cookie(self) -> bytes:
+        """A request with a cookie that nobody gave out."""
+        cookie = self.random.getrandbits(32)
+        return self.offer().handshake(ANSWER, _PEER, cookie=cookie).encode()
 
-        return Deferred.fromCoroutine(check())
+    def with_wrong_token(self) -> bytes:
+        """A call of somebody who was not introduced, to whatever id."""
+        destination = self.random.choice((0, self.random.getrandbits(30)))
+        request = self.random.choice((CALL, ANSWER, FINAL, REFUSED))
+        token = self.random.getrandbits(32)
+        offer = self.offer()
+        return offer.handshake(request, _PEER, cookie=token, destination=destination).encode()
 
-    def test_wrong_cookies(self) -> Deferred[None]:
-        """Requests with a wrong cookie are not answered at all."""
-
-        async def check() -> None:
-            await self.check(
-                lambda: (
-                    self.offer()
-                    .handshake(ANSWER, _PEER, cookie=self.random.getrandbits(32))
-                    .encode()
-                )
-            )
-            (stranger,) = self.strangers
-            self.assertEqual(stranger.answered, 0)
-
-        return Deferred.fromCoroutine(check())
-
-    def test_wrong_tokens(self) -> Deferred[None]:
-        """Nor are calls of somebody who was not introduced, to whatever id."""
-
-        def make() -> bytes:
-            destination = self.random.choice((0, self.random.getrandbits(30)))
-            request = self.random.choice((CALL, ANSWER, FINAL, REFUSED))
-            token = self.random.getrandbits(32)
-            offer = self.offer()
-            return offer.handshake(request, _PEER, cookie=token, destination=destination).encode()
+    def test_storms(self) -> Deferred[None]:
+        """Handshakes that lead nowhere, and packets for connections that do not exist, or are
+        not theirs: a connection that stands is used on."""
 
         async def check() -> None:
-            await self.check(make)
-            (stranger,) = self.strangers
-            self.assertEqual(stranger.answered, 0)
+            connector = self.connector(paths=["udp"])
+            self.addCleanup(connector.close)
+            await self.echo(connector)
+            assert isinstance(connector._port, Port) and self.agent.port is not None
+            ids = [*self.agent.port._sorter.links, *self.agent.port._sorter.calls, 0]
+
+            def forged() -> bytes:
+                known = self.random.choice(ids)
+                return self.forged(self.random.choice((known, self.random.getrandbits(30))))
+
+            storms = {
+                "without a cookie": self.pouring(self.without_cookie, answered=True),
+                "wrong cookies": self.pouring(self.with_wrong_cookie, answered=False),
+                "wrong tokens": self.pouring(self.with_wrong_token, answered=False),
+                "forged packets": self.pouring(forged, answered=False),
+            }
+            await self.measured(storms, paths=["udp"], connector=connector)
 
         return Deferred.fromCoroutine(check())
 
@@ -121,28 +127,6 @@ class HandshakeTests(AbuseCase):
                 words = (self.random.getrandbits(31), 0xC0000000, 0, socket_id)
                 return b"".join(word.to_bytes(4, "big") for word in words) + bytes(1000)
 
-    def test_forged(self) -> Deferred[None]:
-        """SHUTDOWN, ACK, NAK and data for connections that do not exist, or are not theirs."""
-
-        async def check() -> None:
-            connector = self.connector(paths=["udp"])
-            self.addCleanup(connector.close)
-            await self.echo(connector)
-            assert isinstance(connector._port, Port) and self.agent.port is not None
-            ids = [*self.agent.port._sorter.links, *self.agent.port._sorter.calls, 0]
-
-            def make() -> bytes:
-                known = self.random.choice(ids)
-                return self.forged(self.random.choice((known, self.random.getrandbits(30))))
-
-            await self.check(make)
-            (stranger,) = self.strangers
-            self.assertEqual(stranger.answered, 0)
-            await self.echo(connector)
-            self.assertTrue(connector.timelines[-1].reused)
-
-        return Deferred.fromCoroutine(check())
-
     def test_half_open(self) -> Deferred[None]:
         """Whoever shows a right cookie and is silent then is forgotten; others get in meanwhile."""
         half_open: list[int] = []
@@ -160,11 +144,8 @@ class HandshakeTests(AbuseCase):
             assert self.agent.port is not None
             half_open.append(self.agent.port._acceptor.listener.half_open)
 
-        async def storm(number: int) -> None:
-            await self.under_fire(knock(number), paths=["udp"])
-
         async def check() -> None:
-            await self.measured(storm, warm=2 * MAX_PENDING, proven=True)
+            await self.measured({"half-open": knock}, proven=True, paths=["udp"])
             most = MAX_HALF_OPEN_PER_HOST
             self.assertTrue(most / 2 < half_open[-1] <= 2 * most, half_open)
 

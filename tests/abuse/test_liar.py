@@ -15,7 +15,9 @@ from twisted.trial.unittest import TestCase
 
 from tests.abuse.garbage import RecordingCarrier, flipped_stun
 from tests.abuse.hurried import hurried
-from tests.abuse.world import HOST, MANY, LogLines, memory, reactor
+from tests.abuse.memory import memory
+from tests.abuse.strangers import LogLines
+from tests.abuse.world import HOST, MANY, reactor
 from wavesync.agent.introductions import MAX_CLIENT_RENDEZVOUS, MAX_REMEMBERED, Introductions
 from wavesync.agent.link import Link
 from wavesync.identity.credentials import Credentials

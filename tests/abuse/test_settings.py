@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.abuse.world import MANY, memory
+from tests.abuse.memory import memory
 from wavesync.agent.settings import AgentSettings
 from wavesync.errors import NotAllowed, SettingsError
 from wavesync.identity.credentials import Credentials
@@ -26,6 +26,8 @@ from wavesync.settings import MAX_SETTINGS_SIZE, Section, load_settings
 _ETC = Path(__file__).parents[2] / "etc"
 _NOW = 1_795_000_000.0
 _MAX_GROWN = 3 << 20
+_FILES = 300
+"""Files of each kind; the fuzz targets try more contents without files."""
 
 _LINES = (
     'name = ""',
@@ -129,7 +131,7 @@ class FileTests(SynchronousTestCase):
         for _ in range(100):
             attempt()
         files, before = len(os.listdir("/proc/self/fd")), memory()
-        for _ in range(MANY):
+        for _ in range(_FILES):
             count += attempt()
         self.assertEqual(len(os.listdir("/proc/self/fd")), files)
         self.assertLess(memory() - before, _MAX_GROWN)
@@ -143,11 +145,11 @@ class FileTests(SynchronousTestCase):
         shown = b"\n".join(line.removeprefix(b"#") for line in good.splitlines())
         mutator = _Mutator(name)
         texts = (good, shown)
-        turn = iter(range(10 * MANY))
+        turn = iter(range(10 * _FILES))
         self.check(
             lambda path: load_settings(path, section),
             lambda: mutator.change(texts[next(turn) % 2]),
-            refused=MANY // 3,
+            refused=_FILES // 3,
         )
 
     def test_mediator(self) -> None:
@@ -191,7 +193,7 @@ class FileTests(SynchronousTestCase):
         self.check(
             lambda path: Credentials.load(path, now=_NOW),
             lambda: mutator.change(good),
-            refused=MANY * 2 // 3,
+            refused=_FILES * 2 // 3,
         )
 
     def test_wrong_key(self) -> None:
@@ -201,18 +203,18 @@ class FileTests(SynchronousTestCase):
             _pem(Ed25519PrivateKey.generate()) for _ in range(20)
         ]
         self.assertIn(keys[0], good)
-        turn = iter(range(2 * MANY))
+        turn = iter(range(2 * _FILES))
         self.check(
             lambda path: Credentials.load(path, now=_NOW),
             lambda: good.replace(keys[0], keys[1 + next(turn) % 20]),
-            refused=MANY,
+            refused=_FILES,
         )
 
     def test_expired(self) -> None:
         """Credentials that have expired."""
         good = self._credentials()[1]
         later = _NOW + 20 * 365 * 86400.0
-        self.check(lambda path: Credentials.load(path, now=later), lambda: good, refused=MANY)
+        self.check(lambda path: Credentials.load(path, now=later), lambda: good, refused=_FILES)
 
 
 def _pem(key: Ed25519PrivateKey) -> bytes:

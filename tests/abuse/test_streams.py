@@ -8,7 +8,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from tests.abuse.garbage import noise
-from tests.abuse.world import MANY, AbuseCase
+from tests.abuse.strangers import host_of
+from tests.abuse.world import MANY, AbuseCase, Storm
 from wavesync.interfaces import Address
 from wavesync.mediator.leg import IDLE_LIFE
 from wavesync.session.server import MAX_PENDING
@@ -54,10 +55,13 @@ class Caller(Protocol):
 class StreamCase(AbuseCase):
     """Has ways to make many connections."""
 
-    async def dial_all(self, callers: Sequence[Caller], to: Address) -> None:
-        """Connect all, no more at a time than a listening socket keeps waiting."""
+    async def dial_all(self, callers: Sequence[Caller], to: Address, host: str = "") -> None:
+        """Connect all, no more at a time than a listening socket keeps waiting.
+
+        :param host: where all of them are; each at another address if not said.
+        """
         for number, caller in enumerate(callers):
-            self.dial(caller, to)
+            self.dial(caller, to, host)
             if number % _BACKLOG == 0:
                 await self.reactor.turns(4)
         await self.reactor.turns(4)
@@ -85,47 +89,35 @@ class StreamCase(AbuseCase):
                     await self.reactor.skip(1)
             await over
 
-    async def check(self, words: Callable[[], bytes], to: Address, *, wait: float = 0.0) -> None:
-        """Make a thousand such connections while a client connects."""
-
-        async def storm(number: int) -> None:
-            await self.under_fire(self.call(words, to, number, wait=wait))
-
-        await self.measured(storm)
+    def calling(
+        self, words: Callable[[], bytes], to: Callable[[], Address], *, wait: float = 0.0
+    ) -> Storm:
+        """Such connections as a storm."""
+        return lambda number: self.call(words, to(), number, wait=wait)
 
 
 class MediatorStreamTests(StreamCase):
     """Nothing that is sent to a mediator's TCP port hurts anybody."""
 
-    def test_garbage(self) -> Deferred[None]:
-        """What is not STUN is closed at once."""
-        return Deferred.fromCoroutine(
-            self.check(lambda: b"\xff" + noise(self.random), self.mediator_address)
-        )
+    def test_storms(self) -> Deferred[None]:
+        """What is no STUN is closed at once, what never ends after a while; clients connect."""
 
-    def test_http(self) -> Deferred[None]:
-        """So is what is something else."""
-        words = b"GET / HTTP/1.1\r\nHost: mediator\r\n\r\n"
-        return Deferred.fromCoroutine(self.check(lambda: words, self.mediator_address))
+        def to() -> Address:
+            return self.mediator_address
 
-    def test_oversize(self) -> Deferred[None]:
-        """A header that announces more than is taken is not waited for."""
+        http = b"GET / HTTP/1.1\r\nHost: mediator\r\n\r\n"
+        # A header that announces more than is taken, and a message that never ends.
         size = (MAX_STREAM_MESSAGE + 4).to_bytes(2, "big")
-        words = b"\x00\x56" + size + b"\x21\x12\xa4\x42"
-        return Deferred.fromCoroutine(self.check(lambda: words, self.mediator_address))
-
-    def test_endless(self) -> Deferred[None]:
-        """A message that never ends is given up after a while."""
-        words = b"\x00\x56\x0f\x00\x21\x12\xa4\x42" + bytes(1000)
-        return Deferred.fromCoroutine(
-            self.check(lambda: words, self.mediator_address, wait=IDLE_LIFE)
-        )
-
-    def test_silent(self) -> Deferred[None]:
-        """So is a connection on which nothing comes."""
-        return Deferred.fromCoroutine(
-            self.check(lambda: b"", self.mediator_address, wait=IDLE_LIFE)
-        )
+        oversize = b"\x00\x56" + size + b"\x21\x12\xa4\x42"
+        endless = b"\x00\x56\x0f\x00\x21\x12\xa4\x42" + bytes(1000)
+        storms = {
+            "garbage": self.calling(lambda: b"\xff" + noise(self.random), to),
+            "http": self.calling(lambda: http, to),
+            "oversize": self.calling(lambda: oversize, to),
+            "endless": self.calling(lambda: endless, to, wait=IDLE_LIFE),
+            "silent": self.calling(lambda: b"", to, wait=IDLE_LIFE),
+        }
+        return Deferred.fromCoroutine(self.measured(storms))
 
     def test_too_much(self) -> Deferred[None]:
         """Whoever asks too much is closed, too."""
@@ -133,10 +125,10 @@ class MediatorStreamTests(StreamCase):
 
         async def storm(number: int) -> None:
             for _ in range(number // 20):
-                await self.under_fire(self.call(lambda: words, self.mediator_address, 20))
+                await self.call(lambda: words, self.mediator_address, 20)
                 await self.reactor.skip(10)
 
-        return Deferred.fromCoroutine(self.measured(storm, warm=20, count=100))
+        return Deferred.fromCoroutine(self.measured({"too much": storm}, count=80))
 
     def test_too_many(self) -> Deferred[None]:
         """One host has so many connections and no more; others are served meanwhile."""
@@ -144,7 +136,7 @@ class MediatorStreamTests(StreamCase):
         async def check() -> None:
             limit = self.limits.legs_per_host
             callers = [Caller(b"") for _ in range(limit + 100)]
-            await self.dial_all(callers, self.mediator_address)
+            await self.dial_all(callers, self.mediator_address, host_of(0))
             await self.reactor.pause(0.1)
             self.assertEqual(sum(caller.over.called for caller in callers), 100)
             await self.good_connect()
@@ -160,35 +152,24 @@ class MediatorStreamTests(StreamCase):
 class AgentStreamTests(StreamCase):
     """Nothing that is sent to an agent's TCP port hurts anybody."""
 
-    def test_garbage(self) -> Deferred[None]:
-        """What is not TLS is closed at once."""
-        return Deferred.fromCoroutine(
-            self.check(lambda: b"\xff" + noise(self.random) + bytes(5), self.agent_tcp)
-        )
+    def test_storms(self) -> Deferred[None]:
+        """What is no TLS is closed at once, what never ends after a while; clients connect."""
 
-    def test_http(self) -> Deferred[None]:
-        """So is what is something else."""
-        words = b"GET / HTTP/1.1\r\nHost: agent\r\n\r\n"
-        return Deferred.fromCoroutine(self.check(lambda: words, self.agent_tcp))
+        def to() -> Address:
+            return self.agent_tcp
 
-    def test_oversize(self) -> Deferred[None]:
-        """A TLS record that is longer than one may be is not waited for."""
-        return Deferred.fromCoroutine(
-            self.check(lambda: b"\x16\x03\x01\xff\xff" + bytes(100), self.agent_tcp)
-        )
-
-    def test_endless(self) -> Deferred[None]:
-        """A ClientHello that never ends is given up after a while."""
-        words = b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03" + bytes(1000)
-        return Deferred.fromCoroutine(
-            self.check(lambda: words, self.agent_tcp, wait=HANDSHAKE_WITHIN)
-        )
-
-    def test_silent(self) -> Deferred[None]:
-        """So is a connection on which nothing comes."""
-        return Deferred.fromCoroutine(
-            self.check(lambda: b"", self.agent_tcp, wait=HANDSHAKE_WITHIN)
-        )
+        http = b"GET / HTTP/1.1\r\nHost: agent\r\n\r\n"
+        # A record that is longer than one may be, and a ClientHello that never ends.
+        oversize = b"\x16\x03\x01\xff\xff" + bytes(100)
+        endless = b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03" + bytes(1000)
+        storms = {
+            "garbage": self.calling(lambda: b"\xff" + noise(self.random) + bytes(5), to),
+            "http": self.calling(lambda: http, to),
+            "oversize": self.calling(lambda: oversize, to),
+            "endless": self.calling(lambda: endless, to, wait=HANDSHAKE_WITHIN),
+            "silent": self.calling(lambda: b"", to, wait=HANDSHAKE_WITHIN),
+        }
+        return Deferred.fromCoroutine(self.measured(storms))
 
     def test_too_many(self) -> Deferred[None]:
         """However many silent connections there are, a client gets in."""
