@@ -41,7 +41,7 @@ def measure(connections: int = 500) -> dict[str, object]:
         product.start_mediator()
         product.start_agent()
         assert product.agent is not None
-        before = _seconds(product.agent.pid)
+        before, counts = _seconds(product.agent.pid), product.counts()
         done = lab.a.host.run(
             [
                 *(sys.executable, "-m", "benchmarks.holes_client"),
@@ -50,10 +50,19 @@ def measure(connections: int = 500) -> dict[str, object]:
             timeout=120,
         )
         agent = _seconds(product.agent.pid) - before
+        client, server = (
+            (now - then).udp_sent.packets
+            for now, then in zip(product.counts(), counts, strict=True)
+        )
         assert product.mediator is not None
         introductions = product.mediator.output().count(" ms (report ")
     result: dict[str, object] = json.loads(done.stdout)
-    return {**result, "agent_cpu_seconds": round(agent, 2), "introductions": introductions}
+    result["agent_cpu_seconds"] = round(agent, 2)
+    result["packets_per_connection"] = (
+        round(client / connections, 1),
+        round(server / connections, 1),
+    )
+    return {**result, "introductions": introductions}
 
 
 def _seconds(pid: int) -> float:

@@ -44,6 +44,10 @@ class _Say(Protocol):
             else:
                 self.echoed.errback(ValueError("other bytes came back"))
 
+    def failed(self, reason: Failure) -> None:
+        """There is no connection."""
+        self.connectionLost(reason)
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self.echoed.called:
             self.echoed.errback(reason)
@@ -55,7 +59,7 @@ def _open(
     timeline = Timeline(str(target), time.perf_counter)
     say = _Say()
     opening = connector.connect(target, service, say, timeline=timeline)
-    opening.addErrback(lambda failure: say.echoed.called or say.echoed.errback(failure))
+    opening.addErrback(say.failed)
     return say.echoed, timeline, say
 
 

@@ -60,8 +60,7 @@ class Hole(KnownWay):
         clock: IReactorTime,
         on_lost: Callable[["Hole"], None],
     ) -> None:
-        super().__init__(server, "udp", address, make_path)
-        self._clock = clock
+        super().__init__(server, "udp", address, make_path, clock)
         self._on_lost = on_lost
         self._session: ClientSession | None = None
         self._opening: Deferred[ClientSession] | None = None
@@ -111,11 +110,11 @@ class Hole(KnownWay):
             session.close()
 
     def _begin_idling(self) -> None:
-        self._idle = self._clock.callLater(IDLE_LIMIT, self._gone, "nobody used it")
+        self._idle = self.clock.callLater(IDLE_LIMIT, self._gone, "nobody used it")
 
     def _wait_for_answer(self, looks: int) -> None:
         if looks:
-            self._answer_due = self._clock.callLater(
+            self._answer_due = self.clock.callLater(
                 ANSWER_WITHIN / _LOOKS, self._wait_for_answer, looks - 1
             )
         else:

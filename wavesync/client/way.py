@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from wavesync.client.gate import Gate
@@ -11,17 +12,14 @@ from wavesync.errors import ConnectFailed
 from wavesync.interfaces import Address
 from wavesync.session.client import ClientSession
 
-__all__ = ["MAX_OPENING", "KnownWay"]
-
-MAX_OPENING = 48
-"""Connections that are being made over one way at a time; more wait for their turn.  A server keeps
-places for no more than 64 that have not shown themselves yet."""
+__all__ = ["KnownWay"]
 
 
 class KnownWay:
     """A server's address that a connection was verified at.
 
     :param make_path: makes a path to it, for one connection.
+    :param clock: tells how long connections take.
     :ivar server: the whole name of the server.
     :ivar kind: ``tcp`` or ``udp``.
     :ivar address: where.
@@ -36,13 +34,15 @@ class KnownWay:
         kind: str,
         address: Address,
         make_path: Callable[[], Path[ClientSession]],
+        clock: IReactorTime,
     ) -> None:
         self.server = server
         self.kind = kind
         self.address = address
         self.closed = False
         self._make_path = make_path
-        self.gate = Gate(MAX_OPENING)
+        self.gate = Gate()
+        self.clock = clock
         self.attempts: dict[_Attempt, None] = {}
 
     def path(self) -> Path[ClientSession]:
@@ -73,6 +73,7 @@ class _Attempt:
         self._way = way
         self._make_path = make_path
         self._over = False
+        self._entered_at = 0.0
         self._step: Deferred[None] | Deferred[ClientSession] | None = None
         self._result: Deferred[ClientSession] = Deferred(lambda _: self._stop())
 
@@ -94,10 +95,12 @@ class _Attempt:
             self._result.errback(ConnectFailed(why))
 
     def _entered(self, _: None) -> None:
+        self._entered_at = self._way.clock.seconds()
         opening = self._step = self._make_path().open()
         opening.addBoth(self._opened)
 
     def _opened(self, result: ClientSession | Failure) -> None:
+        took: float | None = None
         try:
             if self._over:
                 return
@@ -106,10 +109,11 @@ class _Attempt:
             if isinstance(result, Failure):
                 self._result.errback(result)
             else:
+                took = self._way.clock.seconds() - self._entered_at
                 self._way.watch(result)
                 self._result.callback(result)
         finally:
-            self._way.gate.leave()
+            self._way.gate.leave(took)
 
     def _stop(self) -> None:
         self._over = True

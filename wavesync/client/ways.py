@@ -61,7 +61,11 @@ class Ways:
         if session.path_kind != "udp":
             reactor = self._reactor
             self._known[server] = KnownWay(
-                server, session.path_kind, address, lambda: TCPPath(reactor, address, sessions)
+                server,
+                session.path_kind,
+                address,
+                lambda: TCPPath(reactor, address, sessions),
+                reactor,
             )
             return
         assert self._port is not None
