@@ -1,6 +1,7 @@
 """The mediator's TCP connections, without sockets and with a clock of our own."""
 
 import os
+import socket
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.task import Clock
@@ -80,6 +81,16 @@ class StreamCase(SynchronousTestCase):
 
 class LifeTests(StreamCase):
     """From the first byte to the last timer."""
+
+    def test_probes(self) -> None:
+        """The kernel is asked to notice when a server's host, or its router, is gone."""
+        protocol = self.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4000))
+        assert protocol is not None
+        transport = Transport()
+        with socket.socket() as handle:
+            transport.getHandle = lambda: handle  # type: ignore[attr-defined]
+            protocol.makeConnection(transport)
+            self.assertEqual(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1)
 
     def test_answers(self) -> None:
         """Messages are answered as they complete, byte by byte if need be."""

@@ -1,5 +1,7 @@
 """Tests for :mod:`wavesync.signalling.leg`."""
 
+import socket
+
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
@@ -45,6 +47,14 @@ class LegTests(SynchronousTestCase):
     def test_connected(self) -> None:
         """The owner learns that the connection stands."""
         self.assertEqual(self.connected, [self.leg])
+
+    def test_probes(self) -> None:
+        """The kernel is asked to notice when the mediator's host is gone."""
+        with socket.socket() as handle:
+            self.transport = StringTransport()
+            self.transport.getHandle = lambda: handle  # type: ignore[attr-defined]
+            self.leg.makeConnection(self.transport)
+            self.assertEqual(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1)
 
     def test_request_and_answer(self) -> None:
         """An answer finds its request, even in two pieces; no timer stays behind."""

@@ -16,9 +16,10 @@ PROBE_AFTER = 5
 PROBE_INTERVAL = 3
 """Seconds between probes that are not answered (TCP_KEEPINTVL)."""
 
-USER_TIMEOUT = 10
+USER_TIMEOUT = 7
 """Seconds without an acknowledgement, of probes or of data, after which the connection is over
-(TCP_USER_TIMEOUT, RFC 5482).  It is looked at when a probe is due: 14 s after the last sign of life."""
+(TCP_USER_TIMEOUT, RFC 5482).  For probes it is looked at when the next is due: 8 s after the last sign of
+life.  When data is sent until then it counts anew from there: 15 s at the latest."""
 
 _PROBES = 3  # where there is no user timeout
 _OPTIONS = (
