@@ -27,6 +27,7 @@ WEB = "web"
 """The service that a web server stands behind."""
 
 _PORT = 3345
+_START_TIMEOUT = 30.0  # seconds: Python takes its time where much else runs
 _REGISTERED = r"registered with"
 _MAPPED = r"sees this server's UDP port"
 _REQUEST = "GET /{name} HTTP/1.0\r\nHost: lab\r\n\r\n"
@@ -131,7 +132,7 @@ class Product:
             name="mediator",
             env=self.environments.get("mediator"),
         )
-        self.mediator.wait_for_line("is ready on")
+        self.mediator.wait_for_line("is ready on", _START_TIMEOUT)
 
     def start_agent(self, *, udp: bool = True) -> None:
         """Start the agent and wait until the mediator knows it.
@@ -143,7 +144,7 @@ class Product:
         lines += [f'{name} = "{endpoint}"' for name, endpoint in self.services.items()]
         settings.write_text("\n".join(lines) + "\n")
         self.agent = self.agent_on(self.server_host)
-        self.agent.wait_for_line(_MAPPED if udp else _REGISTERED)
+        self.agent.wait_for_line(_MAPPED if udp else _REGISTERED, _START_TIMEOUT)
 
     def agent_on(self, host: Host) -> Process:
         """Start another agent with the very same settings and credentials, on whatever host."""
@@ -169,7 +170,7 @@ class Product:
         self.forwarding = self.client_host.start(
             command, name="forward", env=self.environments.get("client")
         )
-        self.forwarding.wait_for_line("^listening on")
+        self.forwarding.wait_for_line("^listening on", _START_TIMEOUT)
         return report
 
     def reports(self, report: Path, count: int) -> list[dict[str, Any]]:

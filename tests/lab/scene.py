@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,17 @@ from tests.lab.processes import Process, poll
 from tests.lab.product import WEB, Product
 from tests.lab.topology import Lab
 
-__all__ = ["CLOCKS", "FAKE", "MAPPED", "PORT", "REGISTERED", "SMALL", "Figure", "Scene"]
+__all__ = [
+    "CLOCKS",
+    "FAKE",
+    "MAPPED",
+    "PORT",
+    "REGISTERED",
+    "SMALL",
+    "Figure",
+    "Scene",
+    "side_by_side",
+]
 
 CLOCKS = ("mediator", "agent", "client")
 """Whose clock can be wrong."""
@@ -153,3 +164,15 @@ class Scene:
         left = limit - (time.monotonic() - since)
         poll(question, max(left, 0.0), lambda: f"{what}; the forwarding said {self.complaints()}")
         self.note(what, time.monotonic() - since, limit)
+
+
+def side_by_side(*stories: Callable[[], object]) -> None:
+    """
+    Have several things happen at one time, each in a laboratory of its own, and wait for all.
+
+    :raises LabError: what the first one that failed raised.
+    """
+    with ThreadPoolExecutor(len(stories)) as threads:
+        ends = [threads.submit(story) for story in stories]
+    for end in ends:
+        end.result()
