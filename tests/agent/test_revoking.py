@@ -100,8 +100,8 @@ class CrlExchangeTests(SynchronousTestCase):
                 mediator.send(piece.encode(request.transaction_id))
         return count
 
-    def take(self, mediator: ScriptedMediator) -> list[bytes]:
-        """Take all lists that are pushed."""
+    def take(self, mediator: ScriptedMediator, *, forgets: bool = False) -> list[bytes]:
+        """Take all lists that are pushed, and say so unless *forgets*."""
         assembly, lists = CrlAssembly(), []
         while requests := self.about_lists(mediator):
             for request in requests:
@@ -109,7 +109,7 @@ class CrlExchangeTests(SynchronousTestCase):
                 whole = assembly.add(push)
                 if whole is not None:
                     lists.append(whole)
-                answer = CrlPushed(push.number if whole is not None else 0)
+                answer = CrlPushed(push.number if whole is not None and not forgets else 0)
                 mediator.send(answer.encode(request.transaction_id))
         return lists
 
@@ -132,6 +132,13 @@ class CrlExchangeTests(SynchronousTestCase):
         for crl in (revocation_list(1), revocation_list(2, range(1, 3000))):
             self.revocations.offer(crl.der)
             self.assertEqual(self.take(mediator), [crl.der])
+
+    def test_taken_and_forgotten(self) -> None:
+        """A mediator that takes a list and says that it has none gets it once, not for ever."""
+        mediator, _ = self.register()
+        crl = revocation_list(1)
+        self.revocations.offer(crl.der)
+        self.assertEqual(self.take(mediator, forgets=True), [crl.der])
 
     def test_changed_while_pushing(self) -> None:
         """A list that comes while another is pushed follows."""

@@ -189,7 +189,8 @@ class AgentService(Service):
         if IReactorUDP.providedBy(self._reactor):
             self._learner = LifetimeLearner(self._reactor, self._search_lifetime, self._pace)
             self._learner.start()
-        self._looking.start(LOOK_INTERVAL, now=False)
+        if self.revocations.has_files:
+            self._looking.start(LOOK_INTERVAL, now=False)
         super().startService()
         self.log.info(
             "agent {server} accepts on TCP port {tcp} and UDP port {udp}",

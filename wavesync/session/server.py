@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Protocol as TypingProtocol
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import (
@@ -29,6 +28,7 @@ from wavesync.session.errors import Refusal
 from wavesync.session.events import DataReceived, Event, Lost, OpenRequested
 from wavesync.session.guard import Guard, Guards
 from wavesync.session.liveness import SILENCE
+from wavesync.session.services import NamedServices, Services
 from wavesync.session.shell import SessionShell
 from wavesync.session.tls import server_context
 from wavesync.stun.buckets import source_key
@@ -68,34 +68,6 @@ DIAL_WITHIN = 20.0
 
 _NAMES_SHOWN = 20
 _REVOKED = "the client's credentials were revoked"
-
-
-class Services(TypingProtocol):
-    """Finds what a client asks for."""
-
-    def __call__(self, name: str, peer: Peer) -> IStreamClientEndpoint | IProtocolFactory | None:
-        """Give the endpoint to dial, or a factory whose protocol serves the session itself.
-
-        None means that there is no such service for this client.
-        """
-
-
-class NamedServices:
-    """Services by name, the same for every client.
-
-    :param table: endpoint or factory of each name.
-    """
-
-    def __init__(self, table: Mapping[str, IStreamClientEndpoint | IProtocolFactory]) -> None:
-        self._table = dict(table)
-
-    def __call__(self, name: str, peer: Peer) -> IStreamClientEndpoint | IProtocolFactory | None:
-        """Look one up."""
-        return self._table.get(name)
-
-    def names(self, peer: Peer) -> Sequence[str]:
-        """All names, sorted."""
-        return sorted(self._table)
 
 
 class ServerSession(SessionShell):
