@@ -109,6 +109,10 @@ class CameraSiteTests(LabCase):
             f"\nrsync: {', '.join(f'{rate / 1e6:.2f} MB/s' for rate in rates)}"
             f"\ngreedy download: {len(rounds) * _BULK * 8 / elapsed / 1e6:.1f} Mbit/s"
         )
+        for site in lab.sites:
+            assert site.link is not None
+            carried, lost, _ = site.link.counts()
+            self.assertApproximates(lost / carried / _LOSS, 1, 0.3)
         self.assertLess(camera.stall, _STALL)
         paths = {line["path"] for line in product.reports(report, 1)}
         self.assertEqual(paths, {"udp"})
