@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.support import MAPPED, OBSERVED, OWN
@@ -18,6 +20,7 @@ from wavesync.client.introducer import (
 )
 from wavesync.errors import ConnectFailed, NotAllowed
 from wavesync.interfaces import Address
+from wavesync.signalling.leg import Leg
 from wavesync.signalling.messages import (
     Connect,
     ConnectAnswer,
@@ -291,6 +294,7 @@ class IntroducerTests(SynchronousTestCase):
         self.reactor.advance(0.01)
         leg = self.reactor.tcpClients[0][2].buildProtocol(None)
         transport = StringTransport(peerAddress=IPv4Address("TCP", ONE, 3345))
+        assert isinstance(leg, Leg)
         leg.makeConnection(transport)
         (request,) = StreamDecoder().feed(transport.value())
         data = ConnectAnswer(
@@ -303,6 +307,11 @@ class IntroducerTests(SynchronousTestCase):
         told = ConnectionResult(introducing.connection_id, ResultCode.OK, ConnectType.TCP, 0.5)
         self.assertEqual(ConnectionResult.decode(message), told)
         self.assertTrue(transport.disconnecting)
+        # Whoever closes the client waits until that has left.
+        closing = introducer.close()
+        self.assertNoResult(closing)
+        leg.connectionLost(Failure(ConnectionDone()))
+        self.successResultOf(closing)
         self.assert_over(introducing)
 
     def test_no_report(self) -> None:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import (
     IDelayedCall,
     IProtocol,
@@ -137,16 +137,20 @@ class Asking:
         if self._leg is not None and self._leg.transport is not None:
             self._leg.transport.write(data)
 
-    def tell(self, data: bytes) -> None:
-        """Send an indication where the answer came from; over TCP it is the last."""
+    def tell(self, data: bytes) -> Deferred[None]:
+        """Send an indication where the answer came from; over TCP it is the last.
+
+        :returns: fires when it has left.
+        """
         way = self._answered_by
         if way is None or self._closed:
-            return
+            return succeed(None)
         if way.destination is not None and self._asker is not None:
             self._asker.tell(data, way.destination)
         elif self._leg is not None:
             leg, self._leg = self._leg, None
-            leg.leave(data)
+            return leg.leave(data)
+        return succeed(None)
 
     def close(self) -> None:
         """End everything: the introduction is not needed any more."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -232,12 +232,12 @@ class Connector:
         self._closed = True
         for running in list(self._running):
             running.cancel()
-        self._introducer.close()
+        ends = [self._introducer.close()]
         self._ways.close()
         self._watch.close()
-        if self._port is None:
-            return succeed(None)
-        return self._port.close()
+        if self._port is not None:
+            ends.append(self._port.close())
+        return DeferredList(ends).addCallback(lambda _: None)
 
     def _start(
         self, coroutine: Coroutine[Deferred[Any], Any, _T], timeline: Timeline

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
@@ -96,7 +96,7 @@ class Introducing:
             types = {"tcp": ConnectType.TCP, "udp": ConnectType.UDP}
             connect_type = types.get(kind or "", ConnectType.NONE)
             told = ConnectionResult(self.connection_id, result, connect_type, seconds)
-            asking.tell(told.encode(os.urandom(12)))
+            self._owner.leaving(asking.tell(told.encode(os.urandom(12))))
         self.close()
 
     def indication(self, message: Message, echo: Callable[[bytes], None]) -> None:
@@ -242,6 +242,7 @@ class Introducer:
         if send_udp is not None:
             self.asker = Asker(self.reactor, send_udp, Transactions(rto=_RTO, rc=_RC, rm=_RM))
         self._running: dict[str, Introducing] = {}
+        self._leaving: dict[Deferred[None], None] = {}
 
     def introduce(self, target: Target) -> Introducing:
         """Ask for an introduction to *target*; close what comes back when it is not needed."""
@@ -270,13 +271,23 @@ class Introducer:
         """An introduction is over."""
         self._running.pop(introducing.connection_id, None)
 
-    def close(self) -> None:
-        """Give up all that is under way."""
+    def leaving(self, told: Deferred[None]) -> None:
+        """A last word is on its way; :meth:`close` waits for it."""
+        if not told.called:
+            self._leaving[told] = None
+            told.addCallback(lambda _: self._leaving.pop(told, None))
+
+    def close(self) -> Deferred[None]:
+        """Give up all that is under way.
+
+        :returns: fires when mediators have been told what they were to be told.
+        """
         for introducing in list(self._running.values()):
             introducing.result.cancel()
             introducing.close()
         if self.asker is not None:
             self.asker.stop("the client is closing")
+        return DeferredList(list(self._leaving)).addCallback(lambda _: None)
 
 
 def _unknown(mediator: Mediator) -> str:

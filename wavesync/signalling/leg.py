@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IConsumer,
@@ -77,6 +77,7 @@ class Leg(Protocol):
         self._heard = False
         self._unanswered = 0
         self._timer: IDelayedCall | None = None
+        self._left: Deferred[None] | None = None
 
     @property
     def ends(self) -> tuple[Address, Address] | None:
@@ -104,14 +105,20 @@ class Leg(Protocol):
         self._stop("the connection was given up")
         self._abort()
 
-    def leave(self, last_words: bytes) -> None:
-        """Say a last thing, and close once it has left, without a call to ``on_lost``."""
+    def leave(self, last_words: bytes) -> Deferred[None]:
+        """Say a last thing, and close once it has left, without a call to ``on_lost``.
+
+        :returns: fires when it is closed.
+        """
         self._on_lost = None
         self._stop("the connection was given up")
-        if self.transport is not None:
-            self.transport.write(last_words)
-            cast(IConsumer, self.transport).unregisterProducer()
-            self.transport.loseConnection()
+        if self.transport is None or not self.connected:
+            return succeed(None)
+        self._left = Deferred()
+        self.transport.write(last_words)
+        cast(IConsumer, self.transport).unregisterProducer()
+        self.transport.loseConnection()
+        return self._left
 
     def connectionMade(self) -> None:
         """Tell the owner."""
@@ -148,6 +155,9 @@ class Leg(Protocol):
         """Tell the owner why."""
         self.closed_by_mediator = reason.check(ConnectionDone) is not None
         self._lose(f"the connection to the mediator ended: {reason.getErrorMessage()}")
+        left, self._left = self._left, None
+        if left is not None:
+            left.callback(None)
 
     def _send(self, data: bytes, _: Address) -> None:
         if self.transport is not None:
