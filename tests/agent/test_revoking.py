@@ -166,6 +166,17 @@ class CrlExchangeTests(SynchronousTestCase):
         mediator.send(CrlNews(4).encode(bytes(12)))
         self.assertEqual(self.about_lists(mediator), [])
 
+    def test_fetched_at_last(self) -> None:
+        """A fetch that failed is tried again when the mediator speaks of the list again."""
+        mediator, _ = self.register()
+        mediator.send(CrlNews(4).encode(bytes(12)))
+        (request,) = self.about_lists(mediator)
+        mediator.refuse(request, Refusal(ErrorCode.SERVER_ERROR))
+        self.assertEqual(self.about_lists(mediator), [])
+        mediator.send(CrlNews(4).encode(bytes(12)))
+        self.serve(mediator, 4, revocation_list(4).der)
+        self.assertEqual(self.revocations.number, 4)
+
     def test_news_while_fetching(self) -> None:
         """A second change under way is fetched too."""
         mediator, _ = self.register()

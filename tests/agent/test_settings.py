@@ -107,6 +107,22 @@ class AgentSettingsTests(SynchronousTestCase):
             if before is not None:
                 os.environ["CREDENTIALS_DIRECTORY"] = before
 
+    def test_revocation_lists(self) -> None:
+        """Lists are handed in where one says, and kept where systemd says or the credentials are."""
+        before = os.environ.pop("STATE_DIRECTORY", None)
+        try:
+            settings = AgentSettings(credentials="/etc/x/server.pem", crl="~/new.pem")
+            self.assertEqual(settings.crl_path, Path.home() / "new.pem")
+            self.assertEqual(settings.state_directory, Path("/etc/x"))
+            os.environ["STATE_DIRECTORY"] = "/var/lib/x:/var/lib/y"
+            self.assertEqual(settings.state_directory, Path("/var/lib/x"))
+            settings = AgentSettings(state="/srv/x")
+            self.assertEqual((settings.crl_path, settings.state_directory), (None, Path("/srv/x")))
+        finally:
+            os.environ.pop("STATE_DIRECTORY", None)
+            if before is not None:
+                os.environ["STATE_DIRECTORY"] = before
+
     def test_default_credentials(self) -> None:
         """Without a word the file is where ``wavesync system add-server`` users keep it."""
         self.assertEqual(AgentSettings().credentials_path.name, "server.pem")

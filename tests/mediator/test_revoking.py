@@ -90,6 +90,16 @@ class PushTests(SynchronousTestCase):
         other = Refusal.decode(foreign.say(CrlFetch(0).encode(T)))
         self.assertEqual(other.code, 404)
 
+    def test_told_again(self) -> None:
+        """With each keep-alive a server hears of the list, should the first word have been lost."""
+        interval = self.world.mediator.settings.keep_alive
+        self.server.leg.timer(self.world.now + interval)
+        self.assertEqual(news(self.server), [])
+        push(self.server, revocation_list(BOB, number=4))
+        news(self.server)
+        self.server.leg.timer(self.world.now + 2 * interval)
+        self.assertEqual(news(self.server), [4])
+
     def test_later_servers_hear(self) -> None:
         """A server that registers later learns the number with its registration."""
         push(self.server, revocation_list(BOB, number=4))

@@ -184,6 +184,10 @@ class Leg:
         elif now >= self._keep_alive_at:
             self._keep_alive_at = now + interval
             self.send(keep_alive_indication(self._mediator.random(12)))
+            # Whoever could not be told of the newest list, or could not fetch it, hears again.
+            news = self._mediator.revoking.reminder(self._registration)
+            if news:
+                self.send(news)
 
     def lost(self) -> None:
         """The connection is gone."""

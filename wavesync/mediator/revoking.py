@@ -177,6 +177,11 @@ class Revoking:
         der = self.lists.der(system)
         return newest, der if len(der) <= room else b""
 
+    def reminder(self, registration: Registration) -> bytes:
+        """What to tell a server now and then; empty while its system has no list here."""
+        number = self.lists.number(registration.server.system)
+        return CrlNews(number).encode(self._random(12)) if number else b""
+
     def forget(self, registration: Registration) -> None:
         """A server is not registered any more: nothing it has begun to push is kept."""
         self._assemblies.pop(registration.id, None)
