@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.test_hole import FakeSession
 from tests.client.test_paths import FakePort, FakeSessions
-from wavesync.client.ways import MAX_KNOWN, Ways
+from wavesync.client.ways import MAX_KNOWN, RECALL_LIFE, Ways
 
 
 class WaysTests(SynchronousTestCase):
@@ -60,6 +60,36 @@ class WaysTests(SynchronousTestCase):
         self.assertEqual(len(self.ways), MAX_KNOWN)
         self.assertIsNone(self.ways.get("0"))
         self.assertIsNotNone(self.ways.get("1"))
+
+    def test_recall(self) -> None:
+        """A hole that was given up is found again for a while, by every name that led to it."""
+        self.remember("system", "a", "udp")
+        self.assertIsNone(self.ways.recall("a"))
+        hole = self.ways.get("a")
+        assert hole is not None
+        self.ways.forget(hole)
+        for name in ("a", "system"):
+            way = self.ways.recall(name)
+            assert way is not None
+            self.assertEqual((way.server, way.address, way.closed), ("a", hole.address, False))
+        self.reactor.advance(RECALL_LIFE)
+        self.assertIsNone(self.ways.recall("a"))
+
+    def test_recall_limit(self) -> None:
+        """So many are kept and not one more; the oldest goes.  Direct TCP needs no recalling."""
+        for number in range(MAX_KNOWN + 1):
+            self.remember(str(number), str(number), "udp")
+            way = self.ways.get(str(number))
+            assert way is not None
+            self.ways.forget(way)
+        self.assertIsNone(self.ways.recall("0"))
+        self.assertIsNotNone(self.ways.recall("1"))
+        self.assertIsNotNone(self.ways.recall(str(MAX_KNOWN)))
+        self.remember("t", "t", "tcp")
+        way = self.ways.get("t")
+        assert way is not None
+        self.ways.forget(way)
+        self.assertIsNone(self.ways.recall("t"))
 
     def test_close(self) -> None:
         """Closing forgets all of them and leaves nothing."""

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from wavesync.client.introduction import (
     Introduction,
+    NoMediator,
     judge_answer,
     refusal_error,
     server_checker,
@@ -281,7 +282,7 @@ class Asking:
         self._failures[f"{way.kind}: {why.rstrip('.')}"] = None
         if not self._ways:
             told = "; ".join(self._failures)
-            self._fail(ConnectFailed(f"cannot reach the mediator {self._mediator}: {told}"))
+            self._fail(NoMediator(f"cannot reach the mediator {self._mediator}: {told}"))
         elif self._ways == {self._stream} and self._timer is not None and self._timer.active():
             # UDP has failed for certain: no use waiting for the 250 ms.
             self._timer.cancel()

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from wavesync.client.asking import Asking
-from wavesync.client.introduction import Introduction
+from wavesync.client.introduction import Introduction, NoMediator
 from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
@@ -124,13 +124,13 @@ class Introducing:
         )
 
     def _unresolved(self, failure: Failure, mediator: Mediator) -> None:
-        self._failed(Failure(ConnectFailed(_unknown(mediator))), mediator)
+        self._failed(Failure(NoMediator(_unknown(mediator))), mediator)
 
     def _resolved(self, hosts: Sequence[str], mediator: Mediator) -> None:
         if self._over or self._answered_by is not None:
             return
         if not hosts:
-            self._failed(Failure(ConnectFailed(_unknown(mediator))), mediator)
+            self._failed(Failure(NoMediator(_unknown(mediator))), mediator)
             return
         owner = self._owner
         udp = owner.udp_addresses(hosts, mediator)
@@ -187,7 +187,7 @@ class Introducing:
 
     def _timed_out(self) -> None:
         for mediator in self._asking:
-            self._errors.append(ConnectFailed(f"the mediator {mediator} does not answer"))
+            self._errors.append(NoMediator(f"the mediator {mediator} does not answer"))
         self._give_up()
 
     def _give_up(self) -> None:
@@ -195,7 +195,9 @@ class Introducing:
         refused = [error for error in self._errors if isinstance(error, NotAllowed)]
         # What a person can act on comes first; the same sentence is told once.
         told = dict.fromkeys(str(error) for error in refused or self._errors)
-        kind = NotAllowed if refused else ConnectFailed
+        kind: type[WavesyncError] = NotAllowed if refused else ConnectFailed
+        if all(isinstance(error, NoMediator) for error in self._errors):
+            kind = NoMediator
         self.result.errback(kind("; ".join(told)))
 
 

@@ -16,12 +16,16 @@ from wavesync.signalling.numbers import MAX_START_DELAY, ErrorCode
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message, StunError, decode
 
-__all__ = ["START_TOLERANCE", "Introduction", "judge_answer", "refusal_error"]
+__all__ = ["START_TOLERANCE", "Introduction", "NoMediator", "judge_answer", "refusal_error"]
 
 START_TOLERANCE = 0.01
 """Seconds by which one side may begin to punch before the other: measuring is no better than that."""
 
 _log = Logger()
+
+
+class NoMediator(ConnectFailed):
+    """No mediator answered: whether the server is there is not known."""
 
 
 @dataclass(slots=True)

@@ -45,6 +45,10 @@ class KnownWay:
         self.clock = clock
         self.attempts: dict[_Attempt, None] = {}
 
+    def again(self) -> "KnownWay":
+        """The same way anew, for a try whether it is there after all."""
+        return KnownWay(self.server, self.kind, self.address, self._make_path, clock=self.clock)
+
     def path(self) -> Path[ClientSession]:
         """A path for a further connection; it fails at once when the way is closed."""
         return _Attempt(self, self._make_path)

@@ -7,10 +7,14 @@ from wavesync.interfaces import Address, IReactor
 from wavesync.session.client import ClientSession
 from wavesync.stun.learning import LifetimeLearner
 
-__all__ = ["MAX_KNOWN", "Ways"]
+__all__ = ["MAX_KNOWN", "RECALL_LIFE", "Ways"]
 
 MAX_KNOWN = 1024
 """Servers whose working way is remembered; the oldest goes first."""
+
+
+RECALL_LIFE = 120.0
+"""Seconds for which a hole that was given up may still be there: its mappings live no longer."""
 
 
 class Ways:
@@ -28,6 +32,7 @@ class Ways:
         self._port = port
         self._known: dict[str, KnownWay] = {}
         self._names: dict[str, str] = {}
+        self._lost: dict[str, tuple[KnownWay, float]] = {}
 
     def __len__(self) -> int:
         """How many servers' ways are known."""
@@ -36,6 +41,16 @@ class Ways:
     def get(self, name: str) -> KnownWay | None:
         """Find the way to a server, or to the server that a system's name stood for last time."""
         return self._known.get(self._names.get(name, name))
+
+    def recall(self, name: str) -> KnownWay | None:
+        """Find a hole that was given up lately: it may have been a short interruption only.
+
+        Without a mediator it is all there is.
+        """
+        way, until = self._lost.get(name, (None, 0.0))
+        if way is None or self._reactor.seconds() >= until:
+            return None
+        return way.again()
 
     def remember(
         self,
@@ -86,8 +101,19 @@ class Ways:
         """It works no more."""
         if self._known.get(way.server) is way:
             del self._known[way.server]
+            if way.kind == "udp":
+                self._lose(way)
             self._names = {name: to for name, to in self._names.items() if to != way.server}
         way.close()
+
+    def _lose(self, way: KnownWay) -> None:
+        """Keep a hole that was given up, by every name that led to it."""
+        until = self._reactor.seconds() + RECALL_LIFE
+        for name in [way.server, *(name for name, to in self._names.items() if to == way.server)]:
+            self._lost.pop(name, None)
+            if len(self._lost) >= MAX_KNOWN:
+                del self._lost[next(iter(self._lost))]
+            self._lost[name] = way, until
 
     def close(self) -> None:
         """Let all go."""
