@@ -1,12 +1,13 @@
 """Tests for :mod:`wavesync.client.connector` and :mod:`wavesync.client.hole`, on a network in memory."""
 
 from itertools import pairwise
+from typing import Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.client.world import CLIENT_HOST, SERVER_HOST, Talker, World
+from tests.client.world import CLIENT_HOST, MEDIATOR_HOST, SERVER_HOST, Talker, World
 from tests.signalling.provers import client, server
 from wavesync.client.connector import MAX_KNOWN, MAX_TIMELINES, check_paths
 from wavesync.client.hole import IDLE_LIMIT
@@ -185,6 +186,54 @@ class ConnectorTests(SynchronousTestCase):
         self.assertIs(self.successResultOf(opening), talker)
         self.assertEqual(len(self.world.requests), 2)
         self.assertFalse(self.connector.timelines[-1].reused)
+
+    def interrupt(self) -> Deferred[Any]:
+        """Begin to connect while nothing passes between client and server, for two seconds.
+
+        That is enough for the hole to be given up; the mediator does not answer any more.
+        """
+        self.world.answering = False
+        self.world.network.drop = lambda data, source, to: MEDIATOR_HOST not in (source[0], to[0])
+        opening: Deferred[Any] = self.world.open()[1]
+        self.world.run(2)
+        self.world.network.drop = None
+        return opening
+
+    def test_interrupted_without_mediator(self) -> None:
+        """While no mediator answers, a hole that was given up after an interruption is tried again,
+        and is a hole like any other when it is there."""
+        self.connect()
+        opening = self.interrupt()
+        self.world.run(6)
+        self.successResultOf(opening)
+        asked = len(self.world.requests)
+        self.assertGreater(asked, 1)
+        self.assertTrue(self.connector.timelines[-1].reused)
+        self.connect()
+        self.assertEqual(len(self.world.requests), asked)
+        self.assert_nothing_left()
+
+    def test_interrupted_for_good(self) -> None:
+        """When the hole is not there, the sentence is about the mediator, as without it."""
+        self.connect()
+        opening = self.interrupt()
+        self.world.network.drop = lambda data, source, to: True
+        self.world.run(9)
+        failure = self.failureResultOf(opening, ConnectFailed)
+        self.assertIn("the mediator", failure.getErrorMessage())
+        self.world.network.drop = None
+        self.assert_nothing_left()
+
+    def test_interrupted_and_gone(self) -> None:
+        """A mediator that says that the server is not there is believed, at once."""
+        self.connect()
+        opening = self.interrupt()
+        self.world.answering = True
+        self.world.refusal = Refusal(ErrorCode.NOT_FOUND)
+        self.world.run(1)
+        failure = self.failureResultOf(opening, ConnectFailed)
+        self.assertIn("is not online", failure.getErrorMessage())
+        self.assert_nothing_left()
 
     def test_hole_is_given_up(self) -> None:
         """A hole whose control session ends is not taken any more: no time is lost on it."""

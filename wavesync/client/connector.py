@@ -17,8 +17,10 @@ from twisted.python.failure import Failure
 
 from wavesync.client.attempt import Attempt, place
 from wavesync.client.introducer import Introducer
+from wavesync.client.introduction import NoMediator
 from wavesync.client.paths import Sessions, UDPPort
 from wavesync.client.race import Race, Winner
+from wavesync.client.recalling import try_again
 from wavesync.client.report import Timeline
 from wavesync.client.revoking import RevocationWatch
 from wavesync.client.stream_opening import OpenedPath, StreamOpener
@@ -305,7 +307,11 @@ class Connector:
         name = str(target)
         approach = self._approaches[name] = _Approach()
         try:
-            winner = await self._introduced(target, timeline)
+            try:
+                winner = await self._introduced(target, timeline)
+            except NoMediator as error:
+                winner = await try_again(self._ways.recall(name), timeline, error)
+                self._won(winner, timeline)
         except WavesyncError:
             del self._approaches[name]
             approach.over(Failure())
