@@ -18,7 +18,12 @@ from tests.abuse.hurried import hurried
 from tests.abuse.memory import memory
 from tests.abuse.strangers import LogLines
 from tests.abuse.world import HOST, MANY, reactor
-from wavesync.agent.introductions import MAX_CLIENT_RENDEZVOUS, MAX_REMEMBERED, Introductions
+from wavesync.agent.introductions import (
+    MAX_CLIENT_RENDEZVOUS,
+    MAX_REMEMBERED,
+    PUNCHES,
+    Introductions,
+)
 from wavesync.agent.link import Link
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.system import SystemCredentials
@@ -39,7 +44,6 @@ from wavesync.signalling.messages import (
 from wavesync.signalling.numbers import ErrorCode, Method
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.framing import StreamDecoder
-from wavesync.udt.paths import MAX_UNHEARD
 from wavesync.udt.port import Port
 
 _MAX_GROWN = 3 << 20
@@ -212,9 +216,9 @@ class LiarTests(TestCase):
             await self.reactor.skip(10, step=0.05)
             for address in (_VICTIM, *_LISTED):
                 sent = [data for data, to in self.carrier.recorded if to == address]
-                self.assertEqual(len(sent), MAX_UNHEARD)
+                self.assertEqual(len(sent), PUNCHES)
                 self.assertLessEqual(sum(map(len, sent)), 1200)
-            self.assertEqual(len(self.carrier.recorded), 2 * MAX_UNHEARD)
+            self.assertEqual(len(self.carrier.recorded), 2 * PUNCHES)
             self.assertEqual(self.lines.lines, [])
 
         return Deferred.fromCoroutine(check())
@@ -292,7 +296,7 @@ class LiarTests(TestCase):
             return self.requested(self.connect())
 
         # A storm takes a second or a few, and each introduction five.
-        punches = 2 * MAX_CLIENT_RENDEZVOUS * (2 * MAX_UNHEARD)
+        punches = 2 * MAX_CLIENT_RENDEZVOUS * (2 * PUNCHES)
         return Deferred.fromCoroutine(self.check(make, punches=punches))
 
     def test_tokens(self) -> Deferred[None]:

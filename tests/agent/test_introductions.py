@@ -17,6 +17,7 @@ from wavesync.agent.introductions import (
     MAX_CLIENT_RENDEZVOUS,
     MAX_REMEMBERED,
     MAX_RENDEZVOUS,
+    PUNCHES,
     RENDEZVOUS_TIMEOUT,
     Introductions,
 )
@@ -81,6 +82,7 @@ class FakePort:
         token: int | None,
         timeout: float = RENDEZVOUS_TIMEOUT,
         delay: float = 0.0,
+        share: int = PUNCHES,
     ) -> FakeRendezvous:
         """Begin."""
         if token == 0:

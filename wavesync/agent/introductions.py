@@ -39,6 +39,7 @@ __all__ = [
     "MAX_CLIENT_RENDEZVOUS",
     "MAX_REMEMBERED",
     "MAX_RENDEZVOUS",
+    "PUNCHES",
     "Introductions",
     "Rendezvous",
     "RendezvousPort",
@@ -59,6 +60,11 @@ introduces to one server, and a few hundredths of a processor.  What is beyond i
 
 CHECK_BURST = 200.0
 """The same at once."""
+
+PUNCHES = 6
+"""Handshakes to each address from which nothing comes, over 0.4 s: what the first of them opens in our
+router stays open, so the client's own calls are heard afterwards.  With the mediator's answer they are
+no more bytes than the client's request, whose source may be forged."""
 
 RENDEZVOUS_TIMEOUT = 5.0
 """Seconds after which punching towards a client is given up."""
@@ -87,6 +93,7 @@ class RendezvousPort(Protocol):
         token: int | None,
         timeout: float = RENDEZVOUS_TIMEOUT,
         delay: float = 0.0,
+        share: int = PUNCHES,
     ) -> Rendezvous:
         """Punch towards all candidates at once, beginning after *delay* seconds."""
 
@@ -257,6 +264,7 @@ class Introductions:
                 token=token,
                 timeout=RENDEZVOUS_TIMEOUT,
                 delay=delay,
+                share=PUNCHES,
             )
         except ValueError as error:
             # A token that is in use or impossible: the mediator is confused, or worse.

@@ -28,6 +28,7 @@ from wavesync.udt.handshake import (
     Offer,
 )
 from wavesync.udt.link import Link, Member
+from wavesync.udt.paths import MAX_UNHEARD
 from wavesync.udt.punching import PunchAttempt
 from wavesync.udt.rendezvous import RendezvousAttempt
 from wavesync.udt.sorting import Sorter, StunHandler
@@ -174,6 +175,7 @@ class Port:
         token: int | None = None,
         timeout: float = 15.0,
         delay: float = 0.0,
+        share: int = MAX_UNHEARD,
         on_event: OnEvent | None = None,
     ) -> Rendezvous:
         """Meet a peer that calls us at the same time.
@@ -185,6 +187,7 @@ class Port:
         :param delay: with a token, seconds before the first call; answers go out at once.
         :param on_event: told what happens to a candidate: ``tried``, ``heard``, ``adopted``,
             ``completed``, ``chosen``, ``silent``.
+        :param share: with a token, calls to each of the first candidates until it is heard.
         :raises ValueError: the token is in use on this port, or out of range.
         """
         if token is not None and token in self._sorter.tokens:
@@ -195,7 +198,9 @@ class Port:
         if token is None:
             attempt = RendezvousAttempt(addresses, offer, now, timeout)
         else:
-            attempt = PunchAttempt((), offer, token, now, timeout, randbits=self._randbits)
+            attempt = PunchAttempt(
+                (), offer, token, now, timeout, randbits=self._randbits, share=share
+            )
         call = Rendezvous(self, factory, attempt, on_event, begin=now + delay)
         self._add_call(call)
         if token is not None:

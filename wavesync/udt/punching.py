@@ -50,6 +50,7 @@ class PunchAttempt:
     :param token: what both ends were given, 1 .. :data:`MAX_TOKEN`.
     :param now: seconds.
     :param timeout: seconds until the attempt fails.
+    :param share: handshakes to each of the first addresses as long as it was not heard.
     :param randbits: random source of challenges.
     """
 
@@ -62,6 +63,7 @@ class PunchAttempt:
         timeout: float,
         *,
         randbits: Callable[[int], int],
+        share: int = MAX_UNHEARD,
     ) -> None:
         if not 0 < token <= MAX_TOKEN:
             raise ValueError("a rendezvous token is a number from 1 to 4294967295")
@@ -75,6 +77,7 @@ class PunchAttempt:
         self._round_trip: float | None = None
         self._randbits = randbits
         self._adopted = 0
+        self._share = share
         self._full = 0  # addresses with a full share of handshakes
         for address in candidates:
             self.add_candidate(address, now)
@@ -121,7 +124,7 @@ class PunchAttempt:
             return False
         full = self._full < (2 if urgent else 1) * FULL_SHARES
         self._full += full
-        share = MAX_UNHEARD if full else SMALL_SHARE
+        share = self._share if full else SMALL_SHARE
         self._core.paths[address] = Path(address, now, share, self._challenge())
         self._core.events.append(("tried", address))
         return True

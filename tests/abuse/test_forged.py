@@ -1,0 +1,144 @@
+"""Forged UDT packets against connections that live: whoever is not on the path does no harm.
+
+The forger knows both ends' addresses and writes them as his source.  He has to guess the socket ids
+(30 bits) and sequence numbers (31 bits); here he is even told the ids.
+"""
+
+from collections.abc import Callable
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.udt.ends import Pair, Recorder
+from wavesync.interfaces import Address
+from wavesync.testing.network import run_for
+from wavesync.udt.handshake import ANSWER, CALL, FINAL, REFUSED, REQUEST, Offer
+from wavesync.udt.packet import (
+    Acknowledgement,
+    ControlType,
+    DataPacket,
+    encode_acknowledgement,
+    encode_control,
+    encode_nak,
+)
+
+_SIZE = 150_000
+_FORGED = 3000
+_CHUNK = 20
+
+
+class ForgedTests(SynchronousTestCase):
+    """Two ends 20 ms apart that send each other much, and a forger."""
+
+    def setUp(self) -> None:
+        """Connect them."""
+        self.random = Random(11)
+        self.pair = Pair()
+        served, made = self.pair.recorders(), self.pair.recorders()
+        self.pair.there.listen(served)
+        self.pair.here.connect(Pair.THERE, made)
+        run_for(self.pair.clock, 1.0)
+        self.ours: Recorder = made.last
+        self.theirs: Recorder = served.last
+        self.ids = {
+            Pair.HERE: next(iter(self.pair.here._sorter.links)),
+            Pair.THERE: next(iter(self.pair.there._sorter.links)),
+        }
+
+    def wild(self, socket_id: int) -> bytes:
+        """A packet of any kind but SHUTDOWN, with wild numbers."""
+        chance = self.random
+        number = chance.getrandbits(31)
+        match chance.randrange(9):
+            case 0:
+                return encode_control(ControlType.KEEP_ALIVE, socket_id)
+            case 1:
+                body = encode_acknowledgement(Acknowledgement(number))
+                return encode_control(ControlType.ACK, socket_id, 0, body)
+            case 2:
+                words = (chance.getrandbits(32) for _ in range(5))
+                body = encode_acknowledgement(Acknowledgement(number, *words))
+                return encode_control(ControlType.ACK, socket_id, chance.getrandbits(31), body)
+            case 3:
+                ranges = [(number, (number + 2**30 - 1) % 2**31)] * 100
+                return encode_nak(socket_id, ranges)
+            case 4:
+                singles = [(each, each) for each in (chance.getrandbits(31) for _ in range(300))]
+                return encode_nak(socket_id, singles)
+            case 5:
+                return encode_control(ControlType.ACK2, socket_id, chance.getrandbits(31))
+            case 6:
+                kind = chance.choice((REQUEST, ANSWER, CALL, FINAL, REFUSED))
+                offer = Offer(chance.randint(1, 2**30), number)
+                return offer.handshake(kind, "192.0.2.9", destination=socket_id).encode()
+            case 7:
+                kind = chance.choice((ControlType.CONGESTION_WARNING, ControlType.DROP_REQUEST))
+                return encode_control(kind, socket_id, number, chance.randbytes(8))
+            case _:
+                return DataPacket(number, 1, socket_id, chance.randbytes(1000)).encode()
+
+    def guessed(self) -> bytes:
+        """A packet of any kind for a guessed socket id."""
+        guess = self.random.getrandbits(30)
+        if self.random.random() < 0.2:
+            return encode_control(ControlType.SHUTDOWN, guess)
+        return self.wild(guess)
+
+    def transfer(self, forge: Callable[[Address], tuple[bytes, Address]]) -> int:
+        """Send much both ways while packets are forged towards both.
+
+        :param forge: gives a packet towards an end, and the source that it seems to come from.
+        :returns: packets that the two ends sent.
+        """
+        words = {end: self.random.randbytes(_SIZE) for end in ("ours", "theirs")}
+        self.ours.transport.write(words["ours"])
+        self.theirs.transport.write(words["theirs"])
+        self.ours.received = self.theirs.received = b""
+        before = self.carried()
+        for _ in range(0, _FORGED, _CHUNK):
+            for number in range(_CHUNK):
+                target = (Pair.HERE, Pair.THERE)[number % 2]
+                data, source = forge(target)
+                self.pair.network.inject(data, source, target)
+            run_for(self.pair.clock, 0.005)
+        run_for(self.pair.clock, 20.0)
+        self.assertEqual(self.theirs.received, words["ours"])
+        self.assertEqual(self.ours.received, words["theirs"])
+        for port in (self.pair.here, self.pair.there):
+            self.assertEqual(port.connections, 1)
+            (link,) = port._sorter.links.values()
+            self.assertEqual(link.connection._receiver.held, 0)
+            self.assertLess(link.connection._receiver._buffer.missing.count, 8192)
+        return self.carried() - before - _FORGED
+
+    def carried(self) -> int:
+        """Packets on the network so far, forged ones too."""
+        return self.pair.network.carried
+
+    def other(self, end: Address) -> Address:
+        """The other end's address."""
+        return Pair.THERE if end == Pair.HERE else Pair.HERE
+
+    def test_ids_guessed(self) -> None:
+        """Packets of all kinds, SHUTDOWN too, for socket ids that are guessed."""
+        quiet = self.transfer(lambda target: (b"\0", self.other(target)))
+        forged = self.transfer(lambda target: (self.guessed(), self.other(target)))
+        # Next to nothing is answered: a handshake to the listener at most.
+        self.assertLess(forged, quiet + _FORGED // 10)
+
+    def test_source_unknown(self) -> None:
+        """The right ids, but a source that is not the other end's: everything, SHUTDOWN too."""
+
+        def forge(target: Address) -> tuple[bytes, Address]:
+            shutdown = encode_control(ControlType.SHUTDOWN, self.ids[target])
+            data = self.random.choice((shutdown, self.wild(self.ids[target])))
+            return data, ("203.0.113.9", self.random.randint(1, 65535))
+
+        self.transfer(forge)
+
+    def test_numbers_wild(self) -> None:
+        """The right ids and source, but wild sequence numbers: ACKs of what was not sent, NAKs of
+        half of all numbers, ACK2s and handshakes that fit nothing.  Streams stay whole."""
+        sent = self.transfer(lambda target: (self.wild(self.ids[target]), self.other(target)))
+        # Some ACKs are answered by an ACK2, some handshakes by a handshake: no more than came.
+        self.assertLess(sent, 4 * (2 * _SIZE // 1456) + 2 * _FORGED)
