@@ -24,6 +24,7 @@ from wavesync.identity.credentials import Credentials
 from wavesync.identity.verify import Peer
 from wavesync.session.bridge import make_bridge
 from wavesync.session.core import CONTROL, Side, Timing
+from wavesync.session.door import Door
 from wavesync.session.errors import Refusal
 from wavesync.session.events import DataReceived, Event, Lost, OpenRequested
 from wavesync.session.guard import Guard, Guards
@@ -233,6 +234,7 @@ class ServerSessionFactory:
     :param max_sessions: sessions with an open service at one time.
     :param max_sessions_per_client: the same for one client.
     :param max_pending: paths that have not sent OPEN, at one time.
+    :param door: decides who may begin a handshake; the usual limits when None.
     """
 
     def __init__(
@@ -250,18 +252,21 @@ class ServerSessionFactory:
         max_sessions: int = MAX_SESSIONS,
         max_sessions_per_client: int = MAX_SESSIONS_PER_CLIENT,
         max_pending: int = MAX_PENDING,
+        door: Door | None = None,
     ) -> None:
         self.services = services
         self.timing = timing
         self.max_sessions = max_sessions
         self.max_sessions_per_client = max_sessions_per_client
         self.max_pending = max_pending
+        self.door = door if door is not None else Door()
         self.pending: set[ServerSession] = set()
         self.serving: dict[ServerSession, Peer] = {}
         self._per_client: Counter[str] = Counter()
         self._guards = Guards()
         self._paths: dict[ServerSession, Hashable] = {}
         self._strangers: dict[ServerSession, bytes] = {}
+        self._known: dict[ServerSession, str] = {}  # hosts of known clients
         self._idle: dict[ServerSession, str] = {}  # known clients that have not asked
         self._clock = clock
         self._names = names if names is not None else getattr(services, "names", None)
@@ -281,7 +286,12 @@ class ServerSessionFactory:
         """A port or connector is done with this factory (IProtocolFactory)."""
 
     def buildProtocol(self, addr: IAddress) -> IProtocol | None:
-        """Make the protocol for one path; None, which closes it, when too many have no OPEN yet."""
+        """Make the protocol for one path; None, which closes it, when too many have no OPEN yet.
+
+        None, too, when its source begins too many handshakes.
+        """
+        if not self.door.admit(getattr(addr, "host", ""), self._clock.seconds()):
+            return None
         if len(self.pending) >= self.max_pending and not self._make_room():
             return None
         protocol: IProtocol = self._tls.buildProtocol(addr)
@@ -372,11 +382,16 @@ class ServerSessionFactory:
         """A session knows its client."""
         if self._strangers.pop(session, None) is not None:
             self._idle[session] = peer.text
+        host = self._known[session] = getattr(session.path_peer(), "host", "")
+        self.door.greet(host)
         if self._on_authenticated is not None:
             self._on_authenticated(peer, session.path_transport)
 
     def lost(self, peer: Peer, session: ServerSession) -> None:
         """A session's path is gone."""
+        host = self._known.pop(session, None)
+        if host is not None:
+            self.door.part(host)
         if self._on_lost is not None:
             self._on_lost(peer, session.path_transport)
 
