@@ -41,7 +41,7 @@ OWN: Address = ("10.0.0.1", 12345)
 class FakeOpening:
     """Dialling as the test wants it to end."""
 
-    def __init__(self, _: object, own: Address, remote: Address, __: object, **options: float):
+    def __init__(self, _: object, own: Address, remote: Address, __: object, **options: Any):
         self.own, self.remote, self.options = own, remote, options
         self.connected: Deferred[IProtocol] = Deferred()
 
@@ -136,7 +136,9 @@ class StreamOpeningsTests(SynchronousTestCase):
         self.tell(delay=0.2)
         (opening,) = self.dialled
         self.assertEqual((opening.own, opening.remote), (OWN, CLIENT))
-        self.assertEqual(opening.options, {"timeout": OPENING_TIMEOUT, "delay": 0.2})
+        self.assertEqual(
+            (opening.options["timeout"], opening.options["delay"]), (OPENING_TIMEOUT, 0.2)
+        )
         self.assertEqual(len(self.openings), 1)
         opening.connected.callback(Protocol())
         self.assertEqual((len(self.openings), self.said), (0, []))

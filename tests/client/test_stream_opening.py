@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -16,6 +16,7 @@ from tests.tcp.support import descriptors, free_port
 from wavesync.agent.link import Listed
 from wavesync.agent.service import AgentService
 from wavesync.agent.settings import AgentSettings
+from wavesync.client.connector import MAX_ALONE
 from wavesync.client.introduction import Introduction
 from wavesync.client.opening import open_connector
 from wavesync.client.race import Race
@@ -195,6 +196,24 @@ class WholeTests(TestCase):
             reactor.callLater(0.02, later.callback, None)
             await later
         self.assertLessEqual(descriptors(), before)
+
+    async def test_many(self) -> None:
+        """Those who wait for the first one do not wait for each other."""
+        connector = open_connector(
+            reactor, self.site.client_credentials, paths={"tcp"}, allow_loopback=True
+        )
+        self.addCleanup(connector.close)
+        count = MAX_ALONE + 4
+        talkers = [Talker(b"hello") for _ in range(count)]
+        await gatherResults(
+            [connector.connect(self.site.target, "echo", talker) for talker in talkers]
+        )
+        self.assertEqual(self.site.mediator.mediator.statistics.streams, count)
+        _, second, *_ = sorted(connector.timelines, key=lambda timeline: timeline.ms["accepted"])
+        self.assertEqual({timeline.outcome for timeline in connector.timelines}, {"ok"})
+        third = sorted(timeline.ms["introduced"] for timeline in connector.timelines)[2]
+        self.assertLess(third, second.ms["accepted"])
+        await connector.close()
 
     async def test_not_allowed(self) -> None:
         """A client that takes no TCP does not ask for it."""

@@ -21,7 +21,7 @@ from zope.interface.verify import verifyObject
 from tests.tcp.support import Talkers, descriptors, free_port, has_ipv6
 from wavesync.errors import ConnectFailed
 from wavesync.interfaces import Address
-from wavesync.tcp.accepting import Accepting
+from wavesync.tcp.accepting import Accepting, Listeners
 from wavesync.tcp.attempts import MAX_ATTEMPTS
 from wavesync.tcp.dial import Dial
 from wavesync.tcp.opening import Opening
@@ -195,6 +195,48 @@ class OpeningTests(TestCase):
             await opening.connected
         await self.hang_up()
 
+    async def test_several(self) -> None:
+        """At one port several peers can be waited for; each connection goes to the right one."""
+        others: list[socket.socket] = []
+        listeners = Listeners(reactor, others.append)
+        own = free_port()
+        remotes = [free_port() for _ in range(8)]
+        openings = [
+            self.opening(own, remote, self.one, delay=LONG, listeners=listeners)
+            for remote in remotes
+        ]
+        peers = [shared_socket(remote) for remote in remotes]
+        for peer in peers:
+            self.assertEqual(len(listeners), 1)
+            peer.connect_ex(own)
+        await gatherResults([each.connected for each in openings])
+        self.assertEqual(len(listeners), 0)
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, own)
+        talked = [talker.transport.getPeer() for talker in self.one.made if talker.transport]
+        self.assertEqual({(at.host, at.port) for at in talked}, set(remotes))  # type: ignore[attr-defined]
+        self.assertEqual(others, [])
+        for peer in peers:
+            peer.close()
+        await self.hang_up()
+
+    async def test_not_waited_for(self) -> None:
+        """Who connects to such a port before he is waited for is handed on, not sent away."""
+        others: list[socket.socket] = []
+        listeners = Listeners(reactor, others.append)
+        own = free_port()
+        opening = self.opening(own, free_port(), self.one, delay=LONG, listeners=listeners)
+        with shared_socket(("127.0.0.1", 0)) as early:
+            early.connect_ex(own)
+            await pause(0.05)
+            (other,) = others
+            self.assertEqual(other.getpeername(), early.getsockname())
+            other.close()
+        self.assertFalse(opening.connected.called)
+        opening.connected.cancel()
+        await self.assertFailure(opening.connected, CancelledError)
+        self.assertEqual(len(listeners), 0)
+        await self.hang_up()
+
     async def test_other_host(self) -> None:
         """But never from another host."""
         a = free_port()
@@ -225,7 +267,7 @@ class PartTests(TestCase):
 
     def test_interfaces(self) -> None:
         """The reactor can watch both kinds."""
-        made = Accepting(reactor, free_port(), lambda _: True, lambda _: None)
+        made = Accepting(reactor, free_port(), lambda *_: None)
         verifyObject(IReadDescriptor, made)
         made.close()
         made.close()
@@ -248,7 +290,7 @@ class PartTests(TestCase):
     def test_unwatched(self) -> None:
         """A listener that the reactor gives up is closed."""
         own = free_port()
-        Accepting(reactor, own, lambda _: True, lambda _: None).connectionLost(Failure(OSError()))
+        Accepting(reactor, own, lambda *_: None).connectionLost(Failure(OSError()))
         self.assertRaises(ConnectionRefusedError, socket.create_connection, own)
 
     def test_cannot_listen(self) -> None:

@@ -6,12 +6,14 @@ must be signed by a client of this system for this server, it counts once, and w
 some twenty SYNs to one address.
 """
 
+import socket
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionLost, NoProtocol
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,6 +26,8 @@ from wavesync.interfaces import Address, IReactor
 from wavesync.signalling.messages import OpenStream, SignallingError, StreamRequested
 from wavesync.signalling.numbers import MAX_START_DELAY
 from wavesync.stun.message import Message, StunError, decode
+from wavesync.tcp.accepting import Listeners
+from wavesync.tcp.adopting import adopt
 from wavesync.tcp.opening import Opening
 
 __all__ = [
@@ -94,6 +98,7 @@ class StreamOpenings:
         self._allow_loopback = allow_loopback
         self._max_remembered = max_remembered
         self._dial = dial
+        self._listeners = Listeners(reactor, self._accept)
         self._complaints = Complaints(self.log, reactor.seconds)
         self._running: dict[_Running, None] = {}
         self._remembered: OrderedDict[str, None] = OrderedDict()
@@ -154,11 +159,24 @@ class StreamOpenings:
 
     def _open(self, peer: Peer, own: Address, remote: Address, delay: float) -> None:
         opening = self._dial(
-            self._reactor, own, remote, self._factory, timeout=OPENING_TIMEOUT, delay=delay
+            self._reactor,
+            own,
+            remote,
+            self._factory,
+            timeout=OPENING_TIMEOUT,
+            delay=delay,
+            listeners=self._listeners,
         )
         running = _Running(peer, opening)
         self._running[running] = None
         opening.connected.addBoth(self._over, running)
+
+    def _accept(self, made: socket.socket) -> None:
+        """Somebody connects who is not waited for, or not yet: the same as at the agent's own port."""
+        try:
+            adopt(self._reactor, made, self._factory)
+        except (ConnectionLost, NoProtocol):
+            return
 
     def _over(self, result: IProtocol | Failure, running: _Running) -> None:
         del self._running[running]

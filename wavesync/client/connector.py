@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList, fail
+from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore, fail
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -43,6 +43,7 @@ from wavesync.stun.message import StunError, decode
 _T = TypeVar("_T")
 
 __all__ = [
+    "MAX_ALONE",
     "MAX_KNOWN",
     "MAX_TIMELINES",
     "PATHS",
@@ -57,6 +58,10 @@ PATHS = ("tcp", "udp")
 
 MAX_TIMELINES = 64
 """Timelines kept of the last connects."""
+
+MAX_ALONE = 8
+"""Connects at a time that go to a mediator each by itself, because the one that they waited for shows no
+way (an agent dials 16 times at a time for one client)."""
 
 
 def check_client(credentials: Credentials) -> Credentials:
@@ -100,15 +105,18 @@ class _Approach:
     """The first connect to a target under way; others wait for how it ends."""
 
     def __init__(self) -> None:
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: list[Deferred[bool]] = []
 
-    def wait(self) -> Deferred[None]:
-        """Fires when a way is known or the approach was given up; fails as the approach does."""
-        waiting: Deferred[None] = Deferred()
+    def wait(self) -> Deferred[bool]:
+        """Fires when a way is known or the approach was given up; fails as the approach does.
+
+        It fires with false when the approach came to its end but shows no way to others.
+        """
+        waiting: Deferred[bool] = Deferred()
         self._waiting.append(waiting)
         return waiting
 
-    def over(self, failure: Failure | None = None) -> None:
+    def over(self, failure: Failure | None = None, *, lasting: bool = True) -> None:
         """Tell everybody who waits."""
         waiting, self._waiting = self._waiting, []
         for each in waiting:
@@ -117,7 +125,7 @@ class _Approach:
             if failure is not None:
                 each.errback(failure)
             else:
-                each.callback(None)
+                each.callback(lasting)
 
 
 class Connector:
@@ -190,6 +198,7 @@ class Connector:
             opener=opener,
         )
         self._approaches: dict[str, _Approach] = {}
+        self._alone = DeferredSemaphore(MAX_ALONE)
         self._ways = Ways(reactor, port, learner)
         self._contexts: dict[str, ClientTLS] = {}
         self._running: set[Deferred[Any]] = set()
@@ -283,7 +292,9 @@ class Connector:
             approach = self._approaches.get(name)
             if approach is None:
                 return await self._approach(target, timeline)
-            await approach.wait()
+            if not await approach.wait():
+                async with self._alone:
+                    return (await self._introduced(target, timeline)).session
         raise ConnectFailed("the client is closing")
 
     async def _by_known_way(self, way: KnownWay, timeline: Timeline) -> ClientSession | None:
@@ -342,7 +353,7 @@ class Connector:
         if not self._closed and timeline.server is not None and lasting:
             sessions = self._sessions(Target.parse(timeline.server))
             self._ways.remember(name, timeline.server, session, place(session), sessions)
-        approach.over()
+        approach.over(lasting=lasting)
 
     async def _introduced(self, target: Target, timeline: Timeline) -> Winner[ClientSession]:
         winner = await self._attempt.winner(target, timeline)

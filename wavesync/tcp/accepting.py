@@ -1,4 +1,4 @@
-"""A listener on a shared port for the time of one simultaneous open."""
+"""Listeners on shared ports for the time of simultaneous opens."""
 
 import socket
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from zope.interface import implementer
 from wavesync.interfaces import Address
 from wavesync.tcp.sockets import listening_socket
 
-__all__ = ["MAX_ACCEPTS", "Accepting"]
+__all__ = ["MAX_ACCEPTS", "Accepting", "Listeners"]
 
 MAX_ACCEPTS = 16
 """Connections taken from the kernel in one turn of the reactor."""
@@ -18,11 +18,11 @@ MAX_ACCEPTS = 16
 
 @implementer(IReadDescriptor)
 class Accepting:
-    """Takes the connections of those who are expected, closes all others.
+    """Takes connections.
 
     :param own: where to listen.
-    :param expected: tells from its address whether a peer may come in.
-    :param on_accepted: called with each connected socket, which is the callee's from then on.
+    :param on_accepted: called with each connected socket, which is the callee's from then on, and
+        the peer's address.
     :raises OSError: nobody can listen there.
     """
 
@@ -30,11 +30,9 @@ class Accepting:
         self,
         reactor: IReactorFDSet,
         own: Address,
-        expected: Callable[[Address], bool],
-        on_accepted: Callable[[socket.socket], None],
+        on_accepted: Callable[[socket.socket, Address], None],
     ) -> None:
         self._reactor = reactor
-        self._expected = expected
         self._on_accepted = on_accepted
         self._socket: socket.socket | None = listening_socket(own)
         reactor.addReader(self)
@@ -69,12 +67,71 @@ class Accepting:
                 # No descriptor is left, for instance: the dialling goes on without a listener.
                 self.close()
                 return
-            if self._expected((address[0].partition("%")[0], address[1])):
-                accepted.setblocking(False)
-                self._on_accepted(accepted)
-            else:
-                accepted.close()
+            accepted.setblocking(False)
+            self._on_accepted(accepted, (address[0].partition("%")[0], address[1]))
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor watches it no more (IFileDescriptor)."""
         self.close()
+
+
+class Listeners:
+    """One listener for each port, however many simultaneous opens go on there at a time.
+
+    Several would not do: the kernel gives a connection to any of them, and one that is closed takes
+    half-made connections of the others with it.
+
+    :param on_other: called with a connected socket that no opening waits for (yet).
+    """
+
+    def __init__(self, reactor: IReactorFDSet, on_other: Callable[[socket.socket], None]) -> None:
+        self._reactor = reactor
+        self._on_other = on_other
+        self._ports: dict[Address, _Port] = {}
+
+    def __len__(self) -> int:
+        """How many ports are listened on."""
+        return len(self._ports)
+
+    def add(
+        self, own: Address, remote: Address, on_accepted: Callable[[socket.socket], None]
+    ) -> Callable[[], None]:
+        """Wait for *remote* at *own*.
+
+        :param on_accepted: called with the connected socket, which is the callee's from then on.
+        :returns: ends the waiting; to be called once.
+        :raises OSError: nobody can listen there.
+        """
+        port = self._ports.get(own)
+        if port is None:
+            port = _Port(self._on_other)
+            port.accepting = Accepting(self._reactor, own, port.accepted)
+            self._ports[own] = port
+        waiting = (remote, on_accepted)
+        port.waiting.append(waiting)
+
+        def remove() -> None:
+            port.waiting.remove(waiting)
+            if not port.waiting:
+                del self._ports[own]
+                assert port.accepting is not None
+                port.accepting.close()
+
+        return remove
+
+
+class _Port:
+    """One port that is listened on, and who waits there for whom."""
+
+    def __init__(self, on_other: Callable[[socket.socket], None]) -> None:
+        self.accepting: Accepting | None = None
+        self.waiting: list[tuple[Address, Callable[[socket.socket], None]]] = []
+        self._on_other = on_other
+
+    def accepted(self, made: socket.socket, address: Address) -> None:
+        """Give a connection to whom it is for."""
+        for remote, on_accepted in self.waiting:
+            if remote == address:
+                on_accepted(made)
+                return
+        self._on_other(made)

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from wavesync.errors import ConnectFailed
 from wavesync.interfaces import Address, IReactor
-from wavesync.tcp.accepting import Accepting
+from wavesync.tcp.accepting import Accepting, Listeners
 from wavesync.tcp.adopting import adopt
 from wavesync.tcp.attempts import Attempts
 from wavesync.tcp.dial import Dial
@@ -36,6 +36,8 @@ class Opening:
     :param delay: seconds before the first SYN; the port is listened on at once.
     :param any_port: take a connection from another port of the peer's host, too: the peer's router
         may give it a new one.
+    :param listeners: listens on *own*, where other openings may go on as well; this one listens by
+        itself when ``None``.
     :ivar connected: fires with the protocol; fails with :class:`ConnectFailed`, or with what the
         factory raises.  Cancelling it gives up.
     """
@@ -50,6 +52,7 @@ class Opening:
         timeout: float,
         delay: float = 0.0,
         any_port: bool = False,
+        listeners: Listeners | None = None,
         uniform: Callable[[], float] = random.random,
     ) -> None:
         self.connected: Deferred[IProtocol] = Deferred(lambda _: self._end())
@@ -62,11 +65,14 @@ class Opening:
         self._over = False
         self._last = errno.ETIMEDOUT
         self._dial: Dial | None = None
-        self._accepting: Accepting | None = None
+        self._unlisten: Callable[[], None] | None = None
         self._next: IDelayedCall | None = None
         self._limit = reactor.callLater(timeout, self._timed_out)
         try:
-            self._accepting = Accepting(reactor, own, self._expected, self._established)
+            if listeners is None:
+                self._unlisten = Accepting(reactor, own, self._accepted).close
+            else:
+                self._unlisten = listeners.add(own, remote, self._established)
         except OSError as error:
             self._give_up(error.errno or errno.EINVAL)
             return
@@ -75,9 +81,12 @@ class Opening:
         else:
             self._attempt()
 
-    def _expected(self, address: Address) -> bool:
-        """Tell whether somebody who connects to us is the peer."""
-        return address == self._remote or (self._any_port and address[0] == self._remote[0])
+    def _accepted(self, made: socket.socket, address: Address) -> None:
+        """Somebody connects to us: is it the peer?"""
+        if address == self._remote or (self._any_port and address[0] == self._remote[0]):
+            self._established(made)
+        else:
+            made.close()
 
     def _attempt(self) -> None:
         self._attempts.begun()
@@ -132,5 +141,6 @@ class Opening:
                 timer.cancel()
         if self._dial is not None:
             self._dial.cancel()
-        if self._accepting is not None:
-            self._accepting.close()
+        unlisten, self._unlisten = self._unlisten, None
+        if unlisten is not None:
+            unlisten()
