@@ -11,6 +11,10 @@ __all__ = ["Turns"]
 CLOSE_ENOUGH = 1e-4
 """Seconds by which the timer may be off before it is set again."""
 
+LATE = 0.005
+"""Seconds of delay after which the timer lets the reactor read first: what is waited for may have come
+while this process had no time, and must not be called lost."""
+
 RETRY = 1.0
 """Seconds after which a member whose turn failed gets another."""
 
@@ -32,6 +36,7 @@ class Turns:
         self._busy = False
         self._timer: IDelayedCall | None = None
         self._stopped = False
+        self._has_read = False
 
     def touch(self, member: Member) -> None:
         """Give *member* its turn: in the one that is running, or in the reactor's next."""
@@ -51,12 +56,19 @@ class Turns:
         self._busy = True
 
     def run(self) -> None:
-        """Give everybody a turn who was touched or is due, then set the timer."""
+        """Give everybody a turn who was touched, then set the timer.
+
+        Whoever is due has it from the timer, when more has been read.
+        """
+        self._run(due=False)
+
+    def _run(self, *, due: bool) -> None:
         self._busy = True
         try:
             now = self._clock.seconds()
-            for member in self._timetable.due(now):
-                self._touched[member] = None
+            if due:
+                for member in self._timetable.due(now):
+                    self._touched[member] = None
             while self._touched:
                 member = next(iter(self._touched))
                 del self._touched[member]
@@ -80,7 +92,14 @@ class Turns:
 
     def _alarm(self) -> None:
         self._timer = None
-        self.run()
+        due = self._timetable.next()
+        late = due is not None and self._clock.seconds() > due + LATE
+        if late and not self._has_read:
+            self._has_read = True
+            self._timer = self._clock.callLater(0, self._alarm)
+            return
+        self._has_read = False
+        self._run(due=True)
 
     def _arm(self) -> None:
         """Set the timer for the earliest deadline, or for now if somebody was touched."""
