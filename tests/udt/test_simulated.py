@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from wavesync.testing.link import End, Link, Simulation, connect_pair
-from wavesync.udt.connection import DRAIN_TIMEOUT, HIGH_WATER, PEER_TIMEOUT, CloseReason
+from wavesync.udt.connection import HIGH_WATER, CloseReason
 from wavesync.udt.native import NativeControl
 from wavesync.udt.packet import ControlType
+from wavesync.udt.patience import DRAIN_TIMEOUT, PEER_TIMEOUT
 
 PATTERN = random.Random(7).randbytes(1_500_000)
 DIGEST = hashlib.sha256(PATTERN).hexdigest()

@@ -16,6 +16,7 @@ Times are seconds of any monotonic clock; sequence numbers inside are extended (
 from wavesync.interfaces import Burst
 from wavesync.udt.bottleneck import BottleneckControl
 from wavesync.udt.congestion import CongestionControl
+from wavesync.udt.deliveries import Deliveries
 from wavesync.udt.ending import Ending
 from wavesync.udt.events import Closed, CloseReason, DataReceived, Event, SendBufferLow
 from wavesync.udt.feedback import Feedback
@@ -28,6 +29,7 @@ from wavesync.udt.packet import (
     payload_size,
 )
 from wavesync.udt.path_size import PathSize
+from wavesync.udt.patience import KEEP_ALIVE_INTERVAL, PEER_TIMEOUT, Patience
 from wavesync.udt.receive_buffer import parse_burst
 from wavesync.udt.receiver import Receiver
 from wavesync.udt.send_buffer import SendBuffer
@@ -47,15 +49,6 @@ __all__ = [
 
 MAX_DATAGRAMS = 12 * 44
 """Data packets that one call of :meth:`Connection.datagrams` gives out at most by default."""
-
-KEEP_ALIVE_INTERVAL = 5.0
-"""Seconds of our own silence after which a keep-alive leaves, unless set otherwise."""
-
-PEER_TIMEOUT = 30.0
-"""Seconds of the peer's silence after which it is given up (libudt takes 46 and more)."""
-
-DRAIN_TIMEOUT = 180.0
-"""Seconds that :meth:`Connection.close` waits for acknowledgements without any coming."""
 
 HIGH_WATER = 2 << 20
 """Unsent bytes at which :attr:`Connection.writable` turns false."""
@@ -89,21 +82,18 @@ class Connection:
         "_buffer",
         "_closed",
         "_closing",
-        "_drain_progress",
+        "_deliveries",
         "_ending",
-        "_events",
         "_feedback",
-        "_heard_at",
         "_keep_alive",
         "_local_id",
         "_now",
         "_path",
-        "_paused",
+        "_patience",
         "_peer_id",
         "_receiver",
         "_segment",
         "_sender",
-        "_sent_at",
         "_window",
         "keep_alive_interval",
         "statistics",
@@ -151,16 +141,13 @@ class Connection:
         self._window = receive_window
         self._path = PathSize(peer_id, self._buffer, send_mss)
         self._feedback = Feedback(self._buffer, self._sender, self._receiver, self.statistics)
-        self._events: list[Event] = []
-        self._heard_at = now
-        self._sent_at = now
+        self._deliveries = Deliveries(self._receiver)
+        self._patience = Patience(now)
         self.keep_alive_interval = KEEP_ALIVE_INTERVAL
         self._keep_alive = False
-        self._paused = False
         self._above_high = False
         self._closing = False
         self._closed: CloseReason | None = None
-        self._drain_progress = (0, now)
         self._ending = Ending()
 
     # What comes in
@@ -198,7 +185,7 @@ class Connection:
             payload = bytes(packet[HEADER_SIZE:])
             self._on_run(first, 1, payload, len(payload), now)
         else:
-            self._heard_at = now
+            self._patience.heard_at = now
             kind = first >> 16 & 0x7FFF
             if kind == ControlType.USER_DEFINED:
                 self._path.take(first & 0xFFFF, info, len(packet))
@@ -210,7 +197,7 @@ class Connection:
         if self._closed is not None:
             self._ending.answer(now)
         elif self._receiver.on_run(first, count, payload, size, now):
-            self._heard_at = now
+            self._patience.heard_at = now
 
     def _on_control(self, kind: int, info: int, body: memoryview, now: float) -> None:
         """Take one control packet for us."""
@@ -252,7 +239,7 @@ class Connection:
         """Send what was written, wait until all is acknowledged, then say SHUTDOWN three times."""
         if self._closed is None and not self._closing:
             self._closing = True
-            self._drain_progress = (self._buffer.acknowledged, self._now)
+            self._patience.begin(self._buffer.acknowledged, self._now)
 
     def abort(self) -> None:
         """Forget what was written and say SHUTDOWN at once."""
@@ -262,15 +249,15 @@ class Connection:
 
     def pause_reading(self) -> None:
         """Give out no more data; the window that the peer is told closes as data arrives."""
-        self._paused = True
+        self._deliveries.paused = True
 
     def resume_reading(self) -> None:
         """Give out data again, and tell the peer about the room."""
-        if not self._paused:
+        if not self._deliveries.paused:
             return
-        self._paused = False
+        self._deliveries.paused = False
         if self._receiver.readable and self._closed is None:
-            self._collect()
+            self._deliveries.collect()
             self._receiver.room_again(self._now)
 
     def trust(self) -> None:
@@ -319,22 +306,7 @@ class Connection:
 
         While reading is paused neither data nor the end that follows it is given out.
         """
-        self._collect()
-        events, self._events = self._events, []
-        if self._paused and events and isinstance(events[-1], Closed) and self._receiver.readable:
-            self._events.append(events.pop())
-        return events
-
-    def _collect(self) -> None:
-        """Move received bytes into an event, ahead of the end."""
-        if self._paused or not self._receiver.readable:
-            return
-        data = self._receiver.take()
-        if data:
-            at = len(self._events)
-            if at and isinstance(self._events[-1], Closed):
-                at -= 1
-            self._events.insert(at, DataReceived(data))
+        return self._deliveries.take()
 
     # What goes out
 
@@ -351,13 +323,13 @@ class Connection:
             self._sender.datagrams(now, limit, out)
             if self._above_high and self._buffer.unsent <= LOW_WATER:
                 self._above_high = False
-                self._events.append(SendBufferLow())
+                self._deliveries.add(SendBufferLow())
             if self._closing:
                 self._drain(now)
         if self._closed is not None and self._ending.due(now, self._sender.round_trip.rtt):
             self._put(ControlType.SHUTDOWN, out)
         if out:
-            self._sent_at = now
+            self._patience.sent_at = now
         return out
 
     def _put(self, kind: ControlType, out: list[Burst], info: int = 0) -> None:
@@ -377,15 +349,9 @@ class Connection:
 
     def _drain(self, now: float) -> None:
         """End the connection when everything written has been acknowledged."""
-        if not self._buffer.unacknowledged:
-            self._end(CloseReason.LOCAL)
-            self._ending.begin(self._now)
-            return
-        point, since = self._drain_progress
-        if self._buffer.acknowledged != point:
-            self._drain_progress = (self._buffer.acknowledged, now)
-        elif now >= since + DRAIN_TIMEOUT:
-            self._end(CloseReason.TIMEOUT)
+        done = not self._buffer.unacknowledged
+        if done or self._patience.is_over(self._buffer.acknowledged, now):
+            self._end(CloseReason.LOCAL if done else CloseReason.TIMEOUT)
             self._ending.begin(self._now)
 
     # Time
@@ -396,12 +362,12 @@ class Connection:
         if self._closed is not None:
             self._ending.timer(now)
             return
-        if now >= self._heard_at + PEER_TIMEOUT:
+        if now >= self._patience.heard_at + PEER_TIMEOUT:
             self._end(CloseReason.TIMEOUT)
             self._ending.begin(self._now)
             return
         self._sender.timer(now)
-        if now >= self._sent_at + self.keep_alive_interval:
+        if now >= self._patience.sent_at + self.keep_alive_interval:
             self._keep_alive = True
 
     def deadline(self) -> float | None:
@@ -414,24 +380,20 @@ class Connection:
             self._sender.deadline(),
             self._receiver.deadline(),
             self._path.deadline(),
-            self._heard_at + PEER_TIMEOUT,
-            self._sent_at + self.keep_alive_interval,
+            self._patience.deadline(),
+            self._patience.sent_at + self.keep_alive_interval,
         )
         owes = self._feedback.owes_ack2 or self._path.owes
         if self._keep_alive or self._receiver.backlogged or owes:
             return self._now
-        if self._closing:
-            if not self._buffer.unacknowledged:
-                return self._now
-            return min(due, self._drain_progress[1] + DRAIN_TIMEOUT)
-        return due
+        return self._now if self._closing and not self._buffer.unacknowledged else due
 
     # The end
 
     def _end(self, reason: CloseReason) -> None:
         """Be over, for *reason*; what was received in order can still be read."""
         self._closed = reason
-        self._collect()
-        self._events.append(Closed(reason))
+        self._deliveries.collect()
+        self._deliveries.add(Closed(reason))
         self._sender.stop()
         self._receiver.stop()
