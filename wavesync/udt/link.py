@@ -12,7 +12,7 @@ from wavesync.udt.courtesy import Courtesy
 from wavesync.udt.handshake import REQUEST, Agreement, Handshake
 from wavesync.udt.transport import UDTTransport
 
-__all__ = ["Link", "Ports"]
+__all__ = ["Link", "Ports", "connection_for"]
 
 
 class Member(TypingProtocol):
@@ -53,6 +53,29 @@ class Ports(TypingProtocol):
 
     def settle(self) -> None:
         """A protocol has been told the end."""
+
+
+def connection_for(
+    agreement: Agreement,
+    now: float,
+    window: int,
+    early_window: int | None,
+    hold_data_until: float,
+) -> Connection:
+    """Make the connection that was agreed on; the rest as :class:`Connection` has it."""
+    return Connection(
+        now=now,
+        local_id=agreement.local_id,
+        peer_id=agreement.peer_id,
+        send_isn=agreement.send_isn,
+        receive_isn=agreement.receive_isn,
+        send_mss=agreement.mss,
+        peer_window=agreement.peer_window,
+        receive_mss=agreement.receive_mss,
+        receive_window=window,
+        early_window=early_window,
+        hold_data_until=hold_data_until,
+    )
 
 
 class Link:

@@ -17,7 +17,6 @@ from wavesync.udt.accepting import Acceptor
 from wavesync.udt.calls import ClientCall, OnEvent, Rendezvous
 from wavesync.udt.carrier import Arrival, ICarrier
 from wavesync.udt.connecting import DEFAULT_TIMEOUT, ClientAttempt
-from wavesync.udt.connection import Connection
 from wavesync.udt.cookies import KEY_SIZE
 from wavesync.udt.courtesy import Courtesy
 from wavesync.udt.handshake import (
@@ -27,7 +26,7 @@ from wavesync.udt.handshake import (
     Agreement,
     Offer,
 )
-from wavesync.udt.link import Link, Member
+from wavesync.udt.link import Link, Member, connection_for
 from wavesync.udt.paths import MAX_UNHEARD
 from wavesync.udt.punching import PunchAttempt
 from wavesync.udt.rendezvous import RendezvousAttempt
@@ -309,18 +308,8 @@ class Port:
         courtesy: Courtesy | None = None,
     ) -> Link:
         """Make the link for what was agreed on."""
-        connection = Connection(
-            now=self.seconds(),
-            local_id=agreement.local_id,
-            peer_id=agreement.peer_id,
-            send_isn=agreement.send_isn,
-            receive_isn=agreement.receive_isn,
-            send_mss=agreement.mss,
-            peer_window=agreement.peer_window,
-            receive_mss=agreement.receive_mss,
-            receive_window=self._window,
-            early_window=self._early_window,
-            hold_data_until=hold_data_until,
+        connection = connection_for(
+            agreement, self.seconds(), self._window, self._early_window, hold_data_until
         )
         link = Link(self, connection, agreement, remote, sources, answer=answer, courtesy=courtesy)
         self._sorter.links[agreement.local_id] = link
