@@ -1,7 +1,7 @@
 """TLS 1.3 between client and server, both with certificates of one system (docs/session).
 
 * Trust is the system's pinned key and nothing else; every certificate is judged by
-  :func:`wavesync.identity.verify.verify_leaf`, at the time of a clock that is handed in.
+  :func:`wavesync.identity.verify.read_leaf` and its leaf's ``check``, at the time of a clock that is handed in.
 * ALPN ``wavesync/1`` is required by both ends (RFC 7301).  No SNI: it would show the ids in clear.
 * Key exchange is X25519, so that a ClientHello fits one packet: OpenSSL 4 would offer X25519MLKEM768
   first, whose share alone has 1216 bytes (RFC 8446, section 4.2.8).  P-256 is accepted as well.
@@ -32,12 +32,13 @@ from zope.interface import implementer
 from wavesync.errors import ConnectFailed, WavesyncError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
-from wavesync.identity.verify import Peer, Role, VerificationError, verify_leaf
+from wavesync.identity.verify import Leaf, Peer, Role, VerificationError, read_leaf
 from wavesync.session.errors import CredentialsRejected, PeerNotTrusted
 
 __all__ = [
     "ALPN",
     "MAX_CLIENT_HELLO",
+    "MAX_LEAVES",
     "ClientTLS",
     "ServerTLS",
     "Verdict",
@@ -57,6 +58,9 @@ MAX_CLIENT_HELLO = 1200
 
 _GROUPS = b"X25519:P-256"
 _SET_LIST = getattr(getattr(SSL, "_lib", None), "SSL_CTX_set1_curves_list", None)
+MAX_LEAVES = 256
+"""Certificates of the system that one context remembers, so that they need not be read again."""
+
 _TIME_ERRORS = frozenset(
     {
         SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID,
@@ -132,6 +136,8 @@ class _TLS:
         self._role = role
         self._wall_clock = wall_clock
         self._revoked = revoked
+        self.leaves: dict[bytes, Leaf] = {}
+        """Certificates of the system that were shown lately; time and revocation are judged anew."""
         context = SSL.Context(method)
         context.set_min_proto_version(SSL.TLS1_3_VERSION)
         context.set_max_proto_version(SSL.TLS1_3_VERSION)
@@ -171,18 +177,24 @@ class _TLS:
         try:
             # What OpenSSL has parsed may still be no certificate to cryptography: it is judged as
             # bytes, and parsed only when it was found good.
-            verdict.peer = verify_leaf(
-                crypto.dump_certificate(crypto.FILETYPE_ASN1, shown),
-                self._system_key,
-                role=self._role,
-                at=self._wall_clock(),
-                revoked=self._revoked,
-            )
+            leaf = self._read(crypto.dump_certificate(crypto.FILETYPE_ASN1, shown))
+            verdict.peer = leaf.check(role=self._role, at=self._wall_clock(), revoked=self._revoked)
         except VerificationError as e:
             return verdict.reject(e.reason, str(e))
         if verdict.chain_error:
             return verdict.reject("bad-chain", "the certificate does not lead to the system")
         return self._judge(verdict, shown.to_cryptography())
+
+    def _read(self, der: bytes) -> Leaf:
+        """Read a certificate, or remember it: the same peer comes again and again.
+
+        :raises VerificationError: it is not a leaf of the system.
+        """
+        leaf = self.leaves.pop(der, None) or read_leaf(der, self._system_key)
+        self.leaves[der] = leaf  # the newest is the last
+        if len(self.leaves) > MAX_LEAVES:
+            del self.leaves[next(iter(self.leaves))]
+        return leaf
 
     def _judge(self, verdict: Verdict, certificate: x509.Certificate) -> bool:
         return True
