@@ -18,7 +18,7 @@ from tests.agent.support import (
     ScriptedMediator,
 )
 from tests.signalling.provers import AUDIENCE, NOW, server
-from wavesync.agent.link import Link, Listed
+from wavesync.agent.link import MAX_COMPLAINTS, Link, Listed
 from wavesync.agent.waits import Waits
 from wavesync.identity.verify import VerificationError
 from wavesync.interfaces import Address
@@ -214,6 +214,23 @@ class LinkTests(SynchronousTestCase):
         self.assertIn("no such name", self.said[1])
         self.clock.advance(5.1)
         self.register()
+        self.link.stop()
+
+    def test_complaints(self) -> None:
+        """Two reasons that take turns are told once each, and many up to a limit; after it worked
+        everything is news again."""
+        self.link.start()
+        for _ in range(3):
+            for why in ("one", "other"):
+                self.endpoint.dialled[-1].result.errback(DNSLookupError(why))
+                self.clock.advance(6)
+        self.assertEqual(len(self.said), 2, self.said)
+        for number in range(2 * MAX_COMPLAINTS):
+            self.endpoint.dialled[-1].result.errback(DNSLookupError(str(number)))
+            self.clock.advance(6)
+        self.assertEqual(len(self.said), MAX_COMPLAINTS)
+        self.register().lose()
+        self.assertEqual(len(self.said), MAX_COMPLAINTS + 1)
         self.link.stop()
 
     def test_unknown_name(self) -> None:

@@ -27,7 +27,10 @@ from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message
 from wavesync.stun.pace import Pace
 
-__all__ = ["STEADY", "IntroductionTaker", "Link", "Listed", "StreamTaker"]
+__all__ = ["MAX_COMPLAINTS", "STEADY", "IntroductionTaker", "Link", "Listed", "StreamTaker"]
+
+MAX_COMPLAINTS = 8
+"""Different complaints in the log until this server is registered again."""
 
 STEADY = 10.0
 """Seconds after which a registration has worked: the next one is tried for at once again."""
@@ -110,7 +113,7 @@ class Link:
         self._dialled_at = self._registered_at = 0.0
         self._mediator_ahead: float | None = None  # of our reactor's clock
         self._standby = False  # superseded, and not registered again yet
-        self._complaint = ""
+        self._complaints: set[tuple[str, str]] = set()
         self._udp_address: Address | None = None
         self._enrolment: Enrolment | None = None
         self._granted: Granted | None = None
@@ -216,7 +219,7 @@ class Link:
         """Registered: tell the addresses and keep everything alive."""
         self.registered = True
         self._registered_at = self._clock.seconds()
-        self._complaint = ""
+        self._complaints.clear()
         self._standby = False
         assert self._leg is not None and self._granted is not None
         self.log.info("registered with {mediator}", mediator=self.mediator)
@@ -286,9 +289,11 @@ class Link:
                 self._machine.lost()
 
     def _complain(self, words: str, why: str = "") -> None:
-        """Tell what goes wrong, once for as long as it stays the same."""
-        complaint, self._complaint = self._complaint, f"{words} {why}"
-        level = LogLevel.debug if complaint == self._complaint else LogLevel.warn
+        """Tell what goes wrong, each thing once until this server is registered again."""
+        known = (words, why) in self._complaints or len(self._complaints) >= MAX_COMPLAINTS
+        if not known:
+            self._complaints.add((words, why))
+        level = LogLevel.debug if known else LogLevel.warn
         self.log.emit(
             level, words, mediator=self.mediator, server=self._credentials.target, why=why
         )
