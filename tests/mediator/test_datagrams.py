@@ -11,7 +11,12 @@ from wavesync.interfaces import Address
 from wavesync.mediator.core import DROP_LOG_INTERVAL, MAX_DATAGRAM
 from wavesync.mediator.udp import MediatorDatagrams
 from wavesync.signalling.messages import keep_alive_request
-from wavesync.stun.attributes import XOR_MAPPED_ADDRESS, decode_xor_address
+from wavesync.stun.attributes import (
+    RESPONSE_PORT,
+    SOFTWARE,
+    XOR_MAPPED_ADDRESS,
+    decode_xor_address,
+)
 from wavesync.stun.message import BINDING, Message, MessageClass, decode, encode, pad_message
 
 
@@ -96,6 +101,15 @@ class ShellTests(SynchronousTestCase):
         self.assertEqual(to, ("fe80::1%eth0", 5))
         value = decode(data).get(XOR_MAPPED_ADDRESS) or b""
         self.assertEqual(decode_xor_address(value, bytes(12)), ("fe80::1", 5))
+
+    def test_response_port(self) -> None:
+        """A client learns how long its NAT keeps a mapping: an answer at another port of its own."""
+        attributes = ((RESPONSE_PORT, (40000).to_bytes(2, "big")), (SOFTWARE, b"s" * 32))
+        raw = encode(Message(BINDING, MessageClass.REQUEST, bytes(12), attributes))
+        self.port.datagramReceived(raw, CLIENT_UDP)
+        ((data, to),) = self.wire.sent
+        self.assertEqual(to, (CLIENT_UDP[0], 40000))
+        self.assertLessEqual(len(data), len(raw))
 
     def test_cannot_send(self) -> None:
         """What the host cannot send is counted and forgotten."""
