@@ -7,7 +7,6 @@ time to be over do not keep others waiting.
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from typing import Any, Self
 from tests.lab.commands import LabError
 from tests.lab.hosts import Host
 from tests.lab.knock import READY
+from tests.lab.nursery import Nursery
 from tests.lab.processes import Process, poll
 from tests.lab.routers import Router
 from tests.lab.sites import Site, SiteSettings
@@ -131,9 +131,10 @@ class Wide:
         self._agents: dict[Host, tuple[Target, Process, bool]] = {}
         self._knockers: dict[Host, Knocker] = {}
         self._serial = 0
+        self._nursery = Nursery()
         try:
-            self._start_mediator()
             self._pairs = {meeting: self._hosts(meeting) for meeting in meetings}
+            self._start_mediator()
             for client, server in self._pairs.values():
                 self._start_agent(server)
                 self._start_knocker(client)
@@ -146,8 +147,13 @@ class Wide:
             for knocker in self._knockers.values():
                 knocker.ready()
         except BaseException:
-            self.lab.close()
+            self.close()
             raise
+
+    def close(self) -> None:
+        """End everything and remove the laboratory."""
+        self._nursery.close()
+        self.lab.close()
 
     def knock(self, meeting: Meeting) -> dict[str, Any]:
         """
@@ -168,7 +174,7 @@ class Wide:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.lab.close()
+        self.close()
 
     def _hosts(self, meeting: Meeting) -> tuple[Host, Host]:
         """Find, or build, the hosts of client and server."""
@@ -198,7 +204,7 @@ class Wide:
     def _start_mediator(self) -> None:
         settings = self._files / "mediator.toml"
         settings.write_text(_MEDIATOR)
-        mediator = self.lab.mediator.start(_twist("wavesync-mediator", settings), name="mediator")
+        mediator = self._start(self.lab.mediator, "mediator", *_twist("mediator", settings))
         mediator.wait_for_line("is ready on", timeout=_START_TIMEOUT)
 
     def _start_agent(self, host: Host) -> None:
@@ -207,7 +213,7 @@ class Wide:
         server = self._system.add_server(now=time.time())
         settings = self._files / f"agent-{host.name}.toml"
         settings.write_text(_AGENT.format(credentials=self._save(server)))
-        agent = host.start(_twist("wavesync-agent", settings), name="agent")
+        agent = self._start(host, "agent", *_twist("agent", settings))
         self._agents[host] = (server.target, agent, self._site_of(host).kind.udp)
 
     def _start_knocker(self, host: Host) -> None:
@@ -215,8 +221,12 @@ class Wide:
             return
         self._serial += 1
         client = self._system.add_client(f"lab{self._serial}", now=time.time())
-        command = [sys.executable, "-m", "tests.lab.knock", str(self._save(client))]
-        self._knockers[host] = Knocker(host.start(command, name="knock", pipe=True))
+        self._knockers[host] = Knocker(self._start(host, "knock", "knock", str(self._save(client))))
+
+    def _start(self, host: Host, name: str, *argv: str) -> Process:
+        self._serial += 1
+        log = self._files / f"{host.name}-{self._serial}-{name}.log"
+        return self._nursery.hatch(host.namespace, name, argv, log)
 
     def _site_of(self, host: Host) -> Site:
         return next(site for site in self._sites.values() if host in site.hosts)
@@ -228,6 +238,5 @@ class Wide:
         return path
 
 
-def _twist(plugin: str, settings: Path) -> list[str]:
-    twist = [sys.executable, "-m", "twisted", "--log-format", "text"]
-    return [*twist, plugin, "--config", str(settings)]
+def _twist(service: str, settings: Path) -> list[str]:
+    return ["twist", "--log-format", "text", f"wavesync-{service}", "--config", str(settings)]
