@@ -119,6 +119,8 @@ class _HurriedReactor:
             if call not in self._calls:
                 continue
             if call.getTime() > now:
+                # Or a later reset to an earlier time would seem to be no change.
+                call.activate_delay()
                 heapq.heappush(self._heap, (call.getTime(), next(self._order), call))
                 continue
             self._calls.discard(call)
