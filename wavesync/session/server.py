@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import (
@@ -27,8 +27,8 @@ from wavesync.session.core import CONTROL, Side, Timing
 from wavesync.session.door import Door
 from wavesync.session.errors import Refusal
 from wavesync.session.events import DataReceived, Event, Lost, OpenRequested
-from wavesync.session.guard import Guard, Guards
 from wavesync.session.liveness import SILENCE
+from wavesync.session.roll import Roll
 from wavesync.session.services import NamedServices, Services
 from wavesync.session.shell import SessionShell
 from wavesync.session.tls import server_context
@@ -124,7 +124,7 @@ class ServerSession(SessionShell):
                 self._factory.asked(self)
                 self._asked_for(service)
             case Lost(sentence):
-                self._factory.end(self, silent=sentence == SILENCE)
+                self._factory.roll.end(self, silent=sentence == SILENCE)
                 self._cancel_dial()
 
     def holds_too_much(self) -> bool:
@@ -142,16 +142,13 @@ class ServerSession(SessionShell):
         if len(self._factory.serving) >= self._factory.max_sessions:
             self._refuse(Refusal.BUSY, "this server has as many sessions as it may have")
             return
-        if self._factory.serves(peer) >= self._factory.max_sessions_per_client:
+        if self._factory.roll.count(peer) >= self._factory.max_sessions_per_client:
             self._refuse(Refusal.BUSY, "this client has as many sessions as it may have")
             return
-        self._factory.begin(self, peer)
-        guard = self._factory.guard_of(self, peer)
+        self._factory.roll.begin(self, peer, control=service == CONTROL)
         if service == CONTROL:
             self._accept(Protocol())
-            guard.hold(self)
             return
-        guard.join(self)
         try:
             found = self._factory.services(service, peer)
         except Exception:
@@ -204,7 +201,7 @@ class ServerSession(SessionShell):
         self._stirred()
 
     def _refuse(self, code: int, sentence: str) -> None:
-        self._factory.end(self)
+        self._factory.roll.end(self)
         if self._core is not None:
             self._core.refuse(code, sentence, self._clock.seconds())
             self._stirred()
@@ -261,10 +258,7 @@ class ServerSessionFactory:
         self.max_pending = max_pending
         self.door = door if door is not None else Door()
         self.pending: set[ServerSession] = set()
-        self.serving: dict[ServerSession, Peer] = {}
-        self._per_client: Counter[str] = Counter()
-        self._guards = Guards()
-        self._paths: dict[ServerSession, Hashable] = {}
+        self.roll: Roll[ServerSession] = Roll()
         self._strangers: dict[ServerSession, bytes] = {}
         self._known: dict[ServerSession, str] = {}  # hosts of known clients
         self._idle: dict[ServerSession, str] = {}  # known clients that have not asked
@@ -329,44 +323,15 @@ class ServerSessionFactory:
         self.pending.discard(session)
         self._idle.pop(session, None)
 
-    def serves(self, peer: Peer) -> int:
-        """Count the sessions of one client."""
-        return self._per_client[peer.text]
-
-    def begin(self, session: ServerSession, peer: Peer) -> None:
-        """A client has one session more."""
-        self.serving[session] = peer
-        self._per_client[peer.text] += 1
-
-    def guard_of(self, session: ServerSession, peer: Peer) -> Guard:
-        """The guard of the path that a session is on: same client, same addresses."""
-        there = session.path_peer()
-        path = peer.text, type(there), getattr(there, "host", ""), getattr(there, "port", 0)
-        self._paths[session] = path
-        return self._guards.get(path)
-
-    def end(self, session: ServerSession, *, silent: bool = False) -> None:
-        """It has one less, if this was one.
-
-        :param silent: nothing came from the client any more.
-        """
-        path = self._paths.pop(session, None)
-        if path is not None:
-            guard = self._guards.get(path)
-            guard.leave(session)
-            guard.release(session, silent=silent)
-            self._guards.tidy(path)
-        peer = self.serving.pop(session, None)
-        if peer is None:
-            return
-        self._per_client[peer.text] -= 1
-        if not self._per_client[peer.text]:
-            del self._per_client[peer.text]
+    @property
+    def serving(self) -> Mapping[ServerSession, Peer]:
+        """The sessions with an open service."""
+        return self.roll.sessions
 
     def left(self, session: ServerSession) -> None:
         """A path is gone."""
         self.asked(session)
-        self.end(session)
+        self.roll.end(session)
         self._strangers.pop(session, None)
 
     def _make_room(self) -> bool:
