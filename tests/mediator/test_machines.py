@@ -5,6 +5,7 @@ from collections.abc import Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from wavesync.identity.ids import Target
+from wavesync.interfaces import Address
 from wavesync.mediator.introduction import Progress, build_progress
 from wavesync.mediator.registration import ServerLeg, build_server_leg
 from wavesync.mediator.registry import Registration
@@ -20,6 +21,8 @@ RESULT = ConnectionResult("0" * 32, 0, ConnectType.UDP, 0.0)
 
 class Recorder:
     """Hands of either machine: notes the names of what it is told to do."""
+
+    source: Address = ("192.0.2.1", 4000)
 
     def __init__(self) -> None:
         self.done: list[str] = []

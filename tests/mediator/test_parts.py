@@ -9,6 +9,7 @@ from zope.interface.verify import verifyObject
 from tests.mediator.driver import MemoryChannel
 from wavesync.errors import SettingsError
 from wavesync.identity.ids import Target
+from wavesync.interfaces import Address
 from wavesync.mediator.nonces import NONCE_LIFE, NONCE_SIZE, Nonces
 from wavesync.mediator.registry import IRegistry, MemoryRegistry, Registration, RegistryFull
 from wavesync.mediator.replays import REPLAY_LIFE, Replays
@@ -20,6 +21,8 @@ NOW = 1_795_000_000.0
 
 class Channel(MemoryChannel):
     """A leg that nobody supersedes here."""
+
+    source: Address = ("192.0.2.1", 4000)
 
     def supersede(self) -> None:
         """Note it."""
