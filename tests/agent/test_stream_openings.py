@@ -1,12 +1,15 @@
 """Tests for :mod:`wavesync.agent.stream_openings`."""
 
+import socket
+from types import SimpleNamespace
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocol
+from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.task import Clock, deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.agent.support import (
     MEDIATOR_HOST,
@@ -16,6 +19,7 @@ from tests.agent.support import (
 )
 from tests.agent.test_introductions import FakePort
 from tests.signalling.provers import AUDIENCE, NOW, client, prover, server
+from tests.tcp.support import Talkers, descriptors, free_port
 from wavesync.agent.introductions import Introductions
 from wavesync.agent.link import Link
 from wavesync.agent.stream_openings import (
@@ -28,11 +32,14 @@ from wavesync.agent.stream_openings import (
 from wavesync.errors import ConnectFailed
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
+from wavesync.identity.verify import Peer, Role
 from wavesync.interfaces import Address
 from wavesync.signalling.messages import OpenStream, StreamRequested
 from wavesync.signalling.numbers import MAX_START_DELAY
 from wavesync.signalling.urls import Mediator
+from wavesync.stun.message import decode
 
+PEER = Peer(Role.CLIENT, server().target.system, None, "alice", b"f" * 32)
 CLIENT: Address = ("198.51.100.7", 6000)
 OWN: Address = ("10.0.0.1", 12345)
 """What StringTransport gives as its own address."""
@@ -228,3 +235,46 @@ class StreamOpeningsTests(SynchronousTestCase):
         """A link without a leg has no port to dial from."""
         self.link.stop()
         self.assertIsNone(self.link.ends)
+
+
+class AcceptingTests(TestCase):
+    """With real sockets: who finds the port of the leg while somebody is dialled."""
+
+    async def test_not_waited_for_yet(self) -> None:
+        """A client that connects before its own request has come is served all the same."""
+        before = descriptors()
+        talkers = Talkers(b"hello")
+        openings = StreamOpenings(
+            reactor,  # type: ignore[arg-type]
+            server().target,
+            talkers,
+            lambda link, message, purpose: PEER,
+            allow_loopback=True,
+        )
+        self.addCleanup(openings.stop)
+        own = free_port()
+        link: Any = SimpleNamespace(
+            ends=(own, ("127.0.0.1", 9)), mediator=Mediator(AUDIENCE, None, 3345)
+        )
+        request = OpenStream("ab" * 16, server().target).encode(bytes(12), prover(client()))
+        told = StreamRequested("ab" * 16, request, (free_port(),), 0.5).encode(bytes(12))
+        openings.requested(link, decode(told))
+        with socket.socket() as early:
+            early.setblocking(False)
+            early.connect_ex(own)
+            heard = b""
+            for _ in range(500):
+                await deferLater(IReactorTime(reactor), 0.01, lambda: None)
+                try:
+                    heard = early.recv(10)
+                except BlockingIOError:
+                    continue
+                break
+            self.assertEqual(heard, b"hello")
+        self.assertEqual(len(openings), 1)
+        openings.stop()
+        for _ in range(100):
+            if descriptors() == before:
+                break
+            await deferLater(IReactorTime(reactor), 0.01, lambda: None)
+        self.assertEqual((len(openings), descriptors()), (0, before))
