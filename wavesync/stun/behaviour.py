@@ -12,7 +12,7 @@ the second one the filtering, at the same time.
 import ipaddress
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from wavesync.interfaces import Address
 from wavesync.stun.attributes import (
@@ -36,6 +36,7 @@ from wavesync.stun.message import (
     encode,
     unknown_required,
 )
+from wavesync.stun.script import Outgoing, ProbeScript
 from wavesync.stun.transactions import DEFAULT_RTO, Transactions
 
 __all__ = [
@@ -67,17 +68,6 @@ _NOT_THE_SECOND = "did not answer our second port."
 
 _CHANGE_PORT = 2
 _CHANGE_BOTH = 6
-
-
-class Outgoing(NamedTuple):
-    """A datagram to be sent.
-
-    :ivar second: from the second local port.
-    """
-
-    data: bytes
-    destination: Address
-    second: bool
 
 
 @dataclass(slots=True)
@@ -113,7 +103,7 @@ _Step: TypeAlias = list[_Probe] | float
 _Script: TypeAlias = Generator[_Step, None, None]
 
 
-class BehaviourDiscovery:
+class BehaviourDiscovery(ProbeScript[_Probe, Behaviour]):
     """Asks one server, step by step, and concludes.
 
     The second local port must not have been in contact with the server's second address lately.
@@ -141,27 +131,15 @@ class BehaviourDiscovery:
         rto: float = DEFAULT_RTO,
     ) -> None:
         self.server = numeric(server)
-        self.outcome: Behaviour | None = None
         self._random = random
         self._local = local
         self._longest = float(lifetime)
         self._rto = rto
-        self._probes: dict[bytes, _Probe] = {}
-        self._until: float | None = None
-        self._transactions = self._new_transactions()
         self._facts: dict[str, object] = {}
         self._why: dict[str, str] = {}
-        self._steps = self._script()
-        self._advance(now)
+        super().__init__(self._whole(), now)
 
     # What a shell calls.
-
-    def datagrams(self, now: float) -> list[Outgoing]:
-        """What to send at *now*."""
-        return [
-            Outgoing(data, destination, self._probes[decode(data).transaction_id].second)
-            for data, destination in self._transactions.due(now)
-        ]
 
     def datagram_received(
         self, data: bytes, source: Address, now: float, *, second: bool = False
@@ -194,41 +172,9 @@ class BehaviourDiscovery:
                 self._end(spared)
         self._advance(now)
 
-    def timer(self, now: float) -> None:
-        """The deadline came."""
-        for silent in self._transactions.timed_out(now):
-            self._probes[silent.transaction_id].over = True
-        self._advance(now)
-
-    def deadline(self) -> float | None:
-        """When :meth:`datagrams` or :meth:`timer` will next have something to do."""
-        if self.outcome is not None:
-            return None
-        return self._transactions.deadline() if self._until is None else self._until
-
     # Steps.
 
-    def _advance(self, now: float) -> None:
-        """Go on as far as no probe and no wait is left."""
-        while self.outcome is None:
-            if self._until is not None and now < self._until:
-                return
-            if not all(probe.over for probe in self._probes.values()):
-                return
-            self._until = None
-            self._probes = {}
-            self._transactions = self._new_transactions()
-            step = next(self._steps, None)
-            if step is None:
-                self.outcome = Behaviour(**self._facts, unknown=self._why)  # type: ignore[arg-type]
-            elif isinstance(step, float):
-                self._until = now + step
-            else:
-                for probe in step:
-                    self._probes[probe.transaction_id] = probe
-                    self._transactions.start(probe.request, probe.destination, now)
-
-    def _new_transactions(self) -> Transactions:
+    def _new_transactions(self, step: list[_Probe]) -> Transactions:
         return Transactions(rto=self._rto, rc=SENDINGS, rm=WAIT, limit=8)
 
     def _end(self, probe: _Probe) -> None:
@@ -277,6 +223,10 @@ class BehaviourDiscovery:
             probe.succeeded = True
 
     # The script.
+
+    def _whole(self) -> Generator[_Step, None, Behaviour]:
+        yield from self._script()
+        return Behaviour(**self._facts, unknown=self._why)  # type: ignore[arg-type]
 
     def _script(self) -> _Script:
         """All tests, in an order in which none spoils a later one."""

@@ -19,7 +19,6 @@ from wavesync.stun.attributes import (
     TRANSACTION_ID_SIZE,
     StunError,
 )
-from wavesync.stun.behaviour import Outgoing
 from wavesync.stun.behaviour_words import Lifetime
 from wavesync.stun.binding_request import KNOWN_IN_ANSWER, mapped_address, numeric
 from wavesync.stun.message import (
@@ -31,6 +30,7 @@ from wavesync.stun.message import (
     unknown_required,
 )
 from wavesync.stun.pace import LONGEST_PAUSE, SHARE, SHORTEST_PAUSE
+from wavesync.stun.script import ProbeScript
 from wavesync.stun.transactions import Transactions
 
 __all__ = ["LONGEST", "PRECISION", "SHORTEST", "LifetimeSearch"]
@@ -65,6 +65,7 @@ class _Probe:
 
     transaction_id: bytes
     request: bytes
+    destination: Address
     second: bool
     at_second: bool
     sendings: int
@@ -76,7 +77,7 @@ class _Probe:
 _Script: TypeAlias = Generator[list[_Probe] | float, None, Lifetime | str]
 
 
-class LifetimeSearch:
+class LifetimeSearch(ProbeScript[_Probe, Lifetime | str]):
     """One search.
 
     :param server: whom to ask.
@@ -96,21 +97,9 @@ class LifetimeSearch:
         longest: float = LONGEST,
     ) -> None:
         self.server = numeric(server)
-        self.outcome: Lifetime | str | None = None
         self._random = random
         self._longest = longest
-        self._probes: dict[bytes, _Probe] = {}
-        self._until: float | None = None
-        self._transactions = Transactions()
-        self._steps = self._script()
-        self._advance(now)
-
-    def datagrams(self, now: float) -> list[Outgoing]:
-        """What to send at *now*."""
-        return [
-            Outgoing(data, destination, self._probes[decode(data).transaction_id].second)
-            for data, destination in self._transactions.due(now)
-        ]
+        super().__init__(self._script(), now)
 
     def datagram_received(
         self, data: bytes, source: Address, now: float, *, second: bool = False
@@ -137,39 +126,8 @@ class LifetimeSearch:
             return
         self._advance(now)
 
-    def timer(self, now: float) -> None:
-        """The deadline came."""
-        for silent in self._transactions.timed_out(now):
-            self._probes[silent.transaction_id].over = True
-        self._advance(now)
-
-    def deadline(self) -> float | None:
-        """When :meth:`datagrams` or :meth:`timer` will next have something to do."""
-        if self.outcome is not None:
-            return None
-        return self._transactions.deadline() if self._until is None else self._until
-
-    def _advance(self, now: float) -> None:
-        """Go on as far as no probe and no wait is left."""
-        while self.outcome is None:
-            if self._until is not None and now < self._until:
-                return
-            if not all(probe.over for probe in self._probes.values()):
-                return
-            self._until = None
-            try:
-                step = next(self._steps)
-            except StopIteration as end:
-                self.outcome = end.value
-                return
-            if isinstance(step, float):
-                self._probes = {}
-                self._until = now + step
-                continue
-            self._probes = {probe.transaction_id: probe for probe in step}
-            self._transactions = Transactions(rto=_RTO, rc=step[0].sendings, rm=_RM, limit=2)
-            for probe in step:
-                self._transactions.start(probe.request, self.server, now)
+    def _new_transactions(self, step: list[_Probe]) -> Transactions:
+        return Transactions(rto=_RTO, rc=step[0].sendings, rm=_RM, limit=2)
 
     def _script(self) -> _Script:
         opened, beside = self._open(), self._open(second=True)
@@ -224,4 +182,4 @@ class LifetimeSearch:
     ) -> _Probe:
         transaction_id = self._random(TRANSACTION_ID_SIZE)
         request = encode(Message(BINDING, MessageClass.REQUEST, transaction_id, attributes))
-        return _Probe(transaction_id, request, second, at_second, sendings)
+        return _Probe(transaction_id, request, self.server, second, at_second, sendings)
