@@ -2,16 +2,14 @@
 
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.client.test_hole import PLACE, FakePath
 from wavesync.client.gate import LEAST, MOST, Gate
 from wavesync.client.way import KnownWay
 from wavesync.errors import ConnectFailed
-from wavesync.interfaces import Address
-
-PLACE: Address = ("198.51.100.1", 4100)
 
 
 class GateTests(SynchronousTestCase):
@@ -59,24 +57,6 @@ class GateTests(SynchronousTestCase):
         waiting = len(gate)
         gate.leave()  # whoever did not get through tells nothing
         self.assertEqual((gate.places, len(gate)), (LEAST, waiting - 1))
-
-
-class FakePath:
-    """A path whose end the test decides."""
-
-    kind = "tcp"
-
-    def __init__(self) -> None:
-        self.addresses = [PLACE]
-        self.cancelled = False
-        self.opened: Deferred[Any] = Deferred(self._cancel)
-
-    def _cancel(self, _: object) -> None:
-        self.cancelled = True
-
-    def open(self) -> Deferred[Any]:
-        """Begin."""
-        return self.opened
 
 
 class WayTests(SynchronousTestCase):
