@@ -4,24 +4,16 @@ import os
 import random
 from functools import cache
 
-from cryptography.x509 import load_der_x509_crl
-
+from tests.abuse.fuzz_identity import good_crl
 from tests.abuse.fuzzing import Target
 from tests.abuse.garbage import sealed
 from tests.identity.fixed import (
     NOW,
-    OTHER_KEY,
-    SYSTEM_KEY,
-    SYSTEM_RAW,
     client_credentials,
     server_credentials,
-    signed,
 )
 from tests.signalling.provers import AUDIENCE, prover
 from tests.stun import vectors
-from wavesync.identity.crl import make_crl, read_crl
-from wavesync.identity.proofs import ProofChecker
-from wavesync.identity.verify import VerificationError, verify_leaf
 from wavesync.mediator.core import Mediator
 from wavesync.mediator.settings import Limits, MediatorSettings
 from wavesync.signalling import messages
@@ -67,11 +59,6 @@ def padded(data: bytearray, chance: random.Random) -> bytes:
 
 
 @cache
-def _crl() -> bytes:
-    return make_crl(SYSTEM_KEY, dict.fromkeys((*range(1, 9), 1 << 100), NOW), number=3, now=NOW).der
-
-
-@cache
 def _all_messages() -> list[bytes]:
     """One of each message there is."""
     server, peer = server_credentials(), prover(client_credentials(), now=NOW)
@@ -83,7 +70,7 @@ def _all_messages() -> list[bytes]:
     opened = messages.OpenStream(_ID, own, 0.1).encode(_TRANSACTION, peer)
     public = bytes(range(32))
     refusal = messages.Refusal(ErrorCode.STALE_NONCE, "late", b"n" * 24, AUDIENCE, NOW)
-    crl = _crl()
+    crl = good_crl()
     return [
         bind,
         asked,
@@ -300,49 +287,6 @@ def ask_mediator_carelessly(data: bytes) -> object:
     return ask_mediator(data)
 
 
-def _proofs() -> list[bytes]:
-    found = [covered(decode(data)) for data in _all_messages()[:4]]
-    return [each[0] for each in found if each is not None]
-
-
-def _signed_part() -> bytes:
-    found = covered(decode(_all_messages()[0]))
-    assert found is not None
-    return found[1]
-
-
-def check_proof(data: bytes) -> object:
-    """Check a proof over a server's addresses."""
-    return ProofChecker(4).check(
-        data,
-        purpose="bind",
-        audience=AUDIENCE,
-        message=_signed_part(),
-        role=None,
-        now=NOW,
-        nonce_ok=lambda nonce: False,
-    )
-
-
-def _leaves() -> list[bytes]:
-    made = [server_credentials(), client_credentials(), client_credentials(system_key=OTHER_KEY)]
-    return [each.certificate_der for each in made]
-
-
-def _leaf_bodies() -> list[bytes]:
-    made = [server_credentials(), client_credentials()]
-    return [each.certificate.tbs_certificate_bytes for each in made]
-
-
-def _crl_body() -> list[bytes]:
-    return [load_der_x509_crl(_crl()).tbs_certlist_bytes]
-
-
-def read_leaf(data: bytes) -> object:
-    """Verify a certificate."""
-    return verify_leaf(data, SYSTEM_RAW, role=None, at=NOW)
-
-
 MESSAGE_TARGETS = (
     Target(
         "stun messages",
@@ -393,7 +337,7 @@ MESSAGE_TARGETS = (
             "list of addresses is malformed",
             "follows the proof",
             "ERROR_CODE is malformed",
-            "piece of a revocation list",
+            "CRL_",
         ),
         count=3000,
         mend=mended_message,
@@ -405,46 +349,6 @@ MESSAGE_TARGETS = (
         StunError,
         ("is malformed", "more than 16 addresses"),
         count=3000,
-    ),
-    Target(
-        "proofs",
-        _proofs,
-        check_proof,
-        VerificationError,
-        ("is malformed", "too old or from the future", "signature does not fit"),
-        count=1500,
-    ),
-    Target(
-        "certificates",
-        _leaves,
-        read_leaf,
-        VerificationError,
-        ("is malformed", "not signed by the system", "another system"),
-        count=1500,
-    ),
-    Target(
-        "certificates with a right signature",
-        _leaf_bodies,
-        lambda data: read_leaf(signed(data)),
-        VerificationError,
-        ("is malformed", "one name of its role", "CA:FALSE", "another system"),
-        count=2000,
-    ),
-    Target(
-        "revocation lists",
-        lambda: [_crl()],
-        lambda data: read_crl(data, SYSTEM_RAW),
-        VerificationError,
-        ("is malformed",),
-        count=1500,
-    ),
-    Target(
-        "revocation lists with a right signature",
-        _crl_body,
-        lambda data: read_crl(signed(data), SYSTEM_RAW),
-        VerificationError,
-        ("is malformed",),
-        count=2000,
     ),
     Target(
         "answers of behaviour discovery",

@@ -20,6 +20,7 @@ SEED = 2026
 MAX_FINDINGS = 5
 MAX_CHANGES = 3
 _MENDED = 0.8
+_UNCHANGED = 0.01
 
 _BYTES = (0, 1, 0x7F, 0x80, 0xFF)
 _SHORTS = (0, 1, 3, 4, 20, 0x7FFF, 0x8000, 0xFFFF)
@@ -121,11 +122,14 @@ def _change(data: bytearray, chance: random.Random, seeds: list[bytes]) -> None:
 
 
 def mutants(target: Target, count: int, seed: int = SEED) -> Iterator[bytes]:
-    """Give *count* inputs: good ones with one to a few changes."""
+    """Give *count* inputs: good ones with one to a few changes, and a few good ones."""
     chance = random.Random(f"{target.name} {seed}")
     seeds = target.seeds()
     for _ in range(count):
         data = bytearray(chance.choice(seeds))
+        if chance.random() < _UNCHANGED:
+            yield bytes(data)
+            continue
         for _ in range(chance.randint(1, MAX_CHANGES)):
             _change(data, chance, seeds)
             del data[target.longest :]

@@ -14,7 +14,7 @@ from wavesync.mediator.settings import Limits
 from wavesync.stun.buckets import MAX_SOURCES
 from wavesync.udt.listening import MAX_HALF_OPEN
 
-_SECONDS = 2.0
+_SECONDS = 1.5
 """For how long there is a flood."""
 
 _WITHIN = 10.0

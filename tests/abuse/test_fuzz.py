@@ -4,11 +4,12 @@ import itertools
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.abuse.fuzz_identity import IDENTITY_TARGETS
 from tests.abuse.fuzz_messages import MESSAGE_TARGETS
 from tests.abuse.fuzz_streams import STREAM_TARGETS
 from tests.abuse.fuzzing import Target, fuzz, mutants, planted
 
-TARGETS = (*MESSAGE_TARGETS, *STREAM_TARGETS)
+TARGETS = (*IDENTITY_TARGETS, *MESSAGE_TARGETS, *STREAM_TARGETS)
 
 
 class FuzzTests(SynchronousTestCase):
@@ -30,8 +31,13 @@ class FuzzTests(SynchronousTestCase):
             self.assertNotEqual(found.findings, [], target.name)
         self.assertTrue(target.reasons or target.careless is not None, target.name)
 
+    def test_identity(self) -> None:
+        """Proofs, certificates and revocation lists."""
+        for target in IDENTITY_TARGETS:
+            self.check(target)
+
     def test_messages(self) -> None:
-        """Messages over STUN, proofs, certificates, revocation lists, and who answers them."""
+        """Messages over STUN, and who answers them."""
         for target in MESSAGE_TARGETS:
             self.check(target)
 

@@ -26,7 +26,7 @@ from wavesync.settings import MAX_SETTINGS_SIZE, Section, load_settings
 _ETC = Path(__file__).parents[2] / "etc"
 _NOW = 1_795_000_000.0
 _MAX_GROWN = 3 << 20
-_FILES = 300
+_FILES = 200
 """Files of each kind; the fuzz targets try more contents without files."""
 
 _LINES = (

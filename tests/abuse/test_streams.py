@@ -17,6 +17,9 @@ from wavesync.session.shell import HANDSHAKE_WITHIN
 from wavesync.signalling.numbers import MAX_STREAM_MESSAGE
 from wavesync.stun.message import BINDING, Message, MessageClass, encode
 
+_CALLS = 500
+"""Connections of each kind."""
+
 _AT_ONCE = 50
 _CROWD = 125
 _BACKLOG = 20
@@ -117,7 +120,7 @@ class MediatorStreamTests(StreamCase):
             "endless": self.calling(lambda: endless, to, wait=IDLE_LIFE),
             "silent": self.calling(lambda: b"", to, wait=IDLE_LIFE),
         }
-        return Deferred.fromCoroutine(self.measured(storms))
+        return Deferred.fromCoroutine(self.measured(storms, count=_CALLS))
 
     def test_too_much(self) -> Deferred[None]:
         """Whoever asks too much is closed, too."""
@@ -169,7 +172,7 @@ class AgentStreamTests(StreamCase):
             "endless": self.calling(lambda: endless, to, wait=HANDSHAKE_WITHIN),
             "silent": self.calling(lambda: b"", to, wait=HANDSHAKE_WITHIN),
         }
-        return Deferred.fromCoroutine(self.measured(storms))
+        return Deferred.fromCoroutine(self.measured(storms, count=_CALLS))
 
     def test_too_many(self) -> Deferred[None]:
         """However many silent connections there are, a client gets in."""
