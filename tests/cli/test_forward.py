@@ -187,16 +187,15 @@ class ForwardFactoryTests(TestCase):
 
         return Deferred.fromCoroutine(test())
 
-
     def test_outage(self) -> Deferred[None]:
         """While nothing works there is one line about it, however many connections are tried."""
 
         async def test() -> None:
             complaints = io.StringIO()
+            asked = self.opener.asked
             with redirect_stderr(complaints):
                 for number in range(3):
                     with socket.create_connection(("127.0.0.1", self.where)):
-                        asked = self.opener.asked
                         await self.until("nothing was opened", lambda n=number: len(asked) > n)
                         asked[number][1].errback(ConnectFailed("no path works"))
                         await self.until("no report", lambda n=number: len(self.lines()) > n)
