@@ -100,6 +100,22 @@ class IntroducerTests(SynchronousTestCase):
         self.assertNotIn(TWO, self.asked())
         self.assert_over(introducing)
 
+    def test_lost_request(self) -> None:
+        """A lost packet costs little more than a tenth of a second: the same request goes again."""
+        introducer = self.introducer(f"udp://{ONE}")
+        introducing = introducer.introduce(server().target)
+        first = self.asked()[ONE].raw
+        times = []
+        self.reactor.advance(0.005)
+        for tick in range(200):
+            if self.sent:
+                self.assertEqual(self.asked()[ONE].raw, first)
+                times.append(tick * 10)
+            self.reactor.advance(0.01)
+        self.assertEqual(times, [120, 360, 840, 1800])
+        introducing.result.addErrback(lambda failure: failure.trap(ConnectFailed))
+        self.assert_over(introducing)
+
     def test_first_is_slow(self) -> None:
         """A silent mediator costs a second; whoever answers first then is used."""
         introducer = self.introducer(f"udp://{ONE}", f"udp://{TWO}", f"udp://{THREE}")
