@@ -73,7 +73,7 @@ class SessionCore:
         self._end_received = False
         self._closing = False
 
-        self._liveness = Liveness(timing)
+        self.liveness = Liveness(timing)
         self._close_by: float | None = None
         self._open_by: float | None = None
         self._writing_paused = False
@@ -91,7 +91,7 @@ class SessionCore:
 
         :raises ValueError: not a name, or something was opened before.
         """
-        if self._side is not Side.CLIENT or self._liveness.begun:
+        if self._side is not Side.CLIENT or self.liveness.begun:
             raise ValueError("a session opens one service, once, from the client's side")
         if service != CONTROL and not is_service_name(service):
             raise ValueError("a service's name is 1 to 64 of a-z, 0-9, dot, underscore and dash")
@@ -124,7 +124,7 @@ class SessionCore:
     def end(self, now: float) -> None:
         """Write nothing more: tell the peer that all was sent.  Reading goes on."""
         self._now = now
-        if self.over or self._end_sent or not self._liveness.begun:
+        if self.over or self._end_sent or not self.liveness.begun:
             return
         if self._side is Side.SERVER and not self._carries:
             return
@@ -163,12 +163,7 @@ class SessionCore:
             after the end.
         """
         self._now = now
-        return self._send_ping() if self._liveness.begun and not self.over else None
-
-    @property
-    def liveness(self) -> Liveness:
-        """How the peer's life is watched."""
-        return self._liveness
+        return self._send_ping() if self.liveness.begun and not self.over else None
 
     def pause_reading(self, now: float) -> None:
         """The shell reads nothing from the stream for a while.
@@ -176,12 +171,12 @@ class SessionCore:
         The peer is not judged by its silence then, and is shown that we live.
         """
         self._now = now
-        self._liveness.pause_reading(now)
+        self.liveness.pause_reading(now)
 
     def resume_reading(self, now: float) -> None:
         """The shell reads from the stream again."""
         self._now = now
-        self._liveness.resume_reading(now)
+        self.liveness.resume_reading(now)
 
     def pause_writing(self, now: float) -> None:
         """The stream is congested: answers to PINGs and ACKs are kept back, the last ones only."""
@@ -206,7 +201,7 @@ class SessionCore:
         if self.over:
             return
         self._now = now
-        self._liveness.heard(now)
+        self.liveness.heard(now)
         try:
             for frame in self._decoder.feed(data):
                 self._take(frame)
@@ -224,14 +219,14 @@ class SessionCore:
             case End():
                 self._take_end()
             case Ping(token):
-                if not self._liveness.begun:
+                if not self.liveness.begun:
                     self._machine.stray_received("PING came before OPEN")
                 elif self._writing_paused:
                     self._pong_wanted = token
                 else:
                     self._send_pong(token)
             case Pong(token):
-                rtt = self._liveness.pong(token, self._now)
+                rtt = self.liveness.pong(token, self._now)
                 if rtt is not None:
                     self._events.append(PongReceived(token, rtt))
             case Open(service, options):
@@ -258,7 +253,7 @@ class SessionCore:
             self._send_ack()
 
     def _take_ack(self, offset: int) -> None:
-        if not self._liveness.begun or offset > self._written + self._end_sent:
+        if not self.liveness.begun or offset > self._written + self._end_sent:
             self._machine.stray_received("ACK came for bytes that were not sent")
             return
         if offset <= self._confirmed:
@@ -271,7 +266,7 @@ class SessionCore:
             self._check_finished()
 
     def _take_end(self) -> None:
-        served = self._liveness.begun and self._side is Side.SERVER
+        served = self.liveness.begun and self._side is Side.SERVER
         if self._end_received or not (self._carries or served):
             self._machine.stray_received("END came where it has no place")
             return
@@ -289,7 +284,7 @@ class SessionCore:
         if self.over:
             return None
         times = [self._open_by, self._close_by]
-        times += self._liveness.deadlines(writable=not self._writing_paused)
+        times += self.liveness.deadlines(writable=not self._writing_paused)
         if not self._writing_paused:
             times.append(self._receipts.due)
         known = [time for time in times if time is not None]
@@ -304,8 +299,8 @@ class SessionCore:
             self._machine.fail(Refusal.TIMEOUT, "no OPEN came in time")
         elif self._close_by is not None and now >= self._close_by:
             self._machine.abandon()
-        elif self._liveness.begun:
-            due = self._liveness.look(now, writable=not self._writing_paused)
+        elif self.liveness.begun:
+            due = self.liveness.look(now, writable=not self._writing_paused)
             if due is Due.DEAD:
                 self._machine.fail(Refusal.TIMEOUT, SILENCE)
                 return
@@ -318,7 +313,7 @@ class SessionCore:
             return
         due = self._receipts.due
         late = due is not None and now >= due
-        if late or self._receipts.many or self._liveness.beat_due(now):
+        if late or self._receipts.many or self.liveness.beat_due(now):
             self._send_ack()
 
     # What the shell fetches.
@@ -359,16 +354,16 @@ class SessionCore:
             self._machine.finish()
 
     def _send_ping(self) -> bytes:
-        token = self._liveness.ping(self._now)
+        token = self.liveness.ping(self._now)
         self._out.append(encode(Ping(token)))
         return token
 
     def _send_pong(self, token: bytes) -> None:
-        self._liveness.shown(self._now)
+        self.liveness.shown(self._now)
         self._out.append(encode(Pong(token)))
 
     def _send_ack(self) -> None:
-        self._liveness.beaten(self._now)
+        self.liveness.beaten(self._now)
         self._out.append(encode(Ack(self._receipts.acknowledged())))
 
     # The machine's owner (wavesync.session.lifecycle.Owner).
@@ -384,7 +379,7 @@ class SessionCore:
     def began(self, service: str) -> None:
         """OPEN was sent or came (called by the machine)."""
         self.service = service
-        self._liveness.begin(self._now)
+        self.liveness.begin(self._now)
         self._open_by = None
         if service != CONTROL:
             self._gives_data = self._side is Side.CLIENT
@@ -396,7 +391,7 @@ class SessionCore:
         self._gives_data = self.service != CONTROL
         self._takes_data = self.service != CONTROL and not self._end_received
         if self.service == CONTROL:
-            self._liveness.relax()
+            self.liveness.relax()
 
     def ended(self) -> None:
         """Nothing is sent or taken any more (called by the machine)."""

@@ -3,6 +3,8 @@
 It takes no decision about the protocol: it hands stimuli to the core and carries out the answers.
 """
 
+from typing import cast
+
 from OpenSSL.SSL import Error as TLSError
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
@@ -20,7 +22,6 @@ from zope.interface import implementer
 
 from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
 from wavesync.identity.verify import Peer
-from wavesync.interfaces import ISparingTransport, IWaryTransport
 from wavesync.session.bridge import send_at_once
 from wavesync.session.core import SessionCore, Side, Timing
 from wavesync.session.delivery import Delivery
@@ -34,9 +35,9 @@ from wavesync.session.events import (
     Lost,
 )
 from wavesync.session.liveness import SILENCE
+from wavesync.session.path import peer_is_known
 from wavesync.session.tls import ALPN, Verdict, handshake_error, verdict_of
 from wavesync.session.transport import SessionTransport
-from wavesync.stun.pace import LONGEST_PAUSE
 
 __all__ = ["CLOSE_PATH_WITHIN", "HANDSHAKE_WITHIN", "TURN_OUT_WITHIN", "SessionShell"]
 
@@ -118,13 +119,7 @@ class SessionShell(Protocol):
             self._arm()
             return
         self.peer = peer
-        path = IWaryTransport(self.transport.transport, None)
-        if path is not None:
-            path.trust()
-        sparing = ISparingTransport(self.transport.transport, None)
-        if sparing is not None:
-            # A session has PINGs of its own, and knows when they are needed.
-            sparing.keep_alive_every(LONGEST_PAUSE)
+        peer_is_known(self.transport.transport)
         self._core = SessionCore(self._side, self._clock.seconds(), self._timing)
         self.transport.registerProducer(self, True)
         self.authenticated_as(peer)
@@ -187,13 +182,11 @@ class SessionShell(Protocol):
 
     def path_peer(self) -> IAddress:
         """The path's other end."""
-        address: IAddress = self.transport.getPeer()
-        return address
+        return cast(IAddress, self.transport.getPeer())
 
     def path_host(self) -> IAddress:
         """The path's own end."""
-        address: IAddress = self.transport.getHost()
-        return address
+        return cast(IAddress, self.transport.getHost())
 
     # What the application's transport asks for.
 
@@ -255,10 +248,8 @@ class SessionShell(Protocol):
             self._abort_path_by = by
             self._arm()
 
-    # What a guard tells (wavesync.session.guard.Guarded).
-
     def guard(self, on: bool) -> None:
-        """Leave silence to a control session, or not any more."""
+        """Leave silence to a control session, or not any more (session.guard.Guarded)."""
         if self._core is not None:
             self._core.liveness.guard(on)
             self._arm()
