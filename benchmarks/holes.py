@@ -7,10 +7,9 @@ that of the processors, which client, agent and echo service share.  Needs root 
 """
 
 import json
-import os
 import sys
-from pathlib import Path
 
+from tests.lab.processes import processor_time
 from tests.lab.product import Product
 from tests.lab.topology import Lab
 
@@ -41,7 +40,7 @@ def measure(connections: int = 500) -> dict[str, object]:
         product.start_mediator()
         product.start_agent()
         assert product.agent is not None
-        before, counts = _seconds(product.agent.pid), product.counts()
+        before, counts = processor_time(product.agent.pid), product.counts()
         done = lab.a.host.run(
             [
                 *(sys.executable, "-m", "benchmarks.holes_client"),
@@ -49,7 +48,7 @@ def measure(connections: int = 500) -> dict[str, object]:
             ],
             timeout=120,
         )
-        agent = _seconds(product.agent.pid) - before
+        agent = processor_time(product.agent.pid) - before
         client, server = (
             (now - then).udp_sent.packets
             for now, then in zip(product.counts(), counts, strict=True)
@@ -63,9 +62,3 @@ def measure(connections: int = 500) -> dict[str, object]:
         round(server / connections, 1),
     )
     return {**result, "introductions": introductions}
-
-
-def _seconds(pid: int) -> float:
-    """Processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -163,4 +163,4 @@ def table(
         algorithm=algorithm.upper() if algorithm in {"cubic", "bbr"} else algorithm,
     )
     laid_out = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    return f"{introduction}{laid_out}\n{missed} goals missed.\n\n{_END}Measured on {machine}.\n"
+    return f"{introduction}{laid_out}\nGoals missed: {missed}.\n\n{_END}Measured on {machine}.\n"

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.lab.commands import LabError, environment
 from tests.lab.namespaces import Namespace
 
-__all__ = ["START_TIMEOUT", "Process", "poll"]
+__all__ = ["START_TIMEOUT", "Process", "poll", "processor_time"]
 
 #: Seconds that a process may take until it is ready.
 START_TIMEOUT = 10.0
@@ -38,6 +38,12 @@ def poll(question: Callable[[], bool], timeout: float, failure: Callable[[], str
         if time.monotonic() > deadline:
             raise LabError(f"not within {timeout} s: {failure()}")
         time.sleep(_POLL_INTERVAL)
+
+
+def processor_time(pid: int) -> float:
+    """Give the seconds of processor that a process has used so far, in the kernel, too."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Process:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from tests.lab import flows
 from tests.lab.bottleneck import Bottleneck, Pings, Waits
 from tests.lab.commands import LabError
-from tests.lab.processes import Process
+from tests.lab.processes import Process, processor_time
 from tests.lab.product import Product
 from tests.lab.topology import Lab, SiteSettings
 
@@ -239,7 +238,7 @@ class Road:
         assert self._product.agent is not None
         children = Path(f"/proc/{flow.process.pid}/task/{flow.process.pid}/children")
         clients = [int(pid) for pid in children.read_text().split()]
-        return _spent(self._product.agent.pid), sum(_spent(pid) for pid in clients)
+        return processor_time(self._product.agent.pid), sum(processor_time(pid) for pid in clients)
 
 
 def _program(*arguments: str) -> list[str]:
@@ -256,9 +255,3 @@ def _busy_since(before: tuple[int, int]) -> float:
     """The busy part of the processors' time since an earlier `_ticks`; what others stole is busy."""
     total, idle = (now - then for now, then in zip(_ticks(), before, strict=True))
     return 1 - idle / total if total else 1.0
-
-
-def _spent(pid: int) -> float:
-    """Processor time of a process, in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
