@@ -108,7 +108,7 @@ def _percent(value: float, missed: bool = False) -> str:
 
 
 def _waits(waits: Waits, round_trip: float, missed: bool = False) -> str:
-    median, high = (f"{each / round_trip:.2f}" for each in (waits.median, waits.high))
+    median, high = (f"{max(0.0, each / round_trip):.2f}" for each in (waits.median, waits.high))
     return f"({median} / {f'**{high}**' if missed else high})"
 
 
