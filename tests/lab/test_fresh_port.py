@@ -11,7 +11,8 @@ from tests.lab.processes import poll
 from tests.lab.product import WEB, Product
 
 _FORWARD = 8100
-_FIRST, _LAST = 40000, 40031  # what the client's host takes UDP ports from
+_FIRST, _LAST = 40000, 40031  # where the first client's UDP port is from
+_OTHERS = 41000, 60999  # where the next one's is from
 _EARLY = """
 import socket, sys
 host, port, first, last = sys.argv[1], *map(int, sys.argv[2:])
@@ -48,19 +49,23 @@ class FreshPortTests(LabCase):
         self.product.client_host.run(["curl", "-sSf", "-o", "/dev/null", url], timeout=60)
         return self.product.reports(self.report, count)[-1]
 
+    def take_ports_from(self, first: int, last: int) -> None:
+        """Have the client's host choose among these ports."""
+        write = f"echo {first} {last} > /proc/sys/net/ipv4/ip_local_port_range"
+        self.product.client_host.namespace.run(["sh", "-c", write])
+
     def test_early_punch(self) -> None:
         """One packet too early costs one connect its path by UDP; the next has it, and holes live on."""
         first = self.through_hole(1)
         self.assertEqual((first["path"], first["reused"]), ("udp", False))
-        namespace = self.product.client_host.namespace
-        ports = f"echo {_FIRST} {_LAST} > /proc/sys/net/ipv4/ip_local_port_range"
-        namespace.run(["sh", "-c", ports])
+        self.take_ports_from(_FIRST, _LAST)
         ((host, port),) = self.mapped()
         early = [sys.executable, "-c", _EARLY, host, port, str(_FIRST), str(_LAST)]
         self.product.client_host.run(early)
         spoiled = self.fetch()
         poll(lambda: len(self.mapped()) > 1, 20, lambda: "the agent keeps its UDP port")
         self.assertNotEqual(self.mapped()[1][1], port)
+        self.take_ports_from(*_OTHERS)
         healed = self.fetch()
         print(json.dumps({"spoiled": spoiled, "healed": healed}))
         self.assertEqual((spoiled[0], healed[0]), ("tcp", "udp"))
