@@ -71,6 +71,7 @@ class AgentService(Service):
     :param revocations: the system's revoked certificates; in memory only when None.
     :raises SettingsError: the credentials are no server's, or nothing can be listened on.
     :ivar links: one for each mediator, while the service runs.
+    :ivar ports: its UDP ports, while it runs.
     """
 
     log = Logger()
@@ -92,7 +93,7 @@ class AgentService(Service):
                 " (wavesync system add-server)"
             )
         self.links: list[Link] = []
-        self._ports: UdpPorts[Port] | None = None
+        self.ports: UdpPorts[Port] | None = None
         self._reactor = reactor
         self._credentials = credentials
         self._mediators = mediators
@@ -127,7 +128,7 @@ class AgentService(Service):
         """Listen and register."""
         settings = self._settings
         try:
-            ports = self._ports = UdpPorts(
+            ports = self.ports = UdpPorts(
                 self._reactor, self._open_udp, None if settings.udp_port else self._udp_moved
             )
         except CannotListenError as error:
@@ -222,7 +223,7 @@ class AgentService(Service):
             if isinstance(stopped, Deferred):
                 ends.append(stopped)
         self._listening = []
-        ports, self._ports = self._ports, None
+        ports, self.ports = self.ports, None
         if ports is not None:
             ends.append(ports.close())
         return DeferredList(ends)
@@ -230,7 +231,7 @@ class AgentService(Service):
     @property
     def port(self) -> Port | None:
         """The UDP port that introductions use; ``None`` while the agent does not run."""
-        return None if self._ports is None else self._ports.newest
+        return None if self.ports is None else self.ports.newest
 
     @property
     def tcp_port(self) -> int:
@@ -313,8 +314,8 @@ class AgentService(Service):
         """From now on this client's port connects without a cookie round trip."""
         address = _udp_peer(transport)
         port = None
-        if address is not None and self._ports is not None:
-            port = self._ports.at(_port_of(transport.getHost()))
+        if address is not None and self.ports is not None:
+            port = self.ports.at(_port_of(transport.getHost()))
         if address is not None and port is not None:
             self._trusted[transport] = port, address
             port.trust(address)

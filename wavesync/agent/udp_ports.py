@@ -115,29 +115,22 @@ class UdpPorts(Generic[P]):
         share: int = PUNCHES,
     ) -> Rendezvous:
         """Punch from the newest port, and judge by it whether that is still good."""
-        port = self.newest
-        rendezvous = port.rendezvous(
+        rendezvous = self.newest.rendezvous(
             candidates, factory, token=token, timeout=timeout, delay=delay, share=share
         )
         # Addresses across routers are only those that the mediator has seen a client's UDP at.
         if self._on_fresh is not None and any(is_public(host) for host, _ in candidates):
-            verdict = self._clock.callLater(delay + UNHEARD, self._unheard, port)
+            verdict = self._clock.callLater(delay + UNHEARD, self.unheard)
             rendezvous.connected.addBoth(_spare, verdict)
         return rendezvous
 
-    def close(self) -> Deferred[Any]:
-        """Close all ports; fires when that is done."""
-        self._closed = True
-        if self._look is not None and self._look.active():
-            self._look.cancel()
-        return DeferredList([port.close() for port in self])
-
-    def _unheard(self, port: P) -> None:
-        """Nothing was heard where something should have been."""
+    def unheard(self) -> None:
+        """Nothing was heard by UDP of a peer that had shown the mediator its UDP: change the port."""
         now = self._clock.seconds()
+        # Whoever is judged by an older port is judged within this time, too.
         early = self._changed is not None and now < self._changed + FRESH_INTERVAL
         crowded = len(self._old) >= MAX_OLD_PORTS
-        if self._closed or port is not self.newest or early or crowded:
+        if self._on_fresh is None or self._closed or early or crowded:
             return
         self._changed = now
         try:
@@ -145,6 +138,7 @@ class UdpPorts(Generic[P]):
         except (CannotListenError, OSError) as error:
             self.log.warn("no fresh UDP port can be had: {why}", why=error)
             return
+        port = self.newest
         self._old.append(port)
         self.newest = fresh
         self.log.info(
@@ -154,8 +148,14 @@ class UdpPorts(Generic[P]):
         )
         if self._look is None or not self._look.active():
             self._look = self._clock.callLater(LOOK_INTERVAL, self._look_again)
-        assert self._on_fresh is not None
         self._on_fresh()
+
+    def close(self) -> Deferred[Any]:
+        """Close all ports; fires when that is done."""
+        self._closed = True
+        if self._look is not None and self._look.active():
+            self._look.cancel()
+        return DeferredList([port.close() for port in self])
 
     def _look_again(self) -> None:
         """Close the old ports that nobody uses."""
