@@ -102,6 +102,13 @@ class UdpPortsTests(SynchronousTestCase):
         run_for(self.clock, 0.5)
         self.successResultOf(heard.connected)
         self.assertEqual(self.first.connections, 1)
+        self.punch(peer.address)
+        heard = peer.rendezvous(
+            [self.ports.newest.address], Recorders(self.clock), token=self.token
+        )
+        run_for(self.clock, 0.5)
+        self.successResultOf(heard.connected)
+        self.assertEqual((self.first.connections, self.ports.newest.connections), (1, 1))
         sources: list[Address] = []
         peer.stun_handler = lambda data, source: sources.append(source)
         self.ports.send_stun(b"\0\1\0\0\x21\x12\xa4\x42" + bytes(12), peer.address)
@@ -204,12 +211,21 @@ class UdpPortsTests(SynchronousTestCase):
 
     def test_close(self) -> None:
         """An agent that stops leaves neither port nor timer, and opens none any more."""
-        self.connected(self.first)
         self.spoil()
         self.punch(NOBODY)
         done = self.ports.close()
         run_for(self.clock, 2.0)
         self.successResultOf(done)
+        self.assertEqual((list(self.host.carriers), self.clock.getDelayedCalls()), ([], []))
+        run_for(self.clock, FRESH_INTERVAL)
         self.ports.unheard()
-        run_for(self.clock, 60.0)
         self.assertEqual((list(self.host.carriers), len(self.told)), ([], 1))
+
+    def test_close_used(self) -> None:
+        """Connections to the old port end with the agent, too."""
+        client = self.connected(self.first)
+        self.spoil()
+        done = self.ports.close()
+        run_for(self.clock, 2.0)
+        self.successResultOf(done)
+        self.assertTrue(client.lost)

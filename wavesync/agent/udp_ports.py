@@ -45,10 +45,6 @@ class PortLike(RendezvousPort, Protocol):
     def connections(self) -> int:
         """Connections that stand."""
 
-    @property
-    def attempts(self) -> int:
-        """Rendezvous under way."""
-
     def send_stun(self, data: bytes, address: Address) -> None:
         """Send a datagram that is not UDT's."""
 
@@ -56,7 +52,7 @@ class PortLike(RendezvousPort, Protocol):
         """Accept no more."""
 
     def close_when_idle(self) -> Deferred[None]:
-        """Close once nobody uses it."""
+        """Close once there is no connection and no rendezvous."""
 
     def close(self) -> Deferred[None]:
         """Close everything."""
@@ -160,7 +156,7 @@ class UdpPorts(Generic[P]):
     def _look_again(self) -> None:
         """Close the old ports that nobody uses."""
         for port in self._old[:]:
-            if port not in self._ending and not port.connections and not port.attempts:
+            if port not in self._ending and not port.connections:
                 self._ending.add(port)
                 port.stop_listening()
                 port.close_when_idle().addCallback(self._ended, port)
