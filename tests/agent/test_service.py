@@ -123,6 +123,52 @@ class AgentServiceTests(TestCase):
 
         return Deferred.fromCoroutine(test())
 
+    def test_fresh_port(self) -> Deferred[None]:
+        """A fresh UDP port is where the next clients connect; who is connected stays so."""
+
+        async def test() -> None:
+            agent = self.agent()
+            agent.startService()
+            await agent.links[0].when_registered().addTimeout(10, reactor)
+            assert agent.port is not None and agent.ports is not None
+            old = agent.port
+            connectors = [
+                open_connector(
+                    reactor, self.site.client_credentials, paths={"udp"}, allow_loopback=True
+                )
+                for _ in range(2)
+            ]
+            first, further, other = Talker(), Talker(), Talker()
+            await connectors[0].connect(self.site.target, "echo", first)
+            agent.ports.unheard()
+            self.assertIsNot(agent.port, old)
+            self.assertIn(("127.0.0.1", agent.port.address[1]), agent.addresses()[1])
+            await connectors[1].connect(self.site.target, "echo", other)
+            await connectors[0].connect(self.site.target, "echo", further)
+            self.assertEqual((old.connections, agent.port.connections), (3, 2))
+            self.assertFalse(first.lost)
+            for connector in connectors:
+                await connector.close()
+            await agent.stopService()
+
+        return Deferred.fromCoroutine(test())
+
+    def test_fixed_port(self) -> Deferred[None]:
+        """A UDP port that the settings name is kept: somebody may have opened it in a firewall."""
+
+        async def test() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+                free.bind(("", 0))
+                number = free.getsockname()[1]
+            agent = self.agent(udp_port=number)
+            agent.startService()
+            assert agent.port is not None and agent.ports is not None
+            agent.ports.unheard()
+            self.assertEqual(agent.port.address[1], number)
+            await agent.stopService()
+
+        return Deferred.fromCoroutine(test())
+
     def test_udp_only_mediator(self) -> Deferred[None]:
         """A mediator named for UDP only cannot be registered with: that is said, and all goes on."""
 

@@ -66,6 +66,24 @@ class WarmMappingTests(SynchronousTestCase):
             self.clock.advance(0.1)
             self.assertEqual(len(self.sent), 1)
 
+    def test_renew(self) -> None:
+        """A port that has changed is shown at once, answered or not, and then as often as ever."""
+        for sequence in (2, 3):
+            self.take()
+            self.warm.renew()
+            (message,) = self.sent
+            self.assertEqual(WarmUp.decode(message), WarmUp(7, sequence))
+        self.assertTrue(self.answer())
+        self.take()
+        for pause, expected in ((self.pace.interval - 0.1, 0), (0.1, 1)):
+            self.clock.advance(pause)
+            # Older ones are still sent again, which moves nothing.
+            newest = [each for each in self.take() if WarmUp.decode(each).sequence > 3]
+            self.assertEqual(len(newest), expected)
+        self.warm.end()
+        self.warm.renew()
+        self.assertEqual(self.sent, [])
+
     def test_retransmitted(self) -> None:
         """A lost packet is sent again, with the same bytes, until an answer comes."""
         self.clock.pump([0.1] * 20)

@@ -27,6 +27,7 @@ from wavesync.agent.introductions import Introductions
 from wavesync.agent.link import Link, Listed
 from wavesync.agent.settings import AgentSettings, parse_address
 from wavesync.agent.stream_openings import StreamOpenings
+from wavesync.agent.udp_ports import UdpPorts
 from wavesync.errors import SettingsError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.revocations import LOOK_INTERVAL, Revocations, list_path
@@ -70,6 +71,7 @@ class AgentService(Service):
     :param revocations: the system's revoked certificates; in memory only when None.
     :raises SettingsError: the credentials are no server's, or nothing can be listened on.
     :ivar links: one for each mediator, while the service runs.
+    :ivar ports: its UDP ports, while it runs.
     """
 
     log = Logger()
@@ -91,7 +93,7 @@ class AgentService(Service):
                 " (wavesync system add-server)"
             )
         self.links: list[Link] = []
-        self.port: Port | None = None
+        self.ports: UdpPorts[Port] | None = None
         self._reactor = reactor
         self._credentials = credentials
         self._mediators = mediators
@@ -101,7 +103,7 @@ class AgentService(Service):
         self._introductions: Introductions | None = None
         self._streams: StreamOpenings | None = None
         self._refresh: LoopingCall | None = None
-        self._trusted: dict[ITransport, Address] = {}
+        self._trusted: dict[ITransport, tuple[Port, Address]] = {}
         self._pace = Pace()
         self._learner: LifetimeLearner | None = None
         if revocations is None:
@@ -126,26 +128,24 @@ class AgentService(Service):
         """Listen and register."""
         settings = self._settings
         try:
-            carriers = open_carriers(self._reactor, settings.udp_port)
+            ports = self.ports = UdpPorts(
+                self._reactor, self._open_udp, None if settings.udp_port else self._udp_moved
+            )
         except CannotListenError as error:
             raise SettingsError(
                 f"UDP port {settings.udp_port} cannot be used: {error.socketError}"
             ) from None
-        port = self.port = Port(
-            self._reactor, carriers, early_window=EARLY_WINDOW, stun_handler=self._stun_received
-        )
         try:
             self._listening = [self._listen_tcp(settings.tcp_port)]
         except CannotListenError as error:
-            port.close()
+            ports.close()
             raise SettingsError(
                 f"TCP port {settings.tcp_port} cannot be used: {error.socketError}"
             ) from None
-        port.listen(self._sessions)
         introductions = self._introductions = Introductions(
             self._reactor,
             self._credentials,
-            port,
+            ports,
             self._sessions,
             wall_clock=self._wall_clock,
             allow_loopback=settings.allow_loopback,
@@ -172,11 +172,13 @@ class AgentService(Service):
                 mediator,
                 endpoint,
                 self._credentials,
-                port.send_stun,
+                ports.send_stun,
                 self.addresses,
                 introductions,
                 wall_clock=self._wall_clock,
-                resolve=partial(resolve, self._reactor) if len(port.addresses) > 1 else None,
+                resolve=partial(resolve, self._reactor)
+                if len(ports.newest.addresses) > 1
+                else None,
                 revocations=self.revocations,
                 streams=streams,
                 pace=self._pace,
@@ -196,7 +198,7 @@ class AgentService(Service):
             "agent {server} accepts on TCP port {tcp} and UDP port {udp}",
             server=self._credentials.target,
             tcp=self.tcp_port,
-            udp=port.address[1],
+            udp=ports.newest.address[1],
         )
 
     def stopService(self) -> Deferred[Any]:
@@ -221,10 +223,15 @@ class AgentService(Service):
             if isinstance(stopped, Deferred):
                 ends.append(stopped)
         self._listening = []
-        port, self.port = self.port, None
-        if port is not None:
-            ends.append(port.close())
+        ports, self.ports = self.ports, None
+        if ports is not None:
+            ends.append(ports.close())
         return DeferredList(ends)
+
+    @property
+    def port(self) -> Port | None:
+        """The UDP port that introductions use; ``None`` while the agent does not run."""
+        return None if self.ports is None else self.ports.newest
 
     @property
     def tcp_port(self) -> int:
@@ -255,6 +262,21 @@ class AgentService(Service):
             return self._reactor.listenTCP(port, factory, interface="::")
         except CannotListenError:
             return self._reactor.listenTCP(port, factory)
+
+    def _open_udp(self) -> Port:
+        """Open a UDP port that accepts sessions."""
+        carriers = open_carriers(self._reactor, self._settings.udp_port)
+        port = Port(
+            self._reactor, carriers, early_window=EARLY_WINDOW, stun_handler=self._stun_received
+        )
+        port.listen(self._sessions)
+        return port
+
+    def _udp_moved(self) -> None:
+        """Another UDP port is used from now on: show it to the mediators, and publish it."""
+        for link in self.links:
+            link.warm.renew()
+            link.refresh()
 
     def _search_lifetime(self) -> Deferred[Lifetime | str]:
         """Find out how long the NAT keeps mappings, with a mediator that has answered."""
@@ -291,14 +313,18 @@ class AgentService(Service):
     def _authenticated(self, peer: Peer, transport: ITransport) -> None:
         """From now on this client's port connects without a cookie round trip."""
         address = _udp_peer(transport)
-        if address is not None and self.port is not None:
-            self._trusted[transport] = address
-            self.port.trust(address)
+        port = None
+        if address is not None and self.ports is not None:
+            port = self.ports.at(_port_of(transport.getHost()))
+        if address is not None and port is not None:
+            self._trusted[transport] = port, address
+            port.trust(address)
 
     def _lost(self, peer: Peer, transport: ITransport) -> None:
-        address = self._trusted.pop(transport, None)
-        if address is not None and self.port is not None:
-            self.port.untrust(address)
+        trusted = self._trusted.pop(transport, None)
+        if trusted is not None:
+            port, address = trusted
+            port.untrust(address)
 
 
 def _udp_peer(transport: ITransport) -> Address | None:

@@ -70,6 +70,14 @@ class WarmMapping:
             self._left.append(mediator)
             self._next()
 
+    def renew(self) -> None:
+        """The port that punches is another one: show it to the mediator at once."""
+        if self._mediators:
+            if self._timer is not None and self._timer.active():
+                self._timer.cancel()
+            self._answered = True
+            self._warm()
+
     def end(self) -> None:
         """Stop; what was asked is forgotten."""
         self._mediators, self._left = [], []
