@@ -40,8 +40,7 @@ KINDS = ("together", "late", "cubic")
 """Two that begin together, one that begins 5 s after another, one beside a CUBIC TCP."""
 
 _LATE = 5.0
-_SETTLE = 10.0
-_PAIR_SECONDS = 40.0
+_PAIR_SECONDS = 30.0
 _WINDOW = 1 << 16
 _PAYLOAD = 1456  # bytes of the 1500 of a packet, which leaves 97.1 % of a link
 _BLOCK = bytes(1 << 18)
@@ -105,7 +104,7 @@ class Alone:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """How two flows shared a clean bottleneck, once they had 10 s to settle.
+    """How two flows shared a clean bottleneck, once they had time to settle.
 
     :ivar path: where.
     :ivar kind: one of :data:`KINDS`.
@@ -137,13 +136,18 @@ def _flow(path: Path, there: Link, now: float = 0.0) -> Simulation:
 
 def seconds(path: Path) -> float:
     """Tell how long a flow alone is watched."""
+    return max(10.0, path.rtt / 5)
+
+
+def settling(path: Path) -> float:
+    """Tell how long two flows have before it is looked at who gets what."""
     return max(10.0, path.rtt / 10)
 
 
 def alone(path: Path, duration: float | None = None) -> Alone:
     """Let one flow use a path.
 
-    :param duration: seconds; by default 10, or 100 round trips if that is longer.
+    :param duration: seconds; by default 10, or 200 round trips if that is longer.
     """
     duration = seconds(path) if duration is None else duration
     there = path.there()
@@ -171,7 +175,7 @@ def pair(path: Path, kind: str, duration: float = _PAIR_SECONDS) -> Pair:
     """Let two flows share a path.
 
     :param kind: one of :data:`KINDS`.
-    :param duration: seconds that both run.
+    :param duration: seconds that both are watched, once they have settled.
     """
     there = path.there()
     sim = Simulation(*cubic_pair(there, path.back())) if kind == "cubic" else _flow(path, there)
@@ -180,12 +184,12 @@ def pair(path: Path, kind: str, duration: float = _PAIR_SECONDS) -> Pair:
     other = _flow(path, there, sim.now)
     sim.join(other.left, other.right)
     ends = (sim.right, other.right)
-    sim.run(_SETTLE)
+    sim.run(settling(path))
     before = [_received(end) for end in ends]
-    sim.run(duration - _SETTLE)
+    sim.run(duration)
     first, second = (_received(end) - start for end, start in zip(ends, before, strict=True))
     part = first if kind == "cubic" else min(first, second)
-    used = (first + second) * 8e-6 / path.rate / (duration - _SETTLE)
+    used = (first + second) * 8e-6 / path.rate / duration
     return Pair(path, kind, part / (first + second), used)
 
 

@@ -21,7 +21,7 @@ connections announce room for 65,536 packets, so that the receive window is no l
 ## One flow
 
 Payload delivered as a share of the link's rate; headers leave 97.1 % of it at best. Watched from the
-first packet on for 10 s, or 100 round trips if that is longer, start-up included. Goals: 90 % of a
+first packet on for 10 s, or 200 round trips if that is longer, start-up included. Goals: 90 % of a
 clean path, 80 % at 1 % loss (also asked at 0.1 %; nothing is asked at 3 %). In brackets: the
 queue in round trips, what it was below for 95 % of the time (goal: 1) / its peak.
 500 Mbit/s are asked for with the longer queue only, and without loss or at 1 %. An empty cell, or a
@@ -33,8 +33,8 @@ _PAIRS = """
 ## Two flows
 
 Clean paths of 10 and 50 Mbit/s (faster ones are not simulated: a minute of two flows takes too
-long); what the two got from 10 s to 40 s after both ran. *Together* and *late* (the second
-begins 5 s after the first) give the smaller one's share of both (goal: 40 %); *CUBIC* the share of
+long); what the two got in 30 s, once both had run for 100 round trips, or 10 s if that is
+longer. *Together* and *late* (the second begins 5 s after the first) give the smaller one's share of both (goal: 40 %); *CUBIC* the share of
 a TCP with CUBIC (RFC 9438) that begins together with a flow of ours (goal: 35 %). In brackets: what both
 used of the link.
 

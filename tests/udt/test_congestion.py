@@ -7,7 +7,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from wavesync.testing.cubic import CubicReceiver, cubic_pair
 from wavesync.testing.link import Link, Simulation, connect_pair
-from wavesync.udt.bottleneck import MIN_RATE, MIN_WINDOW, RTT_LIFETIME, BottleneckControl, Mode
+from wavesync.udt.bottleneck import (
+    MIN_RATE,
+    MIN_WINDOW,
+    PEACE_ROUNDS,
+    RTT_LIFETIME,
+    BottleneckControl,
+    Mode,
+)
 from wavesync.udt.congestion import INITIAL_RATE, AckSample, LossEvent
 from wavesync.udt.connection import Connection
 from wavesync.udt.native import MAX_RATE, NativeControl
@@ -272,6 +279,31 @@ class BottleneckControlTests(SynchronousTestCase):
         self.feed(control, 4000, 20)
         self.feed(control, 1000, 15)
         self.assertAlmostEqual(control.bandwidth, 1000, delta=1)
+
+    def probe(self, control: BottleneckControl, **changes: object) -> float:
+        """The highest pace of a cycle, in measured rates."""
+        highest = 0.0
+        for _ in range(12):
+            self.feed(control, 1000, 1, **changes)
+            highest = max(highest, control.rate / control.bandwidth)
+        return highest
+
+    def test_probes_are_a_share_of_the_bottleneck(self) -> None:
+        """A transfer with little of a path asks for more at a time than one that has it all."""
+        for capacity, gain in ((0, 1.25), (1000, 1.25), (2000, 1.5), (1_000_000, 1.625)):
+            control = BottleneckControl()
+            self.feed(control, 1000, 20)
+            self.assertAlmostEqual(self.probe(control, capacity=capacity), gain, delta=0.01)
+
+    def test_probes_are_small_beside_flows_that_go_by_loss(self) -> None:
+        """After yielding a transfer probes carefully, for a while."""
+        control = BottleneckControl()
+        self.feed(control, 1000, 20)
+        control.on_loss(LossEvent(self.now, 10, 100, 500))
+        self.feed(control, 1000, 1, rtt=0.08)
+        self.assertAlmostEqual(self.probe(control, capacity=4000), 1.25, delta=0.01)
+        self.feed(control, 1000, PEACE_ROUNDS)
+        self.assertGreater(self.probe(control, capacity=4000), 1.5)
 
     def test_nothing_arrives_faster_than_it_left(self) -> None:
         """What a repaired hole lets through at once does not look like a faster path."""

@@ -76,6 +76,15 @@ DRAIN_ROUNDS = 3
 PROBE_GAINS = (1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 """Pace over measured rate in the eight phases of a cycle, about a round trip each."""
 
+PROBE_REACH = 2.5
+"""The quarter that the first phase adds is one of the bottleneck's capacity, as far as packet pairs
+tell it, though of this many times the measured rate at most: flows that share a path all add as
+much, so that the smaller ones gain on the larger ones ..."""
+
+PEACE_ROUNDS = 64
+"""... but only this many round trips after the last yielding: flows that go by loss get no peace
+from larger probes."""
+
 WINDOW_GAIN = 2.0
 """Window over bandwidth-delay product; the second one covers what a repair holds up."""
 
@@ -126,6 +135,7 @@ class BottleneckControl(CongestionControl):
 
     __slots__ = (
         "_cap",
+        "_capacity",
         "_delivered",
         "_fruitless",
         "_full",
@@ -144,6 +154,7 @@ class BottleneckControl(CongestionControl):
         "_round_start",
         "_rtt_seen",
         "_saw_queue",
+        "_yielded",
         "bandwidth",
         "min_rtt",
         "mode",
@@ -164,6 +175,8 @@ class BottleneckControl(CongestionControl):
         self._round_limited = False
         self._round_rtt = math.inf
         self._cap = math.inf  # packets; what others at the bottleneck have left us
+        self._yielded = -PEACE_ROUNDS  # the round in which we last did
+        self._capacity = 0  # packets a second, as packet pairs tell it; 0 for unknown
         self._last_rtts: deque[float] = deque((0.0,), RTT_SAMPLES)
         self._delivered = 0
         self._lost = 0  # in this round
@@ -182,6 +195,7 @@ class BottleneckControl(CongestionControl):
         if self.mode is Mode.STARTUP and not (sample.app_limited or self._full or self._queued):
             self.window += max(0, sample.delivered - self._delivered)
         self._delivered = sample.delivered
+        self._capacity = sample.capacity or self._capacity
         self._round_limited |= sample.app_limited
         self._saw_queue |= self._queued
         if not sample.exact:
@@ -252,6 +266,7 @@ class BottleneckControl(CongestionControl):
         if queued and self._lost > LOSSY * gained:
             floor = flight + self.bandwidth * ACK_ALLOWANCE
             self._cap = max(floor, YIELD * min(self._cap, self.window))
+            self._yielded = self._round
         else:
             self._cap += flight / RECOVERY_ROUNDS + 1
 
@@ -302,7 +317,10 @@ class BottleneckControl(CongestionControl):
             self.rate = max(DOUBTFUL_RATE if full else INITIAL_RATE, gain * self.bandwidth)
             return
         gain = {Mode.DRAIN: DRAIN_GAIN, Mode.RTT: 1.0}.get(self.mode, PROBE_GAINS[self._phase])
-        self.rate = max(MIN_RATE, self.bandwidth * gain)
+        base = self.bandwidth
+        if gain > 1 and self._round > self._yielded + PEACE_ROUNDS:
+            base = max(base, min(self._capacity, PROBE_REACH * base))
+        self.rate = max(MIN_RATE, self.bandwidth + (gain - 1) * base)
         window = min(WINDOW_GAIN * flight + self.bandwidth * ACK_ALLOWANCE, self._cap)
         self.window = max(MIN_WINDOW, flight / 2 if self.mode is Mode.RTT else window)
 
