@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import SignatureAlgorithmOID
@@ -19,7 +18,7 @@ from cryptography.x509.oid import SignatureAlgorithmOID
 from wavesync.errors import SettingsError
 from wavesync.identity.certificates import FOREVER, ISSUER
 from wavesync.identity.ids import system_id
-from wavesync.identity.verify import Reason, VerificationError
+from wavesync.identity.verify import UNREADABLE, Reason, VerificationError
 
 __all__ = ["MAX_CRL", "MAX_NUMBER", "MAX_REVOKED", "RevocationList", "make_crl", "read_crl"]
 
@@ -115,15 +114,7 @@ def read_crl(der: bytes, system_key: bytes) -> RevocationList:
         raise VerificationError(Reason.OVERSIZE, "the revocation list is too long.")
     try:
         return _read(der, system_key)
-    except (
-        ValueError,
-        TypeError,
-        OverflowError,
-        UnsupportedAlgorithm,
-        x509.DuplicateExtension,
-        x509.InvalidVersion,
-        x509.UnsupportedGeneralNameType,
-    ) as error:
+    except UNREADABLE as error:
         raise VerificationError(Reason.MALFORMED, "the revocation list is malformed.") from error
 
 

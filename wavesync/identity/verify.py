@@ -20,6 +20,7 @@ from wavesync.identity.ids import system_id
 
 __all__ = [
     "MAX_CERTIFICATE",
+    "UNREADABLE",
     "Leaf",
     "Peer",
     "Reason",
@@ -31,6 +32,17 @@ __all__ = [
 
 MAX_CERTIFICATE = 1024
 """Longest certificate that is parsed, in bytes of DER; ours have at most 372."""
+
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""All that cryptography raises over the bytes of a certificate, or of a revocation list."""
 
 _BEGINNING = re.compile(
     rb"\x30(?:\x81.|\x82..)\x30(?:\x81.|\x82..)\xa0\x03\x02\x01\x02"
@@ -190,15 +202,7 @@ def read_leaf(der: bytes, system_key: bytes) -> Leaf:
         raise VerificationError(Reason.OVERSIZE, "the certificate is too long.")
     try:
         return _read_leaf(der, system_key)
-    except (
-        ValueError,
-        TypeError,
-        OverflowError,
-        UnsupportedAlgorithm,
-        x509.DuplicateExtension,
-        x509.InvalidVersion,
-        x509.UnsupportedGeneralNameType,
-    ) as error:
+    except UNREADABLE as error:
         raise VerificationError(Reason.MALFORMED, "the certificate is malformed.") from error
 
 

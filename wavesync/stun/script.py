@@ -4,6 +4,7 @@ Sans-I/O.  A script is a generator: each step is some probes, and goes on when a
 of seconds to be silent.  What it returns is the outcome.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -46,7 +47,7 @@ _Probe = TypeVar("_Probe", bound=Probe)
 _Found = TypeVar("_Found")
 
 
-class ProbeScript(Generic[_Probe, _Found]):
+class ProbeScript(ABC, Generic[_Probe, _Found]):
     """Runs a script.
 
     :param steps: the script.
@@ -80,9 +81,9 @@ class ProbeScript(Generic[_Probe, _Found]):
             return None
         return self._transactions.deadline() if self._until is None else self._until
 
+    @abstractmethod
     def _new_transactions(self, step: list[_Probe]) -> Transactions:
         """The transactions of one step."""
-        raise NotImplementedError
 
     def _advance(self, now: float) -> None:
         """Go on as far as no probe and no wait is left."""

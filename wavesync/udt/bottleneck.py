@@ -192,12 +192,14 @@ class BottleneckControl(CongestionControl):
     def on_ack(self, sample: AckSample) -> None:
         """Update the model, change the mode if it is time, set pace and window."""
         stale = self._note_rtt(sample)
-        if self.mode is Mode.STARTUP and not (sample.app_limited or self._full or self._queued):
-            self.window += max(0, sample.delivered - self._delivered)
+        if self.mode is Mode.STARTUP:
+            queued = self._queued
+            self._saw_queue |= queued
+            if not (sample.app_limited or self._full or queued):
+                self.window += max(0, sample.delivered - self._delivered)
         self._delivered = sample.delivered
         self._capacity = sample.capacity or self._capacity
         self._round_limited |= sample.app_limited
-        self._saw_queue |= self._queued
         if not sample.exact:
             self._start_round(sample)
         elif sample.prior_delivered >= self._round_delivered:
