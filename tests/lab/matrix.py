@@ -23,6 +23,10 @@ from tests.lab.wide import Meeting, Wide
 __all__ = ["Cell", "Trial", "all_cells", "as_markdown", "run_cells", "try_once"]
 
 
+#: Trials of a cell from which on it counts which path won most often.
+ENOUGH_TRIALS = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """
@@ -76,7 +80,16 @@ class Cell:
     def deviations(self) -> list[str]:
         """A sentence for each trial that is not as expected, if they are more than may be."""
         told = [told for trial in self.trials if (told := self._deviation(trial))]
-        return told if len(told) > self.spare else []
+        if len(told) > self.spare:
+            return told
+        return ["most by TCP, though UDP is faster here"] if self._slow else []
+
+    @property
+    def _slow(self) -> bool:
+        """Whether TCP, which joins late and from both ends here, has won too often."""
+        late = self.wanted == frozenset({"udp", "tcp"}) and self.server not in ("", "none")
+        by_tcp = sum(trial.path == "tcp" for trial in self.trials)
+        return late and len(self.trials) >= ENOUGH_TRIALS and 2 * by_tcp > len(self.trials)
 
     @property
     def spare(self) -> int:

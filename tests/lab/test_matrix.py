@@ -242,6 +242,19 @@ class VerdictTests(SynchronousTestCase):
             told = self.deviations(client, "port", *[late] * bad, *[good] * (trials - bad))
             self.assertEqual(len(told), deviating, (client, bad, trials))
 
+    def test_faster_path(self) -> None:
+        """TCP from both ends may win now and then where UDP works too, not mostly; open servers differ."""
+        tcp, udp = Trial("tcp", 0.6), Trial("udp", 0.3)
+        for server, trials, deviating in (
+            ("linux", [tcp, udp, udp], 0),
+            ("linux", [tcp, tcp, udp], 1),
+            ("linux", [tcp], 0),
+            ("none", [tcp, tcp, tcp], 0),
+            ("no-udp", [tcp, tcp, tcp], 0),
+        ):
+            told = self.deviations("port", server, *trials)
+            self.assertEqual(len(told), deviating, (server, trials))
+
     def test_all(self) -> None:
         """Everything is every pair in both roles and every scene; some kinds are their pairs alone."""
         self.assertEqual(len(all_cells()), len(KINDS) ** 2 + len(SCENES))
