@@ -1,6 +1,7 @@
 """Tests for :mod:`wavesync.client.introducer`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError
@@ -12,8 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.client.support import MAPPED, OBSERVED, OWN
 from tests.client.world import MemoryReactor
 from tests.signalling.provers import NOW, client, server
+from wavesync.client.attempt import CONNECT_LIMIT
 from wavesync.client.introducer import (
     INTRODUCTION_TIMEOUT,
+    NAMES_TIMEOUT,
     NEXT_MEDIATOR_DELAY,
     Introducer,
     Introducing,
@@ -34,6 +37,26 @@ from wavesync.stun.message import Message, MessageClass, decode, encode
 
 ONE, TWO, THREE = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 SIX = "2001:db8::1"
+
+
+class _SlowNames:
+    """A resolver that finds names when it is told to."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Any] = []
+
+    def resolveHostName(self, receiver: Any, name: str, *args: object, **kw: object) -> object:
+        """Begin to look a name up."""
+        receiver.resolutionBegan(self)
+        self.waiting.append(receiver)
+        return self
+
+    def find(self, host: str) -> None:
+        """Everything that is looked for is at *host*."""
+        waiting, self.waiting = self.waiting, []
+        for each in waiting:
+            each.addressResolved(IPv4Address("TCP", host, 0))
+            each.resolutionComplete()
 
 
 class IntroducerTests(SynchronousTestCase):
@@ -176,10 +199,11 @@ class IntroducerTests(SynchronousTestCase):
         self.assert_over(introducing)
 
     def test_timeout(self) -> None:
-        """After ten seconds of silence it is over, and every silent mediator is named."""
+        """Before three seconds of silence are over, so is it, and every silent mediator is named."""
+        self.assertLessEqual(INTRODUCTION_TIMEOUT, CONNECT_LIMIT)
         introducer = self.introducer(f"tcp://{ONE}", f"tcp://{TWO}")
         introducing = introducer.introduce(server().target)
-        self.reactor.pump([0.1] * int(INTRODUCTION_TIMEOUT * 10 - 1))
+        self.reactor.pump([0.1] * round(INTRODUCTION_TIMEOUT * 10 - 1))
         self.assertNoResult(introducing.result)
         self.reactor.pump([0.1] * 2)
         failure = self.failureResultOf(introducing.result, ConnectFailed)
@@ -189,11 +213,45 @@ class IntroducerTests(SynchronousTestCase):
         )
         self.assertEqual(list(self.reactor.getDelayedCalls()), [])
 
+    def test_slow_names(self) -> None:
+        """The time for an introduction begins when a mediator's name is known, so that a dead name
+        server costs its own time only."""
+        names = self.reactor.nameResolver = _SlowNames()  # type: ignore[assignment]
+        introducer = self.introducer("udp://m.example")
+        introducing = introducer.introduce(server().target)
+        self.reactor.pump([0.1] * 60)
+        self.assertNoResult(introducing.result)
+        names.find(ONE)
+        self.reactor.pump([0.1] * round(INTRODUCTION_TIMEOUT * 10 - 5))
+        self.answer(introducer, self.asked()[ONE], ONE)
+        self.assertEqual(self.successResultOf(introducing.result).mediator.host, "m.example")
+        self.assert_over(introducing)
+
+    def test_names_time_out(self) -> None:
+        """A name server that never answers is told of; so is a mediator that is silent meanwhile,
+        as soon as its own time is over."""
+        self.reactor.nameResolver = _SlowNames()  # type: ignore[assignment]
+        introducer = self.introducer("m.example")
+        introducing = introducer.introduce(server().target)
+        self.reactor.advance(NAMES_TIMEOUT - 0.1)
+        self.assertNoResult(introducing.result)
+        self.reactor.advance(0.2)
+        unknown = "the mediator's name 'm.example' cannot be resolved"
+        failure = self.failureResultOf(introducing.result, ConnectFailed)
+        self.assertEqual(failure.getErrorMessage(), unknown)
+        introducing = self.introducer("m.example", f"tcp://{ONE}").introduce(server().target)
+        self.reactor.pump([0.1] * round((NEXT_MEDIATOR_DELAY + INTRODUCTION_TIMEOUT) * 10 + 3))
+        failure = self.failureResultOf(introducing.result, ConnectFailed)
+        self.assertEqual(
+            failure.getErrorMessage(), f"{unknown}; the mediator {ONE}:3345 does not answer"
+        )
+        self.assertEqual(list(self.reactor.getDelayedCalls()), [])
+
     def test_udp_timeout(self) -> None:
         """Over UDP alone silence is told sooner."""
         introducer = self.introducer(f"udp://{ONE}")
         introducing = introducer.introduce(server().target)
-        self.reactor.pump([0.1] * int(INTRODUCTION_TIMEOUT * 10))
+        self.reactor.pump([0.1] * round(INTRODUCTION_TIMEOUT * 10))
         failure = self.failureResultOf(introducing.result, ConnectFailed)
         self.assertEqual(
             failure.getErrorMessage(),
@@ -378,7 +436,7 @@ class IntroducerTests(SynchronousTestCase):
         self.reactor.names["m.example"] = [SIX, ONE]
         introducer = self.introducer("udp://m.example", families={False, True})
         introducing = introducer.introduce(server().target)
-        self.reactor.pump([0.1] * int(INTRODUCTION_TIMEOUT * 10))
+        self.reactor.pump([0.1] * round(INTRODUCTION_TIMEOUT * 10))
         failure = self.failureResultOf(introducing.result, ConnectFailed)
         self.assertEqual(
             failure.getErrorMessage(),

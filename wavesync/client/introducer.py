@@ -23,10 +23,20 @@ from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message
 from wavesync.stun.transactions import Transactions
 
-__all__ = ["INTRODUCTION_TIMEOUT", "NEXT_MEDIATOR_DELAY", "Introducer", "Introducing"]
+__all__ = [
+    "INTRODUCTION_TIMEOUT",
+    "NAMES_TIMEOUT",
+    "NEXT_MEDIATOR_DELAY",
+    "Introducer",
+    "Introducing",
+]
 
-INTRODUCTION_TIMEOUT = 10.0
-"""Seconds for an introduction by whichever mediator."""
+INTRODUCTION_TIMEOUT = 2.8
+"""Seconds for an introduction by whichever mediator, from when the first one can be asked: whoever
+cannot connect knows within three (as :data:`~.attempt.CONNECT_LIMIT`)."""
+
+NAMES_TIMEOUT = 10.0
+"""Seconds for the names of mediators: a host whose first name server is gone takes five to find out."""
 
 NEXT_MEDIATOR_DELAY = 1.0
 """Seconds without an answer after which the next mediator is asked as well."""
@@ -35,8 +45,8 @@ _RTO = 0.12
 """Seconds to the first retransmission.  RFC 8489 section 6.2.1 has 500 ms for strangers' servers; here
 somebody waits, the mediator is ours, and it answers a copy with the answer that it has already."""
 
-_RC, _RM = 6, 16
-"""Sendings, and the last wait in RTOs: given up after 5.6 s, within the time for an introduction."""
+_RC, _RM = 5, 6
+"""Sendings, and the last wait in RTOs: given up after 2.52 s, within the time for an introduction."""
 
 
 class Introducing:
@@ -56,7 +66,7 @@ class Introducing:
         self._asking: dict[Mediator, Asking | None] = {}
         self._errors: list[WavesyncError] = []
         self._answered_by: Mediator | None = None
-        self._over = False
+        self._over = self._begun = False
         self._timers: list[IDelayedCall] = []
         self._own: Sequence[Address] | None = None
 
@@ -70,7 +80,7 @@ class Introducing:
     def start(self) -> None:
         """Ask the first mediator, the next ones after a while."""
         clock = self._owner.reactor
-        self._timers.append(clock.callLater(INTRODUCTION_TIMEOUT, self._timed_out))
+        self._timers.append(clock.callLater(NAMES_TIMEOUT, self._timed_out))
         self._next()
 
     def close(self) -> None:
@@ -133,6 +143,9 @@ class Introducing:
             self._failed(Failure(NoMediator(_unknown(mediator))), mediator)
             return
         owner = self._owner
+        if not self._begun:
+            self._begun = True
+            self._timers.append(owner.reactor.callLater(INTRODUCTION_TIMEOUT, self._timed_out))
         udp = owner.udp_addresses(hosts, mediator)
         endpoint = None
         if mediator.tcp_port is not None:
@@ -186,8 +199,9 @@ class Introducing:
             self._give_up()
 
     def _timed_out(self) -> None:
-        for mediator in self._asking:
-            self._errors.append(NoMediator(f"the mediator {mediator} does not answer"))
+        for mediator, asking in self._asking.items():
+            silent = f"the mediator {mediator} does not answer"
+            self._errors.append(NoMediator(_unknown(mediator) if asking is None else silent))
         self._give_up()
 
     def _give_up(self) -> None:
