@@ -240,15 +240,61 @@ class BadTests(SynchronousTestCase):
 
     def test_openssl_disagrees(self) -> None:
         """A good leaf is not enough when OpenSSL finds no way from it to the system."""
+        key = Ed25519PrivateKey.generate()
+        good = make_server_certificate(
+            self.system.key, key.public_key(), SERVER_ID, now=NOW, days=9
+        )
+        builder = x509.CertificateBuilder(
+            issuer_name=good.issuer,
+            subject_name=good.subject,
+            public_key=key.public_key(),
+            serial_number=good.serial_number,
+            not_valid_before=good.not_valid_before_utc,
+            not_valid_after=good.not_valid_after_utc,
+            extensions=list(good.extensions),
+        )
+        other = x509.AuthorityKeyIdentifier(None, [x509.DirectoryName(good.issuer)], 12345)
+        odd = builder.add_extension(other, False).sign(self.system.key, None)
+        for certificate, reason in ((good, ""), (odd, "bad-chain")):
+            server = dataclasses.replace(self.server, private_key=key, certificate=certificate)
+            done = Handshake(*both(self.client, server, self.server.target))
+            self.assertEqual(verdict_of(done.client).reason, reason)
+            self.assertEqual(verdict_of(done.client).peer is None, bool(reason))
+
+    def test_openssl_complains(self) -> None:
+        """Any fault that OpenSSL finds in a handshake counts, but for what our own look decides."""
         context, _ = both(self.client, self.server, self.server.target)
-        protocol = wrap(context, True, Clock())
-        connection = context.clientConnectionForTLS(protocol)
         shown = crypto.X509.from_cryptography(self.server.certificate)
-        self.assertTrue(context._verify(connection, shown, 0, 0, 1))
-        self.assertTrue(context._verify(connection, shown, 10, 0, 0))  # our clock decides
-        self.assertFalse(context._verify(connection, shown, 20, 0, 0))
-        self.assertEqual(verdict_of(protocol).reason, "bad-chain")
-        self.assertIs(verdict_of(protocol).peer, None)
+        for error, depth, believed in (
+            (10, 0, True),  # our clock decides
+            (19, 1, True),  # the other side has sent its system's certificate
+            (20, 0, True),  # the context knows no way; the first look at the leaf is for that
+            (26, 0, False),  # a certificate for something else
+            (26, 1, False),
+        ):
+            protocol = wrap(context, True, Clock())
+            connection = context.clientConnectionForTLS(protocol)
+            context._verify(connection, shown, error, depth, 0)
+            self.assertEqual(context._verify(connection, shown, 0, 0, 1), believed)
+            verdict = verdict_of(protocol)
+            self.assertEqual(verdict.reason, "" if believed else "bad-chain")
+            self.assertEqual(verdict.peer is not None, believed)
+
+    def test_chain_is_sent(self) -> None:
+        """A peer may send its system's certificate beside its own; we send our own alone."""
+        for chain in (False, True):
+            client, server = both(self.client, self.server, self.server.target)
+            if chain:
+                for context in (client, server):
+                    context._context.add_extra_chain_cert(
+                        crypto.X509.from_cryptography(self.system.certificate)
+                    )
+            done = Handshake(client, server)
+            for end, peer in ((done.client, self.server.peer), (done.server, self.client.peer)):
+                self.assertEqual(verdict_of(end).peer, peer)
+            sent = done.client.getHandle().get_peer_cert_chain()
+            assert sent is not None
+            self.assertEqual(len(sent), 2 if chain else 1)
 
     def test_revoked(self) -> None:
         """A certificate on the list of revoked ones."""

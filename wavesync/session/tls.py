@@ -2,6 +2,9 @@
 
 * Trust is the system's pinned key and nothing else; every certificate is judged by
   :func:`wavesync.identity.verify.read_leaf` and its leaf's ``check``, at the time of a clock that is handed in.
+* OpenSSL has to find the way from a leaf to the system, too.  It is asked for that once for each
+  certificate, not in each handshake: a store in the context would have it build and verify the peer's chain,
+  and our own to send it, every time, which is half of a handshake's work.  So a peer is sent our leaf alone.
 * ALPN ``wavesync/1`` is required by both ends (RFC 7301).  No SNI: it would show the ids in clear.
 * Key exchange is X25519, so that a ClientHello fits one packet: OpenSSL 4 would offer X25519MLKEM768
   first, whose share alone has 1216 bytes (RFC 8446, section 4.2.8).  P-256 is accepted as well.
@@ -32,7 +35,7 @@ from zope.interface import implementer
 from wavesync.errors import ConnectFailed, WavesyncError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
-from wavesync.identity.verify import Leaf, Peer, Role, VerificationError, read_leaf
+from wavesync.identity.verify import Leaf, Peer, Reason, Role, VerificationError, read_leaf
 from wavesync.session.errors import CredentialsRejected, PeerNotTrusted
 
 __all__ = [
@@ -67,6 +70,21 @@ _TIME_ERRORS = frozenset(
         SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED,
     }
 )
+_NO_WAY = frozenset(
+    {
+        SSL.X509VerificationCodes.ERR_UNABLE_TO_GET_ISSUER_CERT,
+        SSL.X509VerificationCodes.ERR_SELF_SIGNED_CERT_IN_CHAIN,
+        SSL.X509VerificationCodes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+        SSL.X509VerificationCodes.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
+        SSL.X509VerificationCodes.ERR_CERT_CHAIN_TOO_LONG,
+    }
+)
+"""What OpenSSL has to say of any certificate in a handshake, since the context's store is empty."""
+
+_NO_CHECK_TIME = 0x200000
+"""``X509_V_FLAG_NO_CHECK_TIME`` of OpenSSL 1.1.0 and later, for which pyOpenSSL has no name."""
+_TIME_REASONS = (Reason.NOT_YET_VALID, Reason.EXPIRED)
+_BAD_CHAIN = "the certificate does not lead to the system"
 _VERDICT = "wavesync_verdict"
 _NO_ALPN = 120
 _REJECTED = {
@@ -137,7 +155,7 @@ class _TLS:
         self._wall_clock = wall_clock
         self._revoked = revoked
         self.leaves: dict[bytes, Leaf] = {}
-        """Certificates of the system that were shown lately; time and revocation are judged anew."""
+        """Certificates that were found good lately; time and revocation are judged anew."""
         context = SSL.Context(method)
         context.set_min_proto_version(SSL.TLS1_3_VERSION)
         context.set_max_proto_version(SSL.TLS1_3_VERSION)
@@ -147,9 +165,9 @@ class _TLS:
         choose_groups(context, _SET_LIST)
         context.use_certificate(credentials.certificate)
         context.use_privatekey(credentials.private_key)
-        store = context.get_cert_store()
-        assert store is not None
-        store.add_cert(crypto.X509.from_cryptography(credentials.system_certificate))
+        self._store = crypto.X509Store()
+        self._store.add_cert(crypto.X509.from_cryptography(credentials.system_certificate))
+        self._store.set_flags(_NO_CHECK_TIME)
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verify)
         # No certificate stands between a leaf and its system: none that a stranger sends is checked.
         context.set_verify_depth(0)
@@ -165,38 +183,52 @@ class _TLS:
     def _verify(
         self, connection: SSL.Connection, shown: crypto.X509, error: int, depth: int, ok: int
     ) -> bool:
-        """Judge one certificate of the chain (OpenSSL calls this root first, leaf last).
+        """Take what OpenSSL finds, and judge the leaf.
 
-        OpenSSL's opinion counts too, except about time, where our clock is asked.
+        It calls this for each fault, and in the end for each certificate, the leaf last.  Its opinion
+        counts, except about time, where our clock is asked, and about the way to the system.
         """
         verdict = verdict_of(connection.get_app_data())
-        if not ok and error not in _TIME_ERRORS:
+        if not ok and error not in _TIME_ERRORS and error not in _NO_WAY:
             verdict.chain_error = error
         if depth > 0:
             return True
-        try:
-            # What OpenSSL has parsed may still be no certificate to cryptography: it is judged as
-            # bytes, and parsed only when it was found good.
-            leaf = self._read(crypto.dump_certificate(crypto.FILETYPE_ASN1, shown))
-            verdict.peer = leaf.check(role=self._role, at=self._wall_clock(), revoked=self._revoked)
-        except VerificationError as e:
-            return verdict.reject(e.reason, str(e))
+        if verdict.peer is None and not verdict.reason:
+            self._believe(verdict, shown)
         if verdict.chain_error:
-            return verdict.reject("bad-chain", "the certificate does not lead to the system")
-        return self._judge(verdict, shown.to_cryptography())
+            verdict.reject("bad-chain", _BAD_CHAIN)
+        if verdict.peer is None:
+            # OpenSSL complains of the time later: then the alert says so, too.
+            return error in _NO_WAY and verdict.reason in _TIME_REASONS
+        return True
 
-    def _read(self, der: bytes) -> Leaf:
-        """Read a certificate, or remember it: the same peer comes again and again.
-
-        :raises VerificationError: it is not a leaf of the system.
-        """
-        leaf = self.leaves.pop(der, None) or read_leaf(der, self._system_key)
+    def _believe(self, verdict: Verdict, shown: crypto.X509) -> None:
+        """Judge a leaf: read it, or remember it, for the same peer comes again and again."""
+        # What OpenSSL has parsed may still be no certificate to cryptography: it is judged as
+        # bytes, and parsed only when it was found good.
+        der = crypto.dump_certificate(crypto.FILETYPE_ASN1, shown)
+        known = self.leaves.pop(der, None)
+        try:
+            leaf = known if known is not None else read_leaf(der, self._system_key)
+            peer = leaf.check(role=self._role, at=self._wall_clock(), revoked=self._revoked)
+        except VerificationError as e:
+            verdict.reject(e.reason, str(e))
+            return
+        if known is None:
+            try:
+                crypto.X509StoreContext(self._store, shown).verify_certificate()
+            except crypto.X509StoreContextError:
+                verdict.reject("bad-chain", _BAD_CHAIN)
+                return
+            if not self._judge(verdict, peer, shown.to_cryptography()):
+                return
+        verdict.peer = peer
         self.leaves[der] = leaf  # the newest is the last
         if len(self.leaves) > MAX_LEAVES:
             del self.leaves[next(iter(self.leaves))]
-        return leaf
 
-    def _judge(self, verdict: Verdict, certificate: x509.Certificate) -> bool:
+    def _judge(self, verdict: Verdict, peer: Peer, certificate: x509.Certificate) -> bool:
+        """Judge what else never changes of a certificate in this context."""
         return True
 
 
@@ -222,9 +254,7 @@ class ClientTLS(_TLS):
         connection.set_connect_state()
         return connection
 
-    def _judge(self, verdict: Verdict, certificate: x509.Certificate) -> bool:
-        peer = verdict.peer
-        assert peer is not None
+    def _judge(self, verdict: Verdict, peer: Peer, certificate: x509.Certificate) -> bool:
         server = self._target.server if self._target.server is not None else peer.server
         try:
             verify_certificate_hostname(certificate, f"{server}.{self._target.system}")
