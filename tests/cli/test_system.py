@@ -87,6 +87,20 @@ class SystemCommandTests(SystemCase):
         self.call("create", "--force")
         self.assertIn("--mediator", self.call("add-server"))
 
+    def test_relays(self) -> None:
+        """A system's relays come with its credentials, are shown, and may be others at one site."""
+        self.call("create", "--relay", "relay.example:3356", "--relay", "https://two.example")
+        self.call("add-server")
+        self.call("add-client", "bob", "--relay", "http://other.example:8080")
+        self.assertEqual(
+            self.load("server.pem").relays, ("relay.example:3356", "https://two.example")
+        )
+        self.assertEqual(self.load("client.pem").relays, ("http://other.example:8080",))
+        shown = self.call("show")
+        self.assertEqual(shown.count("https://two.example"), 2)
+        self.assertEqual(shown.count("http://other.example:8080"), 1)
+        self.refused(2, "udp://x", "add-client", "eve", "--relay", "udp://x")
+
     def test_bad_arguments(self) -> None:
         """What cannot be is refused, and no file is made."""
         self.refused(2, "gopher://x", "create", "--mediator", "gopher://x")

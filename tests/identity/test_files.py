@@ -15,9 +15,12 @@ from wavesync.identity.files import (
     MAX_FILE,
     MAX_LABEL,
     MAX_MEDIATORS,
+    MAX_RELAY_URL,
+    MAX_RELAYS,
     MAX_URL,
     check_label,
     check_mediators,
+    check_relays,
     default_directory,
     parse,
     read_file,
@@ -263,6 +266,18 @@ class CheckTests(SynchronousTestCase):
         self.assertRaises(SettingsError, check_mediators, ["m"] * (MAX_MEDIATORS + 1))
         check_mediators(["m" * MAX_URL])
         self.assertRaises(SettingsError, check_mediators, ["m" * (MAX_URL + 1)])
+
+    def test_relays(self) -> None:
+        """All forms that a relay's URL may have are taken; no other scheme, not too long, not too many."""
+        urls = ("relay.example:3356", "http://192.0.2.1:80", "https://relay.example", "2001:db8::1")
+        self.assertEqual(check_relays(urls), urls)
+        for url in ("", "udp://relay.example", "http://relay.example:0", "http://r.example/path"):
+            error = self.assertRaises(SettingsError, check_relays, [url])
+            self.assertIn(repr(url), str(error))
+        check_relays(["r"] * MAX_RELAYS)
+        self.assertRaises(SettingsError, check_relays, ["r"] * (MAX_RELAYS + 1))
+        check_relays(["r" * MAX_RELAY_URL])
+        self.assertRaises(SettingsError, check_relays, ["r" * (MAX_RELAY_URL + 1)])
 
     def test_labels(self) -> None:
         """A label is what a person can read on one line."""

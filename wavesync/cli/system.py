@@ -12,7 +12,7 @@ from wavesync.cli.system_revoke import revoke
 from wavesync.cli.system_show import show
 from wavesync.errors import NotAllowed, SettingsError
 from wavesync.identity.certificates import DEFAULT_DAYS
-from wavesync.identity.files import check_mediators, default_directory
+from wavesync.identity.files import check_mediators, check_relays, default_directory
 from wavesync.identity.issued import issued_path, record_issued
 from wavesync.identity.keys import MAX_PASSPHRASE
 from wavesync.identity.system import SystemCredentials, SystemFile
@@ -45,6 +45,7 @@ _CREATE = """\
 examples:
   wavesync system create --mediator mediator.example.org
   wavesync system create --mediator udp://192.0.2.1:3345 --ask-passphrase
+  wavesync system create --mediator mediator.example.org --relay https://relay.example.org
   wavesync system create --directory /media/stick --passphrase-file passphrase.txt
 """
 
@@ -85,6 +86,7 @@ def add_parser(subparsers: "Subparsers") -> None:
 
     create = _add(actions, "create", "make a new system's key file, system.pem", _CREATE)
     _add_mediator(create, "a mediator of the system, written into all credentials made later")
+    _add_relay(create, "a relay of the system, written into all credentials made later")
     secret = create.add_mutually_exclusive_group()
     _add_passphrase_file(secret, "encrypt the key under the first line of FILE")
     secret.add_argument(
@@ -169,7 +171,9 @@ def run_command(
 
 
 def _create(arguments: argparse.Namespace, ask: Callable[[str], str]) -> None:
-    system = SystemCredentials.create(check_mediators(arguments.mediator or ()))
+    system = SystemCredentials.create(
+        check_mediators(arguments.mediator or ()), check_relays(arguments.relay or ())
+    )
     path = arguments.directory / "system.pem"
     passphrase = None
     if arguments.passphrase_file is not None:
@@ -205,6 +209,7 @@ def _revoke(arguments: argparse.Namespace, now: float, ask: Callable[[str], str]
 def _add_credentials(arguments: argparse.Namespace, now: float, ask: Callable[[str], str]) -> None:
     file, system = _unlock(arguments, ask)
     mediators = None if arguments.mediator is None else check_mediators(arguments.mediator)
+    relays = None if arguments.relay is None else check_relays(arguments.relay)
     if arguments.action == "add-server":
         credentials = system.add_server(
             now=now,
@@ -212,10 +217,11 @@ def _add_credentials(arguments: argparse.Namespace, now: float, ask: Callable[[s
             label=arguments.name,
             days=arguments.days,
             mediators=mediators,
+            relays=relays,
         )
     else:
         credentials = system.add_client(
-            arguments.name, now=now, days=arguments.days, mediators=mediators
+            arguments.name, now=now, days=arguments.days, mediators=mediators, relays=relays
         )
     path = arguments.output or arguments.directory / f"{credentials.role.value}.pem"
     # Before it is handed out, so that it can be revoked by its name.
@@ -278,6 +284,7 @@ def _add_issuing(parser: argparse.ArgumentParser, output: str) -> None:
         help=f"how long the certificate is valid (default: {DEFAULT_DAYS}, ten years)",
     )
     _add_mediator(parser, "name this mediator instead of the system's")
+    _add_relay(parser, "name this relay instead of the system's")
 
 
 def _add_system(parser: argparse.ArgumentParser) -> None:
@@ -297,6 +304,15 @@ def _add_mediator(parser: argparse.ArgumentParser, text: str) -> None:
         metavar="URL",
         action="append",
         help=f"{text}: a host name, udp://HOST:PORT or tcp://HOST:PORT; may be repeated",
+    )
+
+
+def _add_relay(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument(
+        "--relay",
+        metavar="URL",
+        action="append",
+        help=f"{text}: HOST:PORT, http://HOST:PORT or https://HOST:PORT; may be repeated",
     )
 
 

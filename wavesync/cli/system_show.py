@@ -50,6 +50,7 @@ def _describe(path: Path, now: float) -> list[tuple[str, str]]:
             ("target", system.system),
             ("key", "encrypted" if system.encrypted else "not encrypted"),
             *_list_mediators(system.mediators),
+            *(("relay", url) for url in system.relays),
             ("issued", f"{len(issued)} certificates"),
             *describe_revoked(revoked_beside(path.parent, system.system, key), issued),
         ]
@@ -70,6 +71,7 @@ def _describe(path: Path, now: float) -> list[tuple[str, str]]:
         ("serial", f"{leaf.serial:x}"),
         ("fingerprint", leaf.peer.fingerprint.hex()),
         *_list_mediators(credentials.mediators),
+        *(("relay", url) for url in credentials.relays),
     ]
 
 

@@ -19,6 +19,7 @@ from wavesync.identity.files import (
     Contents,
     check_label,
     check_mediators,
+    check_relays,
     read_certificate,
     read_file,
     render,
@@ -41,6 +42,7 @@ class Credentials:
     :ivar system_certificate: the system's certificate, the trust anchor for TLS.
     :ivar mediators: URLs or host names of the mediators, the preferred first.
     :ivar label: what people call the server; empty for a client.
+    :ivar relays: URLs of relays, beside those that the mediators name.
     """
 
     role: Role
@@ -49,6 +51,7 @@ class Credentials:
     system_certificate: x509.Certificate
     mediators: tuple[str, ...] = ()
     label: str = ""
+    relays: tuple[str, ...] = ()
 
     @cached_property
     def system_key(self) -> Ed25519PublicKey:
@@ -128,6 +131,8 @@ class Credentials:
         if self.label:
             head["label"] = self.label
         head["mediators"] = list(self.mediators)
+        if self.relays:
+            head["relays"] = list(self.relays)
         blocks = [
             private_key_pem(self.private_key),
             self.certificate.public_bytes(Encoding.PEM).decode("ascii"),
@@ -169,6 +174,7 @@ class Credentials:
             system_certificate=read_system_certificate(contents.pem("CERTIFICATE", 1)),
             mediators=check_mediators(contents.texts("mediators")),
             label=check_label(contents.text("label")) if "label" in contents.head else "",
+            relays=check_relays(contents.texts("relays")),
         )
 
 

@@ -22,10 +22,13 @@ __all__ = [
     "MAX_FILE",
     "MAX_LABEL",
     "MAX_MEDIATORS",
+    "MAX_RELAYS",
+    "MAX_RELAY_URL",
     "MAX_URL",
     "Contents",
     "check_label",
     "check_mediators",
+    "check_relays",
     "default_directory",
     "open_at_once",
     "parse",
@@ -46,6 +49,12 @@ MAX_MEDIATORS = 16
 
 MAX_URL = 255
 """Longest URL of a mediator, in characters."""
+
+MAX_RELAYS = 4
+"""Most relays in one file."""
+
+MAX_RELAY_URL = 128
+"""Longest URL of a relay, in characters."""
 
 _BEGIN = "-----BEGIN "
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\n[A-Za-z0-9+/=\n]+-----END \1-----\n?")
@@ -121,6 +130,27 @@ def check_mediators(urls: Sequence[str]) -> tuple[str, ...]:
             raise SettingsError(
                 f"{url[:MAX_URL]!r} is not a mediator: write a host name, or udp://HOST:PORT,"
                 " tcp://HOST:PORT, http://HOST/ or https://HOST/."
+            )
+    return tuple(urls)
+
+
+def check_relays(urls: Sequence[str]) -> tuple[str, ...]:
+    """Refuse what is no list of relays.
+
+    :param urls: ``http://HOST:PORT``, ``https://HOST:PORT`` or ``HOST:PORT``.
+    :raises SettingsError: with a sentence that names the one that is none.
+    """
+    if len(urls) > MAX_RELAYS:
+        raise SettingsError(f"at most {MAX_RELAYS} relays can be named.")
+    for url in urls:
+        found = _URL.fullmatch(url) or _BARE_IPV6.fullmatch(url)
+        port = found[1] if found is not None and found.lastindex else None
+        scheme = url.partition("://")[0] if "://" in url else "http"
+        good = found is not None and scheme in ("http", "https") and 1 <= int(port or 1) <= 65535
+        if len(url) > MAX_RELAY_URL or not good:
+            raise SettingsError(
+                f"{url[:MAX_RELAY_URL]!r} is not a relay: write HOST:PORT, http://HOST:PORT or"
+                " https://HOST:PORT."
             )
     return tuple(urls)
 

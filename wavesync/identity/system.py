@@ -15,7 +15,14 @@ from wavesync.identity.certificates import (
     make_system_certificate,
 )
 from wavesync.identity.credentials import Credentials, read_system_certificate
-from wavesync.identity.files import check_label, check_mediators, read_file, render, write_file
+from wavesync.identity.files import (
+    check_label,
+    check_mediators,
+    check_relays,
+    read_file,
+    render,
+    write_file,
+)
 from wavesync.identity.ids import new_id, parse_id, system_id
 from wavesync.identity.keys import (
     is_encrypted,
@@ -34,18 +41,22 @@ class SystemCredentials:
 
     :ivar private_key: the system's key.
     :ivar mediators: the mediators that are written into the credentials made from it.
+    :ivar relays: the same of the relays.
     """
 
     private_key: Ed25519PrivateKey
     mediators: tuple[str, ...] = ()
+    relays: tuple[str, ...] = ()
 
     @classmethod
-    def create(cls, mediators: tuple[str, ...] = ()) -> "SystemCredentials":
+    def create(
+        cls, mediators: tuple[str, ...] = (), relays: tuple[str, ...] = ()
+    ) -> "SystemCredentials":
         """Found a new system.
 
-        :raises SettingsError: when *mediators* are none.
+        :raises SettingsError: when *mediators* or *relays* are none.
         """
-        return cls(new_private_key(), check_mediators(mediators))
+        return cls(new_private_key(), check_mediators(mediators), check_relays(relays))
 
     @property
     def system(self) -> str:
@@ -65,6 +76,7 @@ class SystemCredentials:
         label: str = "",
         days: int = DEFAULT_DAYS,
         mediators: tuple[str, ...] | None = None,
+        relays: tuple[str, ...] | None = None,
     ) -> Credentials:
         """Make credentials, with a new key, for a server.
 
@@ -73,6 +85,7 @@ class SystemCredentials:
         :param label: what people call it.
         :param days: how long the certificate is valid.
         :param mediators: instead of the system's.
+        :param relays: instead of the system's.
         :raises SettingsError: when a parameter cannot be used.
         """
         key = new_private_key()
@@ -80,7 +93,9 @@ class SystemCredentials:
         certificate = make_server_certificate(
             self.private_key, key.public_key(), server, now=now, days=days
         )
-        return self._credentials(Role.SERVER, key, certificate, mediators, check_label(label))
+        return self._credentials(
+            Role.SERVER, key, certificate, mediators, check_label(label), relays
+        )
 
     def add_client(
         self,
@@ -89,6 +104,7 @@ class SystemCredentials:
         now: float,
         days: int = DEFAULT_DAYS,
         mediators: tuple[str, ...] | None = None,
+        relays: tuple[str, ...] | None = None,
     ) -> Credentials:
         """Make credentials, with a new key, for a client; parameters as for :meth:`add_server`.
 
@@ -99,7 +115,7 @@ class SystemCredentials:
         certificate = make_client_certificate(
             self.private_key, key.public_key(), name, now=now, days=days
         )
-        return self._credentials(Role.CLIENT, key, certificate, mediators, "")
+        return self._credentials(Role.CLIENT, key, certificate, mediators, "", relays)
 
     def _credentials(
         self,
@@ -108,9 +124,11 @@ class SystemCredentials:
         certificate: x509.Certificate,
         mediators: tuple[str, ...] | None,
         label: str,
+        relays: tuple[str, ...] | None,
     ) -> Credentials:
         mediators = self.mediators if mediators is None else check_mediators(mediators)
-        return Credentials(role, key, certificate, self.certificate, mediators, label)
+        relays = self.relays if relays is None else check_relays(relays)
+        return Credentials(role, key, certificate, self.certificate, mediators, label, relays)
 
     def save(
         self, path: Path | str, *, passphrase: bytes | None = None, force: bool = False
@@ -127,6 +145,8 @@ class SystemCredentials:
             "system": self.system,
             "mediators": list(self.mediators),
         }
+        if self.relays:
+            head["relays"] = list(self.relays)
         blocks = [
             private_key_pem(self.private_key, passphrase),
             self.certificate.public_bytes(Encoding.PEM).decode("ascii"),
@@ -143,6 +163,7 @@ class SystemFile:
     :ivar system: id of the system.
     :ivar certificate: the system's certificate.
     :ivar mediators: the mediators it names.
+    :ivar relays: the relays it names.
     :ivar encrypted: whether :meth:`unlock` needs a passphrase.
     """
 
@@ -150,6 +171,7 @@ class SystemFile:
     system: str
     certificate: x509.Certificate
     mediators: tuple[str, ...]
+    relays: tuple[str, ...]
     encrypted: bool
     _key: str = field(repr=False)
 
@@ -178,9 +200,10 @@ class SystemFile:
             if contents.text("system") != system:
                 raise NotAllowed("its head does not name the system of its certificate.")
             mediators = check_mediators(contents.texts("mediators"))
+            relays = check_relays(contents.texts("relays"))
         except (NotAllowed, SettingsError) as error:
             raise type(error)(f"{path} cannot be used: {error}") from error
-        return cls(path, system, certificate, mediators, is_encrypted(key), key)
+        return cls(path, system, certificate, mediators, relays, is_encrypted(key), key)
 
     def unlock(self, passphrase: bytes | None = None) -> SystemCredentials:
         """Get at the system's key.
@@ -190,7 +213,8 @@ class SystemFile:
         :raises SettingsError: when the key is damaged.
         """
         try:
-            credentials = SystemCredentials(load_private_key(self._key, passphrase), self.mediators)
+            key = load_private_key(self._key, passphrase)
+            credentials = SystemCredentials(key, self.mediators, self.relays)
             if credentials.system != self.system:
                 raise NotAllowed("the private key does not belong to the certificate.")
         except (NotAllowed, SettingsError) as error:
