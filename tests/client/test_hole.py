@@ -1,5 +1,6 @@
 """Tests for :mod:`wavesync.client.hole`; :mod:`tests.client.test_connector` has it on a network."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
@@ -60,6 +61,7 @@ class FakePath:
     """A way whose end the test decides."""
 
     kind = "udp"
+    on_heard: Callable[[], None] | None = None
 
     def __init__(self) -> None:
         self.addresses = [PLACE]

@@ -1,5 +1,7 @@
 """Tests for :mod:`wavesync.client.race`."""
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
@@ -17,6 +19,7 @@ class FakePath:
     def __init__(self, kind: str, host: str) -> None:
         self.kind = kind
         self.addresses: list[Address] = [(host, 1)]
+        self.on_heard: Callable[[], None] | None = None
         self.cancelled = False
         self.opened: Deferred[str] = Deferred(self._cancel)
 
@@ -25,6 +28,11 @@ class FakePath:
 
     def open(self) -> Deferred[str]:
         return self.opened
+
+    def heard(self) -> None:
+        """Something answers."""
+        assert self.on_heard is not None
+        self.on_heard()
 
 
 class RaceTests(SynchronousTestCase):
@@ -149,3 +157,165 @@ class RaceTests(SynchronousTestCase):
         self.failureResultOf(self.race.result)
         self.assertTrue(path.cancelled)
         self.assertEqual(self.results(), {"a:1": ("lost", "given up")})
+
+
+class RelayTests(SynchronousTestCase):
+    """A relay makes connecting certain without keeping anybody from a direct path."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.timeline = Timeline("t", self.clock.seconds)
+        self.race: Race[str] = Race(self.timeline, clock=self.clock)
+        self.relay, self.udp, self.tcp = (FakePath(kind, kind) for kind in ("relay", "udp", "tcp"))
+
+    def begin(self, *paths: FakePath) -> None:
+        """All that there is to try."""
+        self.race.enter(paths)
+        self.race.no_more()
+
+    def winner(self) -> FakePath:
+        """The path that won."""
+        path = self.successResultOf(self.race.result).path
+        assert isinstance(path, FakePath)
+        return path
+
+    def outcome(self, kind: str) -> tuple[str, str]:
+        """What the report says of a path."""
+        (found,) = [(c.result, c.why) for c in self.timeline.candidates if c.kind == kind]
+        return found
+
+    def test_nothing_heard(self) -> None:
+        """Where no direct path has heard anything, the relay is taken without a wait."""
+        self.begin(self.udp, self.tcp, self.relay)
+        self.relay.opened.callback("relayed")
+        self.assertIs(self.winner(), self.relay)
+        self.assertEqual(self.outcome("relay"), ("won", ""))
+        self.assertNoResult(self.race.over)
+        self.assertFalse(self.udp.cancelled)
+
+    def test_heard_path_is_waited_for(self) -> None:
+        """A direct path that was heard gets the time of a handshake, and wins in it."""
+        self.begin(self.udp, self.relay)
+        self.relay.heard()
+        self.clock.advance(0.08)
+        self.udp.heard()
+        self.relay.opened.callback("relayed")
+        self.assertNoResult(self.race.result)
+        self.clock.advance(0.09)
+        self.assertNoResult(self.race.result)
+        self.udp.opened.callback("direct")
+        self.assertIs(self.winner(), self.udp)
+        self.assertIsNone(self.successResultOf(self.race.over))
+        self.assertEqual(self.outcome("relay"), ("lost", "another path was faster"))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_heard_path_is_not_waited_for_longer(self) -> None:
+        """A direct path that cannot prove who it is costs a round trip, no more."""
+        self.begin(self.udp, self.relay)
+        self.relay.heard()
+        self.clock.advance(0.08)
+        self.udp.heard()
+        self.relay.opened.callback("relayed")
+        self.clock.advance(0.101)
+        self.assertIs(self.winner(), self.relay)
+
+    def test_better_path_later(self) -> None:
+        """After the relay was taken, the race goes on: the next connection can go direct."""
+        self.begin(self.udp, self.tcp, self.relay)
+        self.relay.opened.callback("relayed")
+        self.clock.advance(0.3)
+        self.udp.opened.callback("direct")
+        better = self.successResultOf(self.race.over)
+        assert better is not None
+        self.assertIs(better.path, self.udp)
+        self.assertEqual(better.session, "direct")
+        self.assertTrue(self.tcp.cancelled)
+        self.assertEqual(
+            self.outcome("udp"), ("lost", "the relay was taken first; the next connections go here")
+        )
+
+    def test_nothing_better(self) -> None:
+        """When all direct paths have failed after the relay was taken, that is the end of it."""
+        self.begin(self.udp, self.relay)
+        self.relay.opened.callback("relayed")
+        self.udp.opened.errback(ConnectFailed("never heard"))
+        self.assertIs(self.winner(), self.relay)
+        self.assertIsNone(self.successResultOf(self.race.over))
+
+    def test_time_is_up_afterwards(self) -> None:
+        """The search for a better path has its end, too."""
+        self.begin(self.udp, self.relay)
+        self.relay.opened.callback("relayed")
+        self.race.expire()
+        self.assertIsNone(self.successResultOf(self.race.over))
+        self.assertTrue(self.udp.cancelled)
+        self.assertIs(self.winner(), self.relay)
+
+    def test_time_is_up_before(self) -> None:
+        """A relay that was held back is taken when the others have run out of time."""
+        race: Race[str] = Race(self.timeline, clock=self.clock, hold=5.0)
+        race.enter([self.udp, self.relay])
+        race.no_more()
+        self.relay.opened.callback("relayed")
+        race.expire()
+        self.assertIs(self.successResultOf(race.result).path, self.relay)
+        self.assertIsNone(self.successResultOf(race.over))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_held_for_what_worked_before(self) -> None:
+        """Where a direct path has worked, it is waited for; where it fails this time, no longer."""
+        for fails in (False, True):
+            race: Race[str] = Race(self.timeline, clock=self.clock, hold=0.6)
+            relay, tcp = FakePath("relay", "r"), FakePath("tcp", "t")
+            race.enter([relay, tcp])
+            race.no_more()
+            relay.opened.callback("relayed")
+            self.clock.advance(0.5)
+            self.assertNoResult(race.result)
+            if fails:
+                tcp.opened.errback(ConnectFailed("refused"))
+                self.assertIs(self.successResultOf(race.result).path, relay)
+            else:
+                tcp.opened.callback("direct")
+                self.assertIs(self.successResultOf(race.result).path, tcp)
+
+    def test_all_direct_fail(self) -> None:
+        """A relay that waits is taken as soon as there is nothing to wait for."""
+        self.begin(self.udp, self.relay)
+        self.udp.heard()
+        self.relay.opened.callback("relayed")
+        self.assertNoResult(self.race.result)
+        self.udp.opened.errback(ConnectFailed("somebody else"))
+        self.assertIs(self.winner(), self.relay)
+
+    def test_second_relay(self) -> None:
+        """One relayed session is enough; the other is given up, whether it was verified or not."""
+        other, third = FakePath("relay", "x"), FakePath("relay", "y")
+        self.begin(self.udp, self.relay, other)
+        self.relay.opened.callback("relayed")
+        self.assertTrue(other.cancelled)
+        self.race.enter([third])
+        self.assertEqual(len(self.timeline.candidates), 3)
+
+    def test_relay_alone_fails(self) -> None:
+        """When not even the relay works, its reason is told with the others."""
+        self.begin(self.udp, self.relay)
+        self.udp.opened.errback(ConnectFailed("never heard"))
+        self.relay.opened.errback(ConnectFailed("the server is not there"))
+        failure = self.failureResultOf(self.race.result, ConnectFailed)
+        self.assertIn("relay: the server is not there", failure.getErrorMessage())
+        self.assertIsNone(self.successResultOf(self.race.over))
+
+    def test_given_up(self) -> None:
+        """Whoever gives up leaves nothing running, before and after the relay was taken."""
+        self.begin(self.udp, self.relay)
+        self.relay.opened.callback("relayed")
+        self.race.end()
+        self.assertTrue(self.udp.cancelled)
+        self.assertIsNone(self.successResultOf(self.race.over))
+        second: Race[str] = Race(self.timeline, clock=self.clock)
+        paths = [FakePath("tcp", "a"), FakePath("relay", "b")]
+        second.enter(paths)
+        second.result.cancel()
+        self.assertTrue(all(path.cancelled for path in paths))
+        self.failureResultOf(second.result)

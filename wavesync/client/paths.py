@@ -74,11 +74,16 @@ class UDPPort(Protocol):
 
 
 def verified_over(
-    connecting: Deferred[IProtocol], session: Deferred[ClientSession], kind: str
+    connecting: Deferred[IProtocol],
+    session: Deferred[ClientSession],
+    kind: str,
+    on_heard: Callable[[], None] | None = None,
 ) -> Deferred[ClientSession]:
     """Join the making of a path and the verification over it into one Deferred.
 
     Cancelling it ends both; a path that cannot be made fails it.
+
+    :param on_heard: called when the path is made.
     """
 
     def give_up(_: object) -> None:
@@ -101,8 +106,12 @@ def verified_over(
         if not result.called:
             result.errback(failure)
 
+    def made(_: object) -> None:
+        if on_heard is not None:
+            on_heard()
+
     # Verification may even be over before the path's own Deferred has fired.
-    connecting.addCallbacks(lambda _: None, unmade)
+    connecting.addCallbacks(made, unmade)
     session.addCallbacks(verified, unverified)
     return result
 
@@ -114,6 +123,7 @@ class TCPPath:
     """
 
     kind = "tcp"
+    on_heard: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -135,7 +145,7 @@ class TCPPath:
         endpoint = endpoint_class(self._reactor, host, port, timeout=self._timeout)
         factory, session = self._sessions()
         connecting = endpoint.connect(factory).addErrback(_unanswered)
-        return verified_over(connecting, session, self.kind)
+        return verified_over(connecting, session, self.kind, self.on_heard)
 
 
 class PunchPath:
@@ -146,6 +156,7 @@ class PunchPath:
     """
 
     kind = "udp"
+    on_heard: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -186,16 +197,17 @@ class PunchPath:
             )
         except ValueError as error:
             # A token that is in use or impossible: the mediator is confused, or worse.
-            return verified_over(fail(ConnectFailed(str(error))), session, self.kind)
+            return verified_over(fail(ConnectFailed(str(error))), session, self.kind, self.on_heard)
         connected = self._rendezvous.connected
         connected.addErrback(_unheard)
-        return verified_over(connected, session, self.kind)
+        return verified_over(connected, session, self.kind, self.on_heard)
 
 
 class HolePath:
     """A further connection over an open hole: an ordinary UDT connect on the same port."""
 
     kind = "udp"
+    on_heard: Callable[[], None] | None = None
 
     def __init__(self, port: UDPPort, address: Address, sessions: Sessions) -> None:
         self.addresses = [address]
@@ -210,7 +222,7 @@ class HolePath:
         except ValueError as error:
             # The port is closed, or makes too many attempts.
             connecting = fail(ConnectFailed(str(error)))
-        return verified_over(connecting, session, self.kind)
+        return verified_over(connecting, session, self.kind, self.on_heard)
 
 
 def _unanswered(failure: Failure) -> Failure:

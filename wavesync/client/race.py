@@ -1,23 +1,34 @@
-"""Every path at once; the first whose far end is *verified* wins (seed, "Client"; design section 4)."""
+"""Every path at once; the first whose far end is *verified* wins (seed, "Client"; design section 4).
+
+A relay is a path like any other, but a session over it is taken only by the rule of
+:mod:`wavesync.client.adoption`; once it is, the race goes on for a better path for later.
+"""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
+from wavesync.client.adoption import Adoption
 from wavesync.client.report import Candidate, Timeline, format_address
 from wavesync.errors import ConnectFailed
 from wavesync.interfaces import Address
 
-__all__ = ["PEER_REFLEXIVE", "Path", "Race", "Winner"]
+__all__ = ["PEER_REFLEXIVE", "RELAY", "Path", "Race", "Winner"]
 
 PEER_REFLEXIVE = "peer-reflexive: it was learnt from the server's own packets"
 """Why an address won that nobody had named (RFC 8445 section 4)."""
 
+RELAY = "relay"
+"""The kind of path that gives way to direct ones."""
+
 _Session = TypeVar("_Session")
 
 _TOO_LONG = "somebody is there, but took too long to prove who it is"
+_LATER = "the relay was taken first; the next connections go here"
 
 
 class Path(Protocol[_Session]):
@@ -25,10 +36,12 @@ class Path(Protocol[_Session]):
 
     :ivar kind: ``lan``, ``tcp``, ``udp`` or ``relay``.
     :ivar addresses: every address this way involves, for the report.
+    :ivar on_heard: set by the race before :meth:`open`; called when something answers at all.
     """
 
     kind: str
     addresses: list[Address]
+    on_heard: Callable[[], None] | None
 
     def open(self) -> Deferred[_Session]:
         """Try it.
@@ -48,104 +61,223 @@ class Winner(Generic[_Session]):
         self.session = session
 
 
+class _Runner(Generic[_Session]):
+    """One path that is being tried."""
+
+    __slots__ = ("attempt", "entries", "heard_at")
+
+    def __init__(self, entries: list[Candidate]) -> None:
+        self.attempt: Deferred[_Session] = Deferred()
+        self.entries = entries
+        self.heard_at: float | None = None
+
+
 class Race(Generic[_Session]):
     """Runs paths against each other.
 
     :param where: tells the address at which a session's far end is, if it has one.
+    :param clock: for relays that wait for direct paths; without one they are taken at once.
+    :param hold: seconds for which a relay waits in any case, while direct paths are being tried.
     :ivar result: fires with the :class:`Winner`; fails with :class:`ConnectFailed`, whose sentence
         tells what became of every path, once all have failed and :meth:`no_more` was called.
         Cancelling it ends the race.
+    :ivar over: fires after that, when nothing is tried any more: with the direct path that was verified
+        after a relay had won, or ``None``.
     """
 
     def __init__(
-        self, timeline: Timeline, where: Callable[[_Session], Address | None] = lambda _: None
+        self,
+        timeline: Timeline,
+        where: Callable[[_Session], Address | None] = lambda _: None,
+        *,
+        clock: IReactorTime | None = None,
+        hold: float = 0.0,
     ) -> None:
-        self.result: Deferred[Winner[_Session]] = Deferred(lambda _: self._give_up("given up"))
+        self.result: Deferred[Winner[_Session]] = Deferred(lambda _: self.end())
+        self.over: Deferred[Winner[_Session] | None] = Deferred()
         self._timeline = timeline
         self._where = where
-        self._running: dict[Path[_Session], tuple[Deferred[_Session], list[Candidate]]] = {}
+        self._clock = clock
+        self._now = timeline.clock
+        self._adoption = Adoption(self._now() + hold if clock is not None else 0.0)
+        self._waiting: tuple[Path[_Session], _Session, list[Candidate]] | None = None
+        self._taking: IDelayedCall | None = None
+        self._running: dict[Path[_Session], _Runner[_Session]] = {}
         self._failures: list[tuple[Path[_Session], str]] = []
         self._more = True
+        self._won = False
         self._over = False
 
     def enter(self, paths: Iterable[Path[_Session]]) -> None:
         """Start these paths now, all at once, beside those that run already."""
         for path in paths:
-            if self._over:
-                return
+            if self._over or (self._won and path.kind == RELAY):
+                continue
             entries = [self._timeline.candidate(path.kind, address) for address in path.addresses]
-            attempt = path.open()
-            self._running[path] = (attempt, entries)
-            attempt.addCallbacks(
+            runner = self._running[path] = _Runner(entries)
+            path.on_heard = partial(self._heard, path)
+            runner.attempt = path.open()
+            runner.attempt.addCallbacks(
                 self._verified, self._failed, callbackArgs=(path,), errbackArgs=(path,)
             )
 
     def no_more(self) -> None:
         """No further path will enter: the race may be lost now."""
         self._more = False
-        self._maybe_lost()
+        self._settle()
 
     def expire(self) -> None:
         """The time is up: whatever still runs has failed."""
         if self._over:
             return
-        self._more, self._over = False, True
+        self._more = False
         running, self._running = self._running, {}
-        for path, (attempt, entries) in running.items():
-            for entry in entries:
+        for path, runner in running.items():
+            for entry in runner.entries:
                 self._timeline.close(entry, "failed", _TOO_LONG)
             self._failures.append((path, _TOO_LONG))
-            attempt.cancel()
-        self.result.errback(ConnectFailed(self._sentence()))
+            runner.attempt.cancel()
+        self._settle()
+
+    def end(self) -> None:
+        """Nobody is interested any more: give up what still runs."""
+        if not self._over:
+            self._finish("given up", None)
+
+    def _heard(self, path: Path[_Session]) -> None:
+        runner = self._running.get(path)
+        if runner is None or runner.heard_at is not None:
+            return
+        runner.heard_at = self._now()
+        if path.kind != RELAY:
+            self._adoption.heard(path, runner.heard_at)
+            self._settle()
 
     def _verified(self, session: _Session, path: Path[_Session]) -> None:
-        _, entries = self._running.pop(path)
-        self._over = True
+        runner = self._running.pop(path)
+        if path.kind == RELAY and not self._won and self._clock is not None:
+            if self._waiting is None:
+                now = self._now()
+                took = None if runner.heard_at is None else now - runner.heard_at
+                self._waiting = path, session, runner.entries
+                self._adoption.verified(now, took)
+            self._settle()
+        elif self._won:
+            self._tell_winner(path, runner.entries, self._where(session), "lost", _LATER)
+            self._finish("another path was faster", Winner(path, session))
+        else:
+            self._win(path, session, runner.entries)
+
+    def _win(self, path: Path[_Session], session: _Session, entries: list[Candidate]) -> None:
+        self._won = True
         self._tell_winner(path, entries, self._where(session))
-        self._give_up("another path was faster")
+        lasting = path.kind == RELAY and self._clock is not None
+        if not lasting:
+            self._finish("another path was faster", None, result=Winner(path, session))
+            return
         self.result.callback(Winner(path, session))
+        for other in [each for each in self._running if each.kind == RELAY]:
+            self._drop(other, "another relay was faster")
+        self._settle()
 
     def _tell_winner(
-        self, path: Path[_Session], entries: list[Candidate], place: Address | None
+        self,
+        path: Path[_Session],
+        entries: list[Candidate],
+        place: Address | None,
+        result: str = "won",
+        why: str = "",
     ) -> None:
         """Of a path with several addresses, only the one that was used has won."""
-        why = ""
         if place is not None:
             won = [entry for entry in entries if entry.address == format_address(place)]
             if not won:
                 won = [self._timeline.candidate(path.kind, place)]
                 if place not in path.addresses:
-                    why = PEER_REFLEXIVE
+                    why = why or PEER_REFLEXIVE
         else:
             won = entries
         for entry in won:
-            self._timeline.close(entry, "won", why)
+            self._timeline.close(entry, result, why)
         for entry in entries:
             self._timeline.close(entry, "lost", "another address was heard")
 
     def _failed(self, failure: Failure, path: Path[_Session]) -> None:
-        _, entries = self._running.pop(path, (None, []))
+        runner = self._running.pop(path, None)
+        if runner is None:
+            return  # it was given up
+        self._adoption.ended(path)
         why = _reason(failure)
-        for entry in entries:
+        for entry in runner.entries:
             self._timeline.close(entry, "failed", why)
-        if not self._over:
-            self._failures.append((path, why))
-            self._maybe_lost()
+        self._failures.append((path, why))
+        self._settle()
 
-    def _maybe_lost(self) -> None:
-        if self._over or self._more or self._running:
+    def _settle(self) -> None:
+        """Take the relay if it is time, and see whether anything is left to wait for."""
+        if self._over:
             return
-        self._over = True
-        self.result.errback(ConnectFailed(self._sentence()))
+        if self._waiting is not None:
+            self._maybe_take(*self._waiting)
+            return
+        if self._more or self._running:
+            return
+        if self._won:
+            self._finish("", None)
+        else:
+            self._over = True
+            self.result.errback(ConnectFailed(self._sentence()))
+            self.over.callback(None)
 
-    def _give_up(self, why: str) -> None:
-        """Cancel what still runs."""
+    def _maybe_take(
+        self, path: Path[_Session], session: _Session, entries: list[Candidate]
+    ) -> None:
+        assert self._clock is not None
+        due = self._adoption.due()
+        assert due is not None
+        left = due - self._now()
+        direct = self._more or any(other.kind != RELAY for other in self._running)
+        if left <= 0 or not direct:
+            self._stop_timer()
+            self._waiting = None
+            self._win(path, session, entries)
+        elif self._taking is None or not self._taking.active():
+            self._taking = self._clock.callLater(left, self._settle)
+        else:
+            self._taking.reset(left)
+
+    def _drop(self, path: Path[_Session], why: str) -> None:
+        runner = self._running.pop(path)
+        for entry in runner.entries:
+            self._timeline.close(entry, "lost", why)
+        runner.attempt.cancel()
+
+    def _stop_timer(self) -> None:
+        if self._taking is not None and self._taking.active():
+            self._taking.cancel()
+        self._taking = None
+
+    def _finish(
+        self,
+        why: str,
+        better: Winner[_Session] | None,
+        *,
+        result: Winner[_Session] | None = None,
+    ) -> None:
+        """Cancel what still runs, and tell everybody."""
         self._over = True
-        running, self._running = self._running, {}
-        for attempt, entries in running.values():
+        self._stop_timer()
+        for path in list(self._running):
+            self._drop(path, why)
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            path, session, entries = waiting
             for entry in entries:
                 self._timeline.close(entry, "lost", why)
-            attempt.cancel()
+            _let_go(session)
+        if result is not None:
+            self.result.callback(result)
+        self.over.callback(better)
 
     def _sentence(self) -> str:
         if not self._failures:
@@ -158,6 +290,13 @@ class Race(Generic[_Session]):
             for (kind, why), count in tried.items()
         )
         return "no path works: " + "; ".join(told)
+
+
+def _let_go(session: object) -> None:
+    """Close a verified session that nobody took."""
+    close = getattr(session, "close", None)
+    if close is not None:
+        close()
 
 
 def _reason(failure: Failure) -> str:

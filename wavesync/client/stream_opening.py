@@ -48,6 +48,7 @@ class OpenedPath:
     """The TCP connection that both ends open."""
 
     kind = "tcp"
+    on_heard: Callable[[], None] | None = None
 
     def __init__(
         self, reactor: IReactor, together: Together, sessions: Sessions, *, timeout: float
@@ -70,7 +71,7 @@ class OpenedPath:
             delay=self._together.wait,
             any_port=True,
         )
-        return verified_over(opening.connected, session, self.kind)
+        return verified_over(opening.connected, session, self.kind, self.on_heard)
 
 
 class StreamOpener:

@@ -73,6 +73,7 @@ class _Attempt:
 
     def __init__(self, way: KnownWay, make_path: Callable[[], Path[ClientSession]]) -> None:
         self.kind = way.kind
+        self.on_heard: Callable[[], None] | None = None
         self.addresses = [way.address]
         self._way = way
         self._make_path = make_path
