@@ -325,6 +325,7 @@ class AbuseCase(TestCase):
         certificates = core.admission._checker
         return {
             "mediator sources": (len(core.sources), MAX_SOURCES),
+            "mediator sources of proofs": (len(core.stream_proofs), MAX_SOURCES),
             "mediator buckets of clients": (len(core._connecting._clients), MAX_SOURCES),
             "mediator buckets of targets": (len(core._connecting._targets), MAX_SOURCES),
             "mediator certificates": (len(certificates), MAX_CACHED_CERTIFICATES),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from wavesync.mediator.leg import PROOF_BURST, PROOF_RATE
 from wavesync.mediator.settings import Limits
 from wavesync.signalling.messages import ConnectionAck, ConnectionUpdate, Refusal
 from wavesync.signalling.numbers import Attribute, ErrorCode, Method, ResultCode
@@ -60,6 +61,8 @@ class DocumentTests(SynchronousTestCase):
             f"TCP connections                     {limits.legs:,} ",
             f"TCP connections from a source       {limits.legs_per_host} ",
             f"{limits.source_rate:.0f}/s, {limits.source_burst:.0f}",
+            f"{limits.stream_proof_rate:.0f}/s, {limits.stream_proof_burst:.0f}",
+            f"{PROOF_RATE:.0f}/s, {PROOF_BURST:.0f}",
             f"{limits.client_rate:.0f}/s, {limits.client_burst:.0f}",
             f"{limits.target_rate:.0f}/s, {limits.target_burst:.0f}",
         ):

@@ -1,6 +1,7 @@
 """Whose request is it, and may they? The answer is a checked proof, or the refusal to send."""
 
 from collections.abc import Callable, Collection
+from typing import TypeAlias
 
 from wavesync.identity.proofs import CheckedProof, ProofChecker, nonce_of
 from wavesync.identity.verify import Reason, Role, VerificationError
@@ -13,11 +14,14 @@ from wavesync.stun.buckets import SourceBuckets
 from wavesync.stun.message import Message
 
 __all__ = [
+    "STREAM_PROOF_BURST",
+    "STREAM_PROOF_RATE",
     "UNPROVEN_BURST",
     "UNPROVEN_RATE",
     "UNPROVEN_TOTAL_BURST",
     "UNPROVEN_TOTAL_RATE",
     "Admission",
+    "Afford",
     "Refused",
 ]
 
@@ -34,12 +38,27 @@ UNPROVEN_TOTAL_RATE = 500.0
 UNPROVEN_TOTAL_BURST = 1000.0
 """The same at once."""
 
+STREAM_PROOF_RATE = 50.0
+"""Proofs looked at a second for one source over TCP, whatever the number of its connections, on
+average: at most a twentieth of a processor."""
+
+STREAM_PROOF_BURST = 300.0
+"""The same at once: agents behind one address come back together when a mediator was restarted."""
+
 _ROLES = {
     Purpose.LISTEN: Role.SERVER,
     Purpose.BIND: Role.SERVER,
     Purpose.CONNECT: Role.CLIENT,
     Purpose.OPEN_STREAM: Role.CLIENT,
 }
+
+
+Afford: TypeAlias = Callable[[float], bool]
+"""Takes the cost of one signature from a sender's budget at a time; false when nothing is left."""
+
+
+def _always(now: float) -> bool:
+    return True
 
 
 class Refused(Exception):
@@ -113,6 +132,7 @@ class Admission:
         *,
         nonce: bool = False,
         spoofable: bool = False,
+        afford: Afford = _always,
     ) -> CheckedProof:
         """Check the proof of a request.
 
@@ -121,7 +141,8 @@ class Admission:
         :param nonce: insist on a nonce, however fresh the proof's time is.
         :param spoofable: *holder* is a host that anybody can name as a datagram's source; when too
             many such proofs come, only those with a nonce of ours for that host are looked at.
-        :raises Refused: 400, 401, 403 or 438, with what the sender needs to do better.
+        :param afford: asked right before a signature is checked, which takes up to a millisecond.
+        :raises Refused: 400, 401, 403, 438 or 486, with what the sender needs to do better.
         """
         try:
             found = covered(message)
@@ -133,6 +154,8 @@ class Admission:
         date = self._wall(now)
         if spoofable and not self._affordable(blob, purpose, holder, now):
             raise Refused(self.challenge(ErrorCode.STALE_NONCE, purpose, holder, now))
+        if not afford(now):
+            raise Refused(Refusal(ErrorCode.QUOTA_REACHED))
         try:
             return self._checker.check(
                 blob,

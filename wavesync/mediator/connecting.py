@@ -80,7 +80,12 @@ class Connecting:
             return ErrorCode.BAD_REQUEST
         host = way.source[0]
         proof = self._admission.check(
-            message, Purpose.CONNECT, host, now, spoofable=not way.reliable
+            message,
+            Purpose.CONNECT,
+            host,
+            now,
+            spoofable=not way.reliable,
+            afford=way.afford,
         )
         system = request.target.system
         if proof.peer.system != system or not self._admission.allows(system):

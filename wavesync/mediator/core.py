@@ -89,6 +89,10 @@ class _DatagramWay:
         """Send a message from the port at which the client knocked."""
         self._port.send_datagram(data, self.source)
 
+    def afford(self, now: float) -> bool:
+        """Admission itself sees to sources that may be forged."""
+        return True
+
 
 class Mediator:
     """What all ports and legs of one mediator share.
@@ -98,6 +102,7 @@ class Mediator:
     :param registry: who is registered; in memory when ``None``.
     :param wall: gives the date, seconds since the epoch, of a *now*; the same by default.
     :ivar sources: the bucket of each source, charged before anything is checked.
+    :ivar stream_proofs: the bucket of each TCP source, charged before a signature is checked.
     :ivar revoking: the systems' revocation lists.
     """
 
@@ -120,6 +125,7 @@ class Mediator:
         self.registry: IRegistry = registry
         self.statistics = Statistics()
         self.sources = SourceBuckets(limits.source_rate, limits.source_burst)
+        self.stream_proofs = SourceBuckets(limits.stream_proof_rate, limits.stream_proof_burst)
         self.admission = Admission(
             settings.name,
             settings.allowed_systems,

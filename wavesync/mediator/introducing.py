@@ -50,6 +50,9 @@ class Way(Protocol):
     def send(self, data: bytes) -> None:
         """Send a message; nothing happens when it is closed."""
 
+    def afford(self, now: float) -> bool:
+        """Tell whether a signature may be checked for whoever is there, and charge for it."""
+
 
 class Table(Protocol):
     """What an introduction needs of the table that holds it.

@@ -31,6 +31,8 @@ from wavesync.stun.responses import unknown_attributes_response
 __all__ = [
     "IDLE_LIFE",
     "PIECE_COST",
+    "PROOF_BURST",
+    "PROOF_RATE",
     "SERVER_BURST",
     "SERVER_RATE",
     "UPDATE_COST",
@@ -53,6 +55,12 @@ and must not be able to have a server's leg closed."""
 
 PIECE_COST = 0.1
 """What a piece of a revocation list costs of those: the longest list has 86."""
+
+PROOF_RATE = 2.0
+"""Proofs a second that are checked for one leg on average; a revocation list counts as up to 33."""
+
+PROOF_BURST = 40.0
+"""Proofs that are checked for one leg at once."""
 
 # A registered server returns updates too; over a byte stream nobody waits for them.
 _UPDATE = (Method.CONNECTION_UPDATE, MessageClass.INDICATION)
@@ -105,6 +113,7 @@ class Leg:
         "_machine",
         "_mediator",
         "_now",
+        "_proofs",
         "_registration",
         "source",
     )
@@ -120,6 +129,7 @@ class Leg:
         self._challenged_at = now
         self._registration: Registration | None = None
         self._bucket: SourceBuckets | None = None
+        self._proofs = SourceBuckets(PROOF_RATE, PROOF_BURST, 1)
         self._machine: ServerLeg = build_server_leg(self)
 
     def send(self, data: bytes) -> None:
@@ -146,7 +156,7 @@ class Leg:
         elif kind == (Method.BIND, MessageClass.REQUEST):
             self._bind(message)
         elif kind == _PUSH and self._registration is not None:
-            self.send(self._mediator.revoking.push(message, self._registration))
+            self.send(self._mediator.revoking.push(message, self._registration, self._afford_now))
         elif kind == _FETCH:
             self.send(self._mediator.revoking.fetch(message, self._registration))
         elif kind == (Method.CONNECT, MessageClass.REQUEST):
@@ -211,6 +221,14 @@ class Leg:
         """The server's certificate was revoked: say so and close."""
         self._machine.revoked()
 
+    def afford(self, now: float, cost: float = 1.0) -> bool:
+        """Charge this leg, then its source, for the checking of a signature."""
+        sources = self._mediator.stream_proofs
+        return self._proofs.allow("", now, cost) and sources.allow(self.source[0], now, cost)
+
+    def _afford_now(self, cost: float) -> bool:
+        return self.afford(self._now, cost)
+
     def _within_bucket(self, cost: float, now: float) -> bool:
         """A registered server has a bucket of its own: its neighbours cannot empty it."""
         if self._bucket is not None:
@@ -225,10 +243,15 @@ class Leg:
         return bool(unknown)
 
     def _listen(self, message: Message) -> None:
+        if self._registration is not None:
+            self.out_of_turn(message)
+            return
         admission = self._mediator.admission
         try:
             listen = Listen.decode(message)
-            proof = admission.check(message, Purpose.LISTEN, self._holder, self._now, nonce=True)
+            proof = admission.check(
+                message, Purpose.LISTEN, self._holder, self._now, nonce=True, afford=self.afford
+            )
         except SignallingError:
             self.out_of_turn(message)
             return
@@ -271,17 +294,22 @@ class Leg:
         self._machine.listen_proved(message, registration, public_key)
 
     def _bind(self, message: Message) -> None:
+        registration = self._registration
+        if registration is None:
+            self.out_of_turn(message)
+            return
         try:
             bind = Bind.decode(message)
-            proof = self._mediator.admission.check(message, Purpose.BIND, self._holder, self._now)
+            proof = self._mediator.admission.check(
+                message, Purpose.BIND, self._holder, self._now, afford=self.afford
+            )
         except SignallingError:
             self._machine.bind_refused(message, Refusal(ErrorCode.BAD_REQUEST))
             return
         except Refused as refused:
             self._machine.bind_refused(message, refused.refusal)
             return
-        registration = self._registration
-        if registration is not None and (proof.peer.system, proof.peer.server) != (
+        if (proof.peer.system, proof.peer.server) != (
             registration.server.system,
             registration.server.server,
         ):

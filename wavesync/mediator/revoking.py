@@ -17,11 +17,14 @@ from wavesync.signalling.numbers import ErrorCode
 from wavesync.signalling.revoking import CrlAssembly, piece_of
 from wavesync.stun.message import Message
 
-__all__ = ["MAX_ASSEMBLIES", "MAX_LISTS_SIZE", "Lists", "ListsFull", "Revoking"]
+__all__ = ["LIST_SHARE", "MAX_ASSEMBLIES", "MAX_LISTS_SIZE", "Lists", "ListsFull", "Revoking"]
 
 MAX_LISTS_SIZE = 16_777_216
 """Bytes of all lists together unless the settings say otherwise: the longest lists of 64 systems, or
 short ones of tens of thousands."""
+
+LIST_SHARE = 8_192
+"""Bytes of a list that are charged as a proof is: reading them takes a few milliseconds at most."""
 
 MAX_ASSEMBLIES = 64
 """Lists being pushed piece by piece at one time; for one more, the oldest has to begin anew."""
@@ -126,12 +129,19 @@ class Revoking:
         """How many lists are being pushed piece by piece."""
         return len(self._assemblies)
 
-    def push(self, message: Message, registration: Registration) -> bytes:
-        """Return the answer to the next piece of a list from a registered server."""
+    def push(
+        self, message: Message, registration: Registration, afford: Callable[[float], bool]
+    ) -> bytes:
+        """Return the answer to the next piece of a list from a registered server.
+
+        :param afford: asked before a whole list is read, which is charged as so many proofs are.
+        """
         system = registration.server.system
         try:
             whole = self._assemble(CrlPush.decode(message), registration)
             if whole is not None:
+                if not afford(1 + len(whole) // LIST_SHARE):
+                    return self._refuse(message, Refusal(ErrorCode.QUOTA_REACHED))
                 self._take(whole, registration)
         except SignallingError:
             return self._refuse(message, Refusal(ErrorCode.BAD_REQUEST))

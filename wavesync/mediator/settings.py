@@ -3,6 +3,8 @@
 from wavesync.errors import SettingsError
 from wavesync.identity.ids import parse_id
 from wavesync.mediator.admission import (
+    STREAM_PROOF_BURST,
+    STREAM_PROOF_RATE,
     UNPROVEN_BURST,
     UNPROVEN_RATE,
     UNPROVEN_TOTAL_BURST,
@@ -46,6 +48,8 @@ class Limits(Section, frozen=True):
     unproven_burst: float = UNPROVEN_BURST
     unproven_total_rate: float = UNPROVEN_TOTAL_RATE
     unproven_total_burst: float = UNPROVEN_TOTAL_BURST
+    stream_proof_rate: float = STREAM_PROOF_RATE
+    stream_proof_burst: float = STREAM_PROOF_BURST
     client_rate: float = 2.0
     client_burst: float = 30.0
     target_rate: float = 20.0

@@ -52,7 +52,9 @@ class StreamOpening:
 
     def _decide(self, message: Message, way: Way, now: float) -> StreamAnswer:
         request = OpenStream.decode(message)
-        proof = self._admission.check(message, Purpose.OPEN_STREAM, way.source[0], now)
+        proof = self._admission.check(
+            message, Purpose.OPEN_STREAM, way.source[0], now, afford=way.afford
+        )
         introduction = self._introductions.find(request.connection_id)
         if (
             introduction is None
