@@ -40,7 +40,7 @@ class SearchTests(SynchronousTestCase):
     def rounds(self) -> list[list[int]]:
         """:return: what is asked until there is no more question."""
         asked = []
-        while (due := self.search.deadline()) < math.inf:
+        while (due := self.search.due) < math.inf:
             self.assertEqual(self.search.probes(due - 0.001, 0.01), [])
             asked.append(self.search.probes(due, 0.01))
         return asked
@@ -49,10 +49,10 @@ class SearchTests(SynchronousTestCase):
         """The agreed size is asked for first; its answer ends the search."""
         self.assertEqual(self.search.size, BASE)
         self.assertEqual(self.search.probes(0.0, 0.01), [MOST])
-        self.assertEqual(self.search.deadline(), MIN_WAIT)
+        self.assertEqual(self.search.due, MIN_WAIT)
         self.assertTrue(self.search.arrived(MOST))
         self.assertEqual(self.search.size, MOST)
-        self.assertEqual(self.search.deadline(), math.inf)
+        self.assertEqual(self.search.due, math.inf)
 
     def test_steps(self) -> None:
         """Without an answer all sizes are asked for, twice; the largest that arrives is taken."""
@@ -77,7 +77,7 @@ class SearchTests(SynchronousTestCase):
     def test_patience(self) -> None:
         """A long path is given three round trips."""
         self.search.probes(0.0, 0.2)
-        self.assertAlmostEqual(self.search.deadline(), 0.6)
+        self.assertAlmostEqual(self.search.due, 0.6)
 
     def test_unasked(self) -> None:
         """An answer to no question is nothing; nor is one of another path."""
@@ -87,19 +87,19 @@ class SearchTests(SynchronousTestCase):
         self.assertFalse(self.search.arrived(1372))
         self.search.begin(1.0, ask=False)
         self.assertFalse(self.search.arrived(MOST))
-        self.assertEqual((self.search.size, self.search.deadline()), (BASE, math.inf))
+        self.assertEqual((self.search.size, self.search.due), (BASE, math.inf))
 
     def test_small_agreement(self) -> None:
         """A peer that takes only small packets is asked nothing."""
         for most in (48, BASE):
             search = SizeSearch(most)
             search.begin(0.0, ask=True)
-            self.assertEqual((search.size, search.deadline()), (most, math.inf))
+            self.assertEqual((search.size, search.due), (most, math.inf))
 
     def test_other_peers(self) -> None:
         """Until it is begun, the agreed size counts: libudt would answer no question."""
         search = SizeSearch(MOST)
-        self.assertEqual((search.size, search.deadline()), (MOST, math.inf))
+        self.assertEqual((search.size, search.due), (MOST, math.inf))
 
     def test_steps_are_words(self) -> None:
         """Sizes are whole words, in falling order, within what is searched."""

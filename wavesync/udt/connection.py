@@ -362,12 +362,13 @@ class Connection:
         if self._closed is not None:
             self._ending.timer(now)
             return
-        if now >= self._patience.heard_at + PEER_TIMEOUT:
+        patience = self._patience
+        if now >= patience.heard_at + PEER_TIMEOUT:
             self._end(CloseReason.TIMEOUT)
             self._ending.begin(self._now)
             return
         self._sender.timer(now)
-        if now >= self._patience.sent_at + self.keep_alive_interval:
+        if now >= patience.sent_at + self.keep_alive_interval:
             self._keep_alive = True
 
     def deadline(self) -> float | None:
@@ -376,17 +377,17 @@ class Connection:
             return None
         if self._closed is not None:
             return self._ending.deadline()
-        due = min(
+        done = self._closing and not self._buffer.unacknowledged
+        if done or self._keep_alive or self._receiver.backlogged:
+            return self._now
+        if self._feedback.owes_ack2 or self._path.owes:
+            return self._now
+        return min(
             self._sender.deadline(),
             self._receiver.deadline(),
             self._path.deadline(),
-            self._patience.deadline(),
-            self._patience.sent_at + self.keep_alive_interval,
+            self._patience.deadline(self.keep_alive_interval),
         )
-        owes = self._feedback.owes_ack2 or self._path.owes
-        if self._keep_alive or self._receiver.backlogged or owes:
-            return self._now
-        return self._now if self._closing and not self._buffer.unacknowledged else due
 
     # The end
 

@@ -69,6 +69,10 @@ class Courtesy:
         """:return: whether nothing may be sent at *now*."""
         return now < self._until
 
+    def over(self, now: float) -> bool:
+        """:return: whether there is nothing more to be considerate of; stays so."""
+        return self.shown and self._repeat is None and now >= self._until
+
     def expired(self, now: float) -> bool:
         """:return: whether the client had its time and never showed itself; once true."""
         if self.shown or now < self._gives_up:

@@ -39,6 +39,8 @@ class Deliveries:
     def take(self) -> list[Event]:
         """Give, and forget, what happened since the last call, oldest first."""
         self.collect()
+        if not self._events:
+            return []
         events, self._events = self._events, []
         if self.paused and events and isinstance(events[-1], Closed) and self._receiver.readable:
             self._events.append(events.pop())

@@ -157,13 +157,13 @@ class Link:
 
     def _work(self, now: float) -> None:
         connection = self.connection
-        due = connection.deadline()
-        if due is not None and due <= now:
-            connection.timer(now)
+        connection.timer(now)
         self.transport.deliver(connection.events())
         courtesy = self._courtesy
         if courtesy is not None:
-            if connection.unsent:
+            if courtesy.over(now):
+                self._courtesy = None
+            elif connection.unsent:
                 courtesy.speak(now)
             if courtesy.repeat_due(now):
                 self.answer_again(now)
@@ -175,7 +175,9 @@ class Link:
         if not self._port.congested(self.remote):
             for burst in connection.datagrams(now):
                 self._port.send(burst, self.remote)
-            self.transport.deliver(connection.events())
+            events = connection.events()
+            if events:
+                self.transport.deliver(events)
         if connection.finished:
             self._port.forget(self)
 

@@ -42,9 +42,10 @@ class SizeSearch:
 
     :param most: bytes of the largest datagram that the peer takes.
     :ivar size: bytes of the largest datagram that is known to arrive.
+    :ivar due: when :meth:`probes` has some to ask for; infinity for never.
     """
 
-    __slots__ = ("_asked", "_due", "_most", "_round", "size")
+    __slots__ = ("_asked", "_most", "_round", "due", "size")
 
     def __init__(self, most: int) -> None:
         """Take the agreed size, as with a peer that answers no probes."""
@@ -52,7 +53,7 @@ class SizeSearch:
         self.size = most
         self._asked: list[int] = []
         self._round = 0
-        self._due = math.inf
+        self.due = math.inf
 
     def begin(self, now: float, *, ask: bool) -> None:
         """Nothing is known of the path (any more): take :data:`BASE`.
@@ -62,17 +63,17 @@ class SizeSearch:
         self.size = min(BASE, self._most)
         self._asked = []
         self._round = 0
-        self._due = now if ask and self.size < self._most else math.inf
+        self.due = now if ask and self.size < self._most else math.inf
 
     def probes(self, now: float, rtt: float) -> list[int]:
         """Give the sizes to ask for now; calling it means that they are asked for.
 
         :param rtt: round-trip time, seconds.
         """
-        if now < self._due:
+        if now < self.due:
             return []
         self._round += 1
-        self._due = now + max(MIN_WAIT, 3 * rtt) if self._round < ROUNDS else math.inf
+        self.due = now + max(MIN_WAIT, 3 * rtt) if self._round < ROUNDS else math.inf
         sizes = [self._most]
         if self._round > 1:
             sizes += [step for step in STEPS if self.size < step < self._most]
@@ -85,12 +86,8 @@ class SizeSearch:
             return False
         self.size = size
         if size == self._most:
-            self._due = math.inf
+            self.due = math.inf
         return True
-
-    def deadline(self) -> float:
-        """Tell when :meth:`probes` is due; infinity for never."""
-        return self._due
 
 
 class PathSize:
@@ -137,7 +134,7 @@ class PathSize:
         if self._came:
             self._put(out, Subtype.SIZE_ANSWER, self._came)
             self._came = 0
-        if now >= self.deadline():
+        if now >= self._search.due and self._buffer.unacknowledged > ENOUGH:
             for size in self._search.probes(now, rtt):
                 self._put(out, Subtype.SIZE_PROBE, size, bytes(size - HEADER_SIZE))
 
@@ -147,4 +144,5 @@ class PathSize:
 
     def deadline(self) -> float:
         """Tell when :meth:`control` has a probe to send; infinity while there is little to send."""
-        return self._search.deadline() if self._buffer.unacknowledged > ENOUGH else math.inf
+        due = self._search.due
+        return due if due < math.inf and self._buffer.unacknowledged > ENOUGH else math.inf

@@ -44,6 +44,10 @@ class Patience:
             self._drained, self._since = point, now
         return now >= self._since + DRAIN_TIMEOUT
 
-    def deadline(self) -> float:
-        """Tell when the peer will have been silent for too long."""
-        return min(self.heard_at + PEER_TIMEOUT, self._since + DRAIN_TIMEOUT)
+    def deadline(self, keep_alive_interval: float) -> float:
+        """Tell when the peer, or we ourselves, will have been silent for too long.
+
+        :param keep_alive_interval: seconds that are too long for us.
+        """
+        ours, theirs = self.sent_at + keep_alive_interval, self.heard_at + PEER_TIMEOUT
+        return min(ours, theirs, self._since + DRAIN_TIMEOUT)

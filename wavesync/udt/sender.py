@@ -256,7 +256,12 @@ class Sender:
             return
         buffer = self._buffer
         congestion = self._congestion
-        self._settle(now)
+        if self._recent_times:
+            self._settle(now)
+        if not (self._queue or buffer.unsent):
+            if self._next_send <= now and self.in_flight < int(congestion.window):
+                self._app_limited = buffer.next
+            return
         self._next_send = max(self._next_send, now - PACING_CREDIT)
         quantum = max(1, int(min(buffer.max_burst, congestion.rate * PACING_INTERVAL)))
         while self._next_send <= now and limit > 0:
@@ -350,7 +355,8 @@ class Sender:
 
     def timer(self, now: float) -> None:
         """Queue the unacknowledged tail again if nothing has been acknowledged for too long."""
-        if now < self._head_time + self._tail_timeout:
+        since = self._head_time
+        if now < since + MIN_TAIL_TIMEOUT or now < since + self._tail_timeout:
             return
         buffer = self._buffer
         first, stop = buffer.acknowledged, buffer.next
@@ -373,12 +379,13 @@ class Sender:
 
     def deadline(self) -> float:
         """Tell when :meth:`datagrams` or :meth:`timer` will have something to do."""
-        tail = self._head_time + self._tail_timeout
-        if self._room <= 0:
+        tail = self._head_time
+        if tail < math.inf:
+            tail += self._tail_timeout
+        ready = self._queue or (self._buffer.unsent and self._buffer.next < self._limit)
+        if not ready or self._room <= 0:
             return tail
-        if self._queue or (self._buffer.unsent and self._buffer.next < self._limit):
-            return min(tail, max(self._next_send, self._hold_until))
-        return tail
+        return min(tail, max(self._next_send, self._hold_until))
 
     def stop(self) -> None:
         """Forget everything written and sent."""

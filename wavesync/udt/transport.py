@@ -108,6 +108,13 @@ class UDTTransport:
                 # Over for a reason that does not wait for a paused reader.
                 self._events.clear()
             self._events.append(event)
+        if self._events:
+            self._hand_on()
+        if self._producer is not None:
+            self._pull()
+
+    def _hand_on(self) -> None:
+        """Give the protocol what waits, up to what it does not want now."""
         while self._events and self.connected:
             event = self._events[0]
             if isinstance(event, DataReceived) and self._reading_paused:
@@ -121,7 +128,6 @@ class UDTTransport:
                     self._resume_producer()
                 case Closed(reason):
                     self._lose(Failure(_REASONS[reason](reason.value)))
-        self._pull()
 
     def fail(self, problem: BaseException) -> None:
         """End the connection at once for a reason of our own."""
