@@ -115,7 +115,7 @@ class Attribute(IntEnum):
     HOST_NAME = 0xE200
     PUBLIC_ENDPOINT_LIST = 0xE202
     UDP_ENDPOINT_LIST = 0xE204
-    TRAFFIC_RELAY_URL_LIST = 0xE20B  # reserved for the relay
+    TRAFFIC_RELAY_URL_LIST = 0xE20B
     RESULT_CODE = 0xE400
     KEEP_ALIVE_INTERVAL = 0xE402
     START_DELAY = 0xE40D
@@ -137,6 +137,7 @@ class Attribute(IntEnum):
     CRL_NUMBER = 0xE80C
     CRL_RANGE = 0xE80D
     STANDBY = 0xE810
+    PARKED_RELAY_LIST = 0xE811
 
 
 class ErrorCode(IntEnum):
@@ -199,3 +200,6 @@ class Purpose:
     BIND = "bind"
     CONNECT = "connect"
     OPEN_STREAM = "open-stream"
+    RELAY_PARK = "relay-park"
+    RELAY_CONNECT = "relay-connect"
+    RELAY_REVOKE = "relay-revoke"
