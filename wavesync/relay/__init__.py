@@ -1,0 +1,1 @@
+"""The relay: joins a client with a server that waits for it."""

@@ -1,0 +1,44 @@
+"""Joining a client's leg with a server's: from then on each gets the other's bytes."""
+
+from typing import cast
+
+from twisted.internet.interfaces import IReactorTime, ITransport
+
+from wavesync.relay.pair import ILegTransport, IPair
+from wavesync.relay.portable import PortablePair
+from wavesync.relay.shaping import Shaper
+
+__all__ = ["join"]
+
+
+def join(
+    reactor: IReactorTime,
+    client: ITransport,
+    server: ITransport,
+    *,
+    to_server: bytes = b"",
+    to_client: bytes = b"",
+    shaper: Shaper | None = None,
+    kernel: bool = True,
+) -> IPair:
+    """Join two legs.  Their protocols get nothing more from now on, not even the end.
+
+    Half-close passes through: the end of what one side says is told to the other after the last
+    byte.  A leg that breaks has both reset.
+
+    :param client: the client's transport, its reading paused, without a producer; what was written
+        to it goes first.
+    :param server: the server's, likewise.
+    :param to_server: bytes of the client that were read already.
+    :param to_client: bytes of the server that were read already.
+    :param shaper: how fast the pair may be, both directions together.
+    :param kernel: whether plain legs may be joined in the kernel.
+    """
+    return PortablePair(
+        reactor,
+        cast(ILegTransport, client),
+        cast(ILegTransport, server),
+        to_server=to_server,
+        to_client=to_client,
+        shaper=shaper,
+    )

@@ -1,0 +1,52 @@
+"""What a join needs to know of a leg's transport: what is beneath it, and who gets its bytes."""
+
+from twisted.internet.interfaces import IProtocol, ITransport
+from twisted.internet.tcp import Connection
+from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper  # it has no public name
+from twisted.protocols.policies import ProtocolWrapper
+
+__all__ = ["attach", "bottom", "half_close", "plain"]
+
+
+def plain(transport: ITransport) -> Connection | None:
+    """Find the TCP connection whose bytes are the leg's bytes.
+
+    :return: ``None`` when something changes the bytes on the way: TLS, or anything unknown.
+    """
+    inner: object = transport
+    while isinstance(inner, HAProxyProtocolWrapper):
+        # Once the header of the PROXY protocol is off it changes nothing.
+        inner = inner.transport
+    return inner if isinstance(inner, Connection) and not inner.TLS else None
+
+
+def bottom(transport: ITransport) -> object:
+    """:return: what a transport is built on in the end: a TCP connection, mostly."""
+    inner: object = transport
+    while isinstance(inner, ProtocolWrapper):
+        inner = inner.transport
+    return inner
+
+
+def attach(transport: ITransport, protocol: IProtocol) -> None:
+    """Have another protocol get all that a transport brings; the one before hears nothing more."""
+    if isinstance(transport, Connection) and transport.TLS:
+        # After startTLS: the protocol of the connection is TLS, and ours is above that.
+        transport.protocol.wrappedProtocol = protocol  # type: ignore[attr-defined]
+    elif isinstance(transport, ProtocolWrapper):
+        transport.wrappedProtocol = protocol
+    else:
+        transport.protocol = protocol  # type: ignore[attr-defined]
+
+
+def half_close(transport: ITransport) -> None:
+    """Say that nothing more comes, after what was written, and go on reading.
+
+    Twisted's TLS goes on reading after its ``loseConnection`` until the peer closes as well; most
+    peers do that at once.
+    """
+    connection = plain(transport)
+    if connection is not None:
+        connection.loseWriteConnection()
+    else:
+        transport.loseConnection()
