@@ -196,5 +196,7 @@ def _without_other_families(
 
 def place(session: ClientSession) -> Address:
     """Where the far end of a session is."""
+    if session.path_address is not None:
+        return session.path_address
     peer = session.path_peer()
     return getattr(peer, "host", ""), getattr(peer, "port", 0)

@@ -1,7 +1,7 @@
 """The ways to a server that a race tries: direct TCP, a punched UDP hole, a hole that is open."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
@@ -74,7 +74,7 @@ class UDPPort(Protocol):
 
 
 def verified_over(
-    connecting: Deferred[IProtocol],
+    connecting: Deferred[Any],
     session: Deferred[ClientSession],
     kind: str,
     on_heard: Callable[[], None] | None = None,

@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
 from wavesync.identity.verify import Peer
+from wavesync.interfaces import Address
 from wavesync.session.bridge import send_at_once
 from wavesync.session.core import SessionCore, Side, Timing
 from wavesync.session.delivery import Delivery
@@ -57,6 +58,7 @@ class SessionShell(Protocol):
 
     :ivar peer: who the other side is, None before authentication.
     :ivar path_kind: what carries the session; set by whoever made the path.
+    :ivar path_address: where the path leads to, if that is not where its transport does.
     :ivar congested: the path takes no bytes now.
     """
 
@@ -80,6 +82,7 @@ class SessionShell(Protocol):
         self.congested = False
         self.peer: Peer | None = None
         self.path_kind = ""
+        self.path_address: Address | None = None
 
     # Hooks of the two roles.
 
