@@ -20,6 +20,8 @@ from wavesync.signalling import messages
 from wavesync.signalling.addresses import decode_addresses, encode_addresses
 from wavesync.signalling.messages import Connect, covered
 from wavesync.signalling.numbers import CONNECT_SIZE, ConnectType, ErrorCode
+from wavesync.signalling.relay_lists import ParkedAt
+from wavesync.signalling.relay_urls import parse_relay
 from wavesync.stun import attributes
 from wavesync.stun.alternate import AddressPair
 from wavesync.stun.behaviour import BehaviourDiscovery
@@ -63,7 +65,9 @@ def _all_messages() -> list[bytes]:
     """One of each message there is."""
     server, peer = server_credentials(), prover(client_credentials(), now=NOW)
     own = server.target
-    bind = messages.Bind(1, _ADDRESSES[:2], _ADDRESSES[2:]).encode(
+    relays = parse_relay("one.example:3356"), parse_relay("https://two.example")
+    parked = ParkedAt(relays[0], 0.02), ParkedAt(relays[1])
+    bind = messages.Bind(1, _ADDRESSES[:2], _ADDRESSES[2:], parked).encode(
         _TRANSACTION, prover(server, now=NOW)
     )
     asked = messages.Connect(_ID, own, _ADDRESSES).encode(_TRANSACTION, peer)
@@ -76,14 +80,14 @@ def _all_messages() -> list[bytes]:
         asked,
         opened,
         messages.Listen(own, public).encode(_TRANSACTION, prover(server, now=NOW, nonce=b"n" * 24)),
-        messages.Registered(7, public, 15.0, NOW).encode(_TRANSACTION),
+        messages.Registered(7, public, 15.0, NOW, 0, relays).encode(_TRANSACTION),
         messages.RegistrationEnded(ErrorCode.SUPERSEDED, "superseded").encode(_TRANSACTION),
         messages.Bound().encode(_TRANSACTION),
         messages.WarmUp(7, 1).encode(_TRANSACTION, b"k" * 32),
         messages.WarmedUp(_SOURCE).encode(_TRANSACTION, b"k" * 32),
-        messages.ConnectAnswer(_ID, own, bind, _ADDRESSES[:1], 5, 0.1, _SOURCE).encode(
-            _TRANSACTION
-        ),
+        messages.ConnectAnswer(
+            _ID, own, bind, _ADDRESSES[:1], 5, 0.1, _SOURCE, relays=relays
+        ).encode(_TRANSACTION),
         messages.ConnectionRequested(_ID, asked, _ADDRESSES[:2], 5, 0.1).encode(_TRANSACTION),
         messages.ConnectionAck(_ID, 7).encode(_TRANSACTION, b"k" * 32),
         messages.ConnectionAcked().encode(_TRANSACTION, b"k" * 32),

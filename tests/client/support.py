@@ -14,6 +14,8 @@ from wavesync.interfaces import Address
 from wavesync.signalling.asking import Asker
 from wavesync.signalling.messages import Bind, Connect, ConnectAnswer, Refusal, covered
 from wavesync.signalling.numbers import Method
+from wavesync.signalling.relay_lists import ParkedAt
+from wavesync.signalling.relay_urls import Relay
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message, decode
 from wavesync.stun.transactions import Transactions
@@ -41,10 +43,15 @@ OWN: Address = ("10.0.0.5", 5000)
 MAPPED: Address = ("203.0.113.1", 5100)
 
 
-def signed_addresses(by: Credentials | None = None, *, audience: str = AUDIENCE) -> bytes:
+def signed_addresses(
+    by: Credentials | None = None,
+    *,
+    audience: str = AUDIENCE,
+    relays: tuple[ParkedAt, ...] = (),
+) -> bytes:
     """A server's signed list of its addresses."""
     proves = prover(server() if by is None else by, audience=audience)
-    return Bind(1, (SERVER_TCP,), (SERVER_UDP,)).encode(b"b" * 12, proves)
+    return Bind(1, (SERVER_TCP,), (SERVER_UDP,), relays).encode(b"b" * 12, proves)
 
 
 def answer(
@@ -56,6 +63,7 @@ def answer(
     observed: tuple[Address, ...] = (OBSERVED,),
     token: int = 7,
     news: tuple[int, bytes] = (0, b""),
+    relays: tuple[Relay, ...] = (),
 ) -> bytes:
     """A mediator's answer to ``connect``."""
     return ConnectAnswer(
@@ -67,6 +75,7 @@ def answer(
         0.0,
         MAPPED,
         *news,
+        relays,
     ).encode(request.transaction_id)
 
 

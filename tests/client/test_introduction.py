@@ -23,6 +23,8 @@ from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
 from wavesync.identity.ids import Target
 from wavesync.signalling.messages import Bind, Listen, Refusal, SignallingError
 from wavesync.signalling.numbers import ErrorCode, Method
+from wavesync.signalling.relay_lists import ParkedAt
+from wavesync.signalling.relay_urls import parse_relay
 from wavesync.stun.message import Message, MessageClass, decode, encode
 
 REQUEST = Message(Method.CONNECT, MessageClass.REQUEST, b"q" * 12)
@@ -116,6 +118,22 @@ class JudgeAnswerTests(SynchronousTestCase):
         introduction = self.judge(data)
         self.assertEqual(introduction.tcp, (SERVER_TCP,))
         self.assertEqual(introduction.udp(allow_loopback=False), ())
+
+    def test_relays(self) -> None:
+        """Relays where the server says it has parked, or else those that the mediator knows."""
+        known, parked = parse_relay("one.example"), ParkedAt(parse_relay("two.example"), 0.02)
+        signed = signed_addresses(relays=(parked,))
+        for data, expected in (
+            (answer(REQUEST), ()),
+            (answer(REQUEST, relays=(known,)), (ParkedAt(known),)),
+            (answer(REQUEST, signed=b"", relays=(known,)), (ParkedAt(known),)),
+            (answer(REQUEST, signed=signed), (parked,)),
+            (answer(REQUEST, signed=signed, relays=(known,)), (parked,)),
+        ):
+            self.assertEqual(self.judge(data).relays, expected)
+        forged = signed_addresses(server(2), relays=(parked,))
+        self.assertEqual(self.judge(answer(REQUEST, signed=forged)).relays, ())
+        self.said.clear()
 
     def test_another_answer(self) -> None:
         """An answer for another request, or about another server, is nonsense."""

@@ -27,6 +27,7 @@ from wavesync.signalling.messages import (
     registration_key,
 )
 from wavesync.signalling.numbers import Method
+from wavesync.signalling.relay_lists import ParkedAt
 from wavesync.stun.message import Message, MessageClass, decode
 
 __all__ = [
@@ -109,6 +110,7 @@ class World:
         *,
         limits: Limits | None = None,
         systems: str | tuple[str, ...] = "any",
+        relays: tuple[str, ...] = (),
         seed: int = 1,
     ) -> None:
         self.now = NOW
@@ -116,7 +118,10 @@ class World:
         self.port = MemoryPort()
         self._random = random.Random(seed)
         settings = MediatorSettings(
-            name=AUDIENCE, systems=systems, limits=limits if limits is not None else Limits()
+            name=AUDIENCE,
+            systems=systems,
+            relays=relays,
+            limits=limits if limits is not None else Limits(),
         )
         self.mediator = Mediator(
             settings, self._random.randbytes, wall=lambda now: now + self.set_by
@@ -225,10 +230,14 @@ class Server:
         assert self.registered is not None
         return self.registered.registration_id
 
-    def bind_bytes(self, tcp: tuple[Address, ...] = (("192.168.1.2", 7001),)) -> bytes:
+    def bind_bytes(
+        self,
+        tcp: tuple[Address, ...] = (("192.168.1.2", 7001),),
+        relays: tuple[ParkedAt, ...] = (),
+    ) -> bytes:
         """Return the next ``bind``."""
         self._sequence += 1
-        bind = Bind(self._sequence, tcp, (("192.168.1.2", 4100),))
+        bind = Bind(self._sequence, tcp, (("192.168.1.2", 4100),), relays)
         return bind.encode(self.world.random(12), self.proving())
 
     def warm_up(self, source: Address = SERVER_UDP, sequence: int = 1) -> Message | None:

@@ -13,6 +13,7 @@ from wavesync.interfaces import Address
 from wavesync.signalling.addresses import punchable
 from wavesync.signalling.messages import Bind, ConnectAnswer, Refusal, SignallingError, covered
 from wavesync.signalling.numbers import MAX_START_DELAY, ErrorCode
+from wavesync.signalling.relay_lists import ParkedAt
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message, StunError, decode
 
@@ -43,6 +44,8 @@ class Introduction:
     :ivar mapped: this client as the mediator sees it.
     :ivar round_trip: seconds from asking the mediator to its answer.
     :ivar crl_number: of a revocation list that the mediator says is newer than ours; 0 for none.
+    :ivar relays: where it has parked connections, and its round trips to there, on its own signed
+        word; where it names none, what the mediator knows, with 0.0.
     """
 
     mediator: Mediator
@@ -56,6 +59,7 @@ class Introduction:
     mapped: Address
     round_trip: float = 0.0
     crl_number: int = 0
+    relays: tuple[ParkedAt, ...] = ()
 
     @property
     def wait(self) -> float:
@@ -111,6 +115,7 @@ def judge_answer(
             )
     tcp: tuple[Address, ...] = ()
     listed: tuple[Address, ...] = ()
+    relays = tuple(ParkedAt(relay) for relay in answer.relays)
     if answer.signed_addresses:
         try:
             request = decode(answer.signed_addresses)
@@ -118,7 +123,7 @@ def judge_answer(
             proof = covered(request)
             if proof is None or signed_by(*proof) != answer.server:
                 raise SignallingError("the addresses are not signed by the server")
-            tcp, listed = bind.tcp, bind.udp
+            tcp, listed, relays = bind.tcp, bind.udp, bind.relays or relays
         except (SignallingError, StunError, VerificationError) as error:
             # A mediator that lies here can only refuse service: go on with what it has seen.
             _log.warn("{mediator} hands out bad addresses: {why}", mediator=mediator, why=error)
@@ -134,6 +139,7 @@ def judge_answer(
         answer.mapped,
         round_trip,
         answer.crl_number,
+        relays,
     )
 
 

@@ -142,6 +142,7 @@ class Mediator:
             limits.introductions,
             limits.introductions_per_host,
             limits.introductions_per_system,
+            settings.relay_list,
         )
         self.revoking = Revoking(registry, self.introductions.system_of, random, limits.crl_bytes)
         self.admission.revoked = self.revoking.lists.revoked

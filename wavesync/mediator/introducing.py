@@ -16,6 +16,7 @@ from wavesync.signalling.introducing import (
     ConnectionUpdate,
 )
 from wavesync.signalling.numbers import CONNECT_SIZE, UPDATE_SCHEDULE
+from wavesync.signalling.relay_urls import Relay
 
 __all__ = ["INTRODUCTION_LIFE", "MAX_MOVES", "MAX_WAYS", "Introduction", "Table", "Way"]
 
@@ -58,9 +59,11 @@ class Table(Protocol):
     """What an introduction needs of the table that holds it.
 
     :ivar statistics: where to count.
+    :ivar relays: those that clients of a server are told which has named none.
     """
 
     statistics: Statistics
+    relays: tuple[Relay, ...]
 
     def transaction_id(self) -> bytes:
         """Draw a STUN transaction id."""
@@ -130,6 +133,7 @@ class Introduction:
         "_credit",
         "_news",
         "_owner",
+        "_relays",
         "_request",
         "_server_observed",
         "_to_client",
@@ -171,6 +175,7 @@ class Introduction:
         self.hosts: set[str] = set()
         self.stream_opened = False
         self.signed_addresses = registration.signed_addresses
+        self._relays = () if registration.parked else owner.relays
         self.told_observed = registration.observed
         self.told_delay = registration.leg_time.one_way
         self.client_observed: dict[int, Address] = {}
@@ -201,6 +206,7 @@ class Introduction:
             self.told_delay,
             source,
             *self._news,
+            self._relays,
         ).encode(transaction_id)
 
     def admit(self, way: Way, now: float) -> None:

@@ -7,6 +7,7 @@ from wavesync.mediator.introducing import INTRODUCTION_LIFE, Introduction, Way
 from wavesync.mediator.registry import Registration
 from wavesync.mediator.shares import Shares
 from wavesync.mediator.statistics import Statistics
+from wavesync.signalling.relay_urls import Relay
 from wavesync.stun.buckets import source_key
 
 __all__ = [
@@ -34,6 +35,7 @@ class Introductions:
     :param limit: how many at one time.
     :param per_host: how many of them for clients at one source.
     :param per_system: how many of them for one system.
+    :param relays: those that clients of a server are told which has named none.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class Introductions:
         limit: int = MAX_INTRODUCTIONS,
         per_host: int = MAX_INTRODUCTIONS_PER_HOST,
         per_system: int = MAX_INTRODUCTIONS_PER_SYSTEM,
+        relays: tuple[Relay, ...] = (),
     ) -> None:
         self.statistics = statistics
+        self.relays = relays
         self._random = random
         self._limit = limit
         self._table: dict[str, Introduction] = {}

@@ -299,7 +299,7 @@ class Leg:
             self.out_of_turn(message)
             return
         try:
-            bind = Bind.decode(message)
+            bind = Bind.decode(message, allow_loopback=True)
             proof = self._mediator.admission.check(
                 message, Purpose.BIND, self._holder, self._now, afford=self.afford
             )
@@ -341,7 +341,8 @@ class Leg:
         )
         number = mediator.revoking.lists.number(registration.server.system)
         date = mediator.wall(self._now)
-        answer = Registered(registration.id, public_key, interval, date, number)
+        relays = mediator.settings.relay_list
+        answer = Registered(registration.id, public_key, interval, date, number, relays)
         self.send(answer.encode(request.transaction_id))
         if older is not None:
             mediator.statistics.superseded += 1
@@ -355,6 +356,7 @@ class Leg:
             return
         registration.sequence = bind.sequence
         registration.signed_addresses = request.raw
+        registration.parked = bool(bind.relays)
         self.send(Bound().encode(request.transaction_id))
 
     def unregister(self) -> None:

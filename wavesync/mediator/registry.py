@@ -65,6 +65,7 @@ class Registration:
     :ivar serial: serial number of its certificate.
     :ivar system_key: the system's public key, 32 raw bytes.
     :ivar signed_addresses: its last ``bind``, whole; empty before the first.
+    :ivar parked: whether those name relays.
     :ivar sequence: the sequence number of that.
     :ivar warm_sequence: the sequence number of its last ``bind`` over UDP.
     """
@@ -76,6 +77,7 @@ class Registration:
         "id",
         "key",
         "leg_time",
+        "parked",
         "sequence",
         "serial",
         "server",
@@ -102,6 +104,7 @@ class Registration:
         self.system_key = system_key
         self.leg_time = LegTime()
         self.signed_addresses = b""
+        self.parked = False
         self.sequence = 0
         self.warm_sequence = 0
         self._observed_4: Address | None = None

@@ -20,6 +20,7 @@ from wavesync.mediator.replays import MAX_REPLAYS
 from wavesync.mediator.revoking import MAX_LISTS_SIZE
 from wavesync.settings import Section
 from wavesync.signalling.numbers import DEFAULT_KEEP_ALIVE, DEFAULT_PORT, MAX_AUDIENCE_SIZE
+from wavesync.signalling.relay_urls import Relay, parse_relays
 
 __all__ = ["ANY", "ANY_HOST", "Limits", "MediatorSettings", "parse_listen"]
 
@@ -69,6 +70,7 @@ class MediatorSettings(Section, frozen=True):
     listen: tuple[str, ...] = (f"*:{DEFAULT_PORT}",)
     alternate: tuple[str, ...] = ()
     systems: str | tuple[str, ...] = ANY
+    relays: tuple[str, ...] = ()
     keep_alive: float = DEFAULT_KEEP_ALIVE
     limits: Limits = Limits()
 
@@ -87,6 +89,7 @@ class MediatorSettings(Section, frozen=True):
             for listen in self.listen:
                 parse_listen(listen)
             self._check_alternates()
+            parse_relays(self.relays)
             if isinstance(self.systems, tuple):
                 for system in self.systems:
                     parse_id(system)
@@ -126,6 +129,11 @@ class MediatorSettings(Section, frozen=True):
             if host != ANY_HOST and (":" in host) is family:
                 return listen
         return None
+
+    @property
+    def relay_list(self) -> tuple[Relay, ...]:
+        """The relays that servers and clients are told of."""
+        return parse_relays(self.relays)
 
     @property
     def allowed_systems(self) -> frozenset[str] | None:

@@ -20,8 +20,14 @@ from wavesync.signalling.fields import (
 )
 from wavesync.signalling.numbers import CONNECT_SIZE, Attribute, ConnectType, Method, Purpose
 from wavesync.signalling.proved import ProvesMessages, encode_proved
+from wavesync.signalling.relay_lists import decode_relays, encode_relays
+from wavesync.signalling.relay_urls import Relay
 from wavesync.stun.attributes import encode_xor_address
 from wavesync.stun.message import Message, MessageClass, encode
+
+_ANSWER_SIZE = 218
+"""Bytes of the longest answer to ``connect`` without signed addresses, relays and a whole revocation
+list, but with room for the heads and the padding of the first two."""
 
 __all__ = [
     "Connect",
@@ -104,6 +110,8 @@ class ConnectAnswer:
     :ivar mapped: the source of the request as the mediator saw it, over whatever it came.
     :ivar crl_number: of a revocation list that is newer than the client's; 0 when there is none.
     :ivar crl: that whole list, if the answer has room for it; to be fetched otherwise.
+    :ivar relays: those that the mediator knows, where the server has not signed any; the last are
+        left out where they do not fit.  On the mediator's word only.
     """
 
     connection_id: str
@@ -115,6 +123,7 @@ class ConnectAnswer:
     mapped: Address
     crl_number: int = 0
     crl: bytes = b""
+    relays: tuple[Relay, ...] = ()
 
     def encode(self, transaction_id: bytes) -> bytes:
         """Return the answer to the request with that *transaction_id*."""
@@ -128,6 +137,10 @@ class ConnectAnswer:
         ]
         if self.signed_addresses:
             attributes.append((Attribute.SIGNED_ADDRESSES, self.signed_addresses))
+        if self.relays:
+            fixed = _ANSWER_SIZE + len(self.signed_addresses)
+            listed = encode_relays(self.relays, room=CONNECT_SIZE - fixed)
+            attributes.append((Attribute.TRAFFIC_RELAY_URL_LIST, listed))
         attributes += crl_number_fields(self.crl_number)
         if self.crl:
             attributes.append((Attribute.CRL, self.crl))
@@ -153,6 +166,10 @@ class ConnectAnswer:
             fields.mapped(),
             fields.crl_number(),
             fields.optional(Attribute.CRL) or b"",
+            decode_relays(
+                fields.optional(Attribute.TRAFFIC_RELAY_URL_LIST) or b"",
+                allow_loopback=allow_loopback,
+            ),
         )
 
 

@@ -27,6 +27,14 @@ from wavesync.signalling.numbers import (
     Purpose,
 )
 from wavesync.signalling.proved import ProvesMessages, encode_padded, encode_proved
+from wavesync.signalling.relay_lists import (
+    ParkedAt,
+    decode_parked,
+    decode_relays,
+    encode_parked,
+    encode_relays,
+)
+from wavesync.signalling.relay_urls import Relay
 from wavesync.stun.attributes import encode_xor_address
 from wavesync.stun.message import Message, MessageClass, encode
 
@@ -90,6 +98,7 @@ class Registered:
     :ivar keep_alive: seconds between keep-alives, each way.
     :ivar time: the mediator's clock, seconds since the epoch.
     :ivar crl_number: of the revocation list that the mediator holds; 0 for none.
+    :ivar relays: those that the mediator knows.
     """
 
     registration_id: int
@@ -97,21 +106,26 @@ class Registered:
     keep_alive: float
     time: float
     crl_number: int = 0
+    relays: tuple[Relay, ...] = ()
 
     def encode(self, transaction_id: bytes) -> bytes:
         """Return the answer to the request with that *transaction_id*."""
-        attributes = (
+        attributes: Attributes = [
             milliseconds_field(Attribute.KEEP_ALIVE_INTERVAL, self.keep_alive),
             u64_field(Attribute.REGISTRATION_ID, self.registration_id),
             (Attribute.EXCHANGE_KEY, self.exchange_key),
             time_field(self.time),
             *crl_number_fields(self.crl_number),
+        ]
+        if self.relays:
+            attributes.append((Attribute.TRAFFIC_RELAY_URL_LIST, encode_relays(self.relays)))
+        return encode(
+            Message(Method.LISTEN, MessageClass.SUCCESS, transaction_id, tuple(attributes))
         )
-        return encode(Message(Method.LISTEN, MessageClass.SUCCESS, transaction_id, attributes))
 
     @classmethod
-    def decode(cls, message: Message) -> "Registered":
-        """Read the answer.
+    def decode(cls, message: Message, *, allow_loopback: bool = False) -> "Registered":
+        """Read the answer, leaving out relays that must not be used.
 
         :raises SignallingError: it is another message, or malformed.
         """
@@ -122,6 +136,10 @@ class Registered:
             fields.seconds(Attribute.KEEP_ALIVE_INTERVAL),
             fields.u64(Attribute.TIME) / 1000,
             fields.crl_number(),
+            decode_relays(
+                fields.optional(Attribute.TRAFFIC_RELAY_URL_LIST) or b"",
+                allow_loopback=allow_loopback,
+            ),
         )
 
 
@@ -135,6 +153,7 @@ class Bind:
     :ivar sequence: rises with every ``bind`` of a registration, from 1.
     :ivar tcp: where the server accepts TCP connections.
     :ivar udp: its own addresses of the UDP port that it punches from.
+    :ivar relays: where it has parked connections, at most :data:`~.relay_lists.MAX_PARKED`.
     """
 
     METHOD: ClassVar[int] = Method.BIND
@@ -143,6 +162,7 @@ class Bind:
     sequence: int
     tcp: tuple[Address, ...]
     udp: tuple[Address, ...]
+    relays: tuple[ParkedAt, ...] = ()
 
     def encode(self, transaction_id: bytes, prover: ProvesMessages) -> bytes:
         """Return the request's bytes.
@@ -157,6 +177,8 @@ class Bind:
             endpoints_field(Attribute.UDP_ENDPOINT_LIST, self.udp),
             u32_field(Attribute.SEQUENCE, self.sequence),
         ]
+        if self.relays:
+            attributes.append((Attribute.PARKED_RELAY_LIST, encode_parked(self.relays)))
         raw = encode_proved(self.METHOD, transaction_id, attributes, prover, self.PURPOSE)
         if len(raw) > MAX_BIND_SIZE:
             raise ValueError(f"the bind is {len(raw)} bytes long, more than {MAX_BIND_SIZE}")
@@ -175,7 +197,9 @@ class Bind:
         udp = fields.endpoints(Attribute.UDP_ENDPOINT_LIST)
         if len(tcp) + len(udp) > MAX_ADDRESSES:
             raise SignallingError("a bind holds too many addresses")
-        return cls(fields.u32(Attribute.SEQUENCE), tcp, udp)
+        parked = fields.optional(Attribute.PARKED_RELAY_LIST) or b""
+        relays = decode_parked(parked, allow_loopback=allow_loopback)
+        return cls(fields.u32(Attribute.SEQUENCE), tcp, udp, relays)
 
 
 @dataclass(frozen=True, slots=True)
