@@ -7,11 +7,13 @@ The forger knows both ends' addresses and writes them as his source.  He has to 
 from collections.abc import Callable
 from random import Random
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.udt.ends import Pair, Recorder
+from tests.udt.ends import Pair, Randbits, Recorder
 from wavesync.interfaces import Address
-from wavesync.testing.network import run_for
+from wavesync.testing.network import Network, run_for
+from wavesync.udt.connection import Connection
 from wavesync.udt.handshake import ANSWER, CALL, FINAL, REFUSED, REQUEST, Offer
 from wavesync.udt.packet import (
     Acknowledgement,
@@ -21,10 +23,25 @@ from wavesync.udt.packet import (
     encode_control,
     encode_nak,
 )
+from wavesync.udt.port import Port
+from wavesync.udt.sequence import to_wire
 
 _SIZE = 150_000
 _FORGED = 3000
 _CHUNK = 20
+_WINDOW = 64
+
+
+class _Narrow(Pair):
+    """Two ports that hold few packets for a reader: a window that stands still soon shows."""
+
+    def __init__(self) -> None:
+        self.clock = clock = Clock()
+        self.network = network = Network(clock, delay=0.02, random=Random(1))
+        self.here, self.there = (
+            Port(clock, network.host(host).carrier(port), randbits=Randbits(seed), window=_WINDOW)
+            for seed, (host, port) in enumerate((self.HERE, self.THERE))
+        )
 
 
 class ForgedTests(SynchronousTestCase):
@@ -33,7 +50,7 @@ class ForgedTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Connect them."""
         self.random = Random(11)
-        self.pair = Pair()
+        self.pair = _Narrow()
         served, made = self.pair.recorders(), self.pair.recorders()
         self.pair.there.listen(served)
         self.pair.here.connect(Pair.THERE, made)
@@ -115,6 +132,11 @@ class ForgedTests(SynchronousTestCase):
         """Packets on the network so far, forged ones too."""
         return self.pair.network.carried
 
+    def connection(self, end: Address) -> Connection:
+        """An end's connection."""
+        port = self.pair.here if end == Pair.HERE else self.pair.there
+        return port._sorter.links[self.ids[end]].connection
+
     def other(self, end: Address) -> Address:
         """The other end's address."""
         return Pair.THERE if end == Pair.HERE else Pair.HERE
@@ -142,3 +164,81 @@ class ForgedTests(SynchronousTestCase):
         sent = self.transfer(lambda target: (self.wild(self.ids[target]), self.other(target)))
         # Some ACKs are answered by an ACK2, some handshakes by a handshake: no more than came.
         self.assertLess(sent, 4 * (2 * _SIZE // 1456) + 2 * _FORGED)
+
+    def test_naks(self) -> None:
+        """NAKs that begin with what was just sent, and go on to what never was: nothing of them is
+        sent again."""
+
+        def forge(target: Address) -> tuple[bytes, Address]:
+            following = self.connection(target)._buffer.next
+            last = following + self.random.choice((5000, 2**20, 2**29))
+            ranges = [(to_wire(max(0, following - 3)), to_wire(last))]
+            return encode_nak(self.ids[target], ranges), self.other(target)
+
+        self.transfer(lambda target: (b"\0", self.other(target)))
+        before = self.again()
+        self.transfer(forge)
+        self.assertEqual(self.again(), before)
+
+    def again(self) -> int:
+        """Packets that both ends have sent again."""
+        ends = (self.connection(end).statistics for end in (Pair.HERE, Pair.THERE))
+        return sum(each.retransmitted for each in ends)
+
+    def test_acks(self) -> None:
+        """ACKs of what was not sent yet, and old ACKs that say that there is no room; ACK2s of ACKs
+        that nobody sent.  No byte is taken for received, no window stays closed, and what was
+        measured stays."""
+
+        def forge(target: Address) -> tuple[bytes, Address]:
+            buffer = self.connection(target)._buffer
+            number, chance = self.random.getrandbits(31), self.random
+            match chance.randrange(3):
+                case 0:
+                    point = buffer.next + chance.choice((5000, 2**20, 2**29))
+                case 1:
+                    point = buffer.acknowledged - chance.choice((1, 20, 2**18, 2**29))
+                case _:
+                    packet = encode_control(ControlType.ACK2, self.ids[target], number)
+                    return packet, self.other(target)
+            ack = Acknowledgement(to_wire(point), 4_000_000, 1, 2, 1, 1)
+            packet = encode_control(
+                ControlType.ACK, self.ids[target], number, encode_acknowledgement(ack)
+            )
+            return packet, self.other(target)
+
+        began = self.pair.clock.seconds()
+        self.transfer(lambda target: (b"\0", self.other(target)))
+        trips = self.trips()
+        self.transfer(forge)
+        for trip, before in zip(self.trips(), trips, strict=True):
+            self.assertLess(trip, 2 * before)
+        self.assertGreater(self.pair.clock.seconds(), began)
+
+    def trips(self) -> list[float]:
+        """Round trips that the ends go by."""
+        ends = [self.connection(end) for end in (Pair.HERE, Pair.THERE)]
+        return [
+            trip
+            for each in ends
+            for trip in (each._sender.round_trip.rtt, each._receiver.round_trip.rtt)
+        ]
+
+    def test_shutdowns(self) -> None:
+        """SHUTDOWNs for both ids from everywhere but the other end, and for ids next to the right
+        ones, by themselves and behind a packet that is right."""
+
+        def forge(target: Address) -> tuple[bytes, Address]:
+            if self.random.random() < 0.5:
+                host = self.random.choice(("203.0.113.9", self.other(target)[0]))
+                source = host, self.random.randint(3000, 65535)
+                return encode_control(ControlType.SHUTDOWN, self.ids[target]), source
+            wrong = self.ids[target] ^ 1 << self.random.randrange(30)
+            return encode_control(ControlType.SHUTDOWN, wrong), self.other(target)
+
+        self.transfer(forge)
+        for end in (Pair.HERE, Pair.THERE):
+            burst = encode_control(ControlType.KEEP_ALIVE, self.ids[end])
+            burst += encode_control(ControlType.SHUTDOWN, self.ids[end] ^ 1)
+            self.connection(end).receive(burst, len(burst) // 2, self.pair.clock.seconds())
+            self.assertIsNone(self.connection(end)._closed)

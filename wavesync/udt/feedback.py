@@ -3,7 +3,7 @@
 from wavesync.udt.packet import PacketError, decode_acknowledgement, decode_loss_list
 from wavesync.udt.receiver import Receiver
 from wavesync.udt.send_buffer import SendBuffer
-from wavesync.udt.sender import PeerReport, Sender
+from wavesync.udt.sender import MAX_FLIGHT, PeerReport, Sender
 from wavesync.udt.sequence import SEQUENCE_MASK, extend, span
 from wavesync.udt.statistics import Statistics
 
@@ -63,14 +63,15 @@ class Feedback:
             self._statistics.dropped_bad += 1
             return
         point = extend(ack.sequence, buffer.acknowledged)
-        if point > buffer.next:
+        if not buffer.acknowledged - MAX_FLIGHT <= point <= buffer.next:
             self._statistics.dropped_bad += 1
             return
         report: PeerReport | None = None
         if ack.free is not None:
             self._pending_ack2 = number
             newest = extend(number & SEQUENCE_MASK, self._newest_ack)
-            if newest > self._newest_ack:
+            # One that moves the point is new, whatever number a forged one had before it.
+            if newest > self._newest_ack or point > buffer.acknowledged:
                 self._newest_ack = newest
                 report = PeerReport(ack.free, ack.arrival_rate or 0, ack.capacity or 0)
             for trip in (self._sender.round_trip, self._receiver.round_trip):
