@@ -24,7 +24,7 @@ TARGET = Target(SYSTEM, SERVER)
 ID = "fedcba9876543210" * 2
 DIGEST = "5a" * 32
 
-PARK = RelayRequest(RequestKind.PARK, TARGET, revocations=3)
+PARK = RelayRequest(RequestKind.PARK, TARGET, ID, revocations=3)
 CONNECT = RelayRequest(RequestKind.CONNECT, TARGET, ID)
 REVOKE = RelayRequest(RequestKind.REVOKE, digest=DIGEST, size=400)
 
@@ -62,7 +62,8 @@ class RequestTests(SynchronousTestCase):
         )
         self.assertEqual(
             PARK.covered().decode(),
-            f"GET /wavesync/1/park\nwavesync-server: {SERVER}.{SYSTEM}\nwavesync-revocations: 3\n",
+            f"GET /wavesync/1/park\nwavesync-server: {SERVER}.{SYSTEM}\n"
+            f"wavesync-connection: {ID}\nwavesync-revocations: 3\n",
         )
         self.assertEqual(
             REVOKE.covered().decode(), f"POST /wavesync/1/revocations\nwavesync-digest: {DIGEST}\n"

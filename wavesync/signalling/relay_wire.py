@@ -81,7 +81,8 @@ class RelayRequest:
     :ivar kind: which.
     :ivar target: the server: the one that parks, or the one that a client wants.  Both ids are
         there.  None in a REVOKE.
-    :ivar connection: in a CONNECT, the connection id: 32 hex digits.
+    :ivar connection: in a CONNECT the connection id, 32 hex digits; in a PARK any 32 random ones, so
+        that no two proofs are the same.
     :ivar revocations: in a PARK, number of the newest revocation list that the server has; 0: none.
     :ivar digest: in a REVOKE, SHA-256 of the body, 64 hex digits.
     :ivar size: in a REVOKE, bytes of the body (a list in DER), 1 to MAX_CRL.
@@ -100,8 +101,11 @@ class RelayRequest:
         """The headers that the proof covers, in order."""
         match self.kind:
             case RequestKind.PARK:
-                number = str(self.revocations)
-                return [("Wavesync-Server", str(self.target)), ("Wavesync-Revocations", number)]
+                return [
+                    ("Wavesync-Server", str(self.target)),
+                    ("Wavesync-Connection", self.connection),
+                    ("Wavesync-Revocations", str(self.revocations)),
+                ]
             case RequestKind.CONNECT:
                 asked = ("Wavesync-Target", str(self.target))
                 return [asked, ("Wavesync-Connection", self.connection)]
@@ -173,12 +177,12 @@ def _decode(event: h11.Request) -> RelayRequest:
         raise HeadError("this request has no body")
     if event.http_version != b"1.1" or not wants_upgrade(headers):
         raise HeadError(f"this needs HTTP/1.1 with Upgrade: {RELAY_PROTOCOL}", 426)
+    connection = _text(headers, "wavesync-connection", _CONNECTION)
     if kind is RequestKind.PARK:
         number = number_field(headers, "wavesync-revocations", MAX_NUMBER)
         server = _text(headers, "wavesync-server", _SERVER)
-        return RelayRequest(kind, Target.parse(server), revocations=number, proof=proof)
+        return RelayRequest(kind, Target.parse(server), connection, number, proof=proof)
     target = Target.parse(_text(headers, "wavesync-target", _SERVER))
-    connection = _text(headers, "wavesync-connection", _CONNECTION)
     return RelayRequest(kind, target, connection, proof=proof)
 
 
