@@ -178,11 +178,14 @@ def render(
     return "\n".join([f"# {comment}", *lines, "", "".join(blocks)])
 
 
-def write_file(path: Path, text: str, *, force: bool, mode: int = 0o600) -> None:
+def write_file(
+    path: Path, text: str, *, force: bool, mode: int = 0o600, durable: bool = True
+) -> None:
     """Put a file in its place, all of it or nothing; by default readable for its owner only.
 
     :param force: replace a file that is there.
     :param mode: who may read it, less what the process' umask takes away.
+    :param durable: wait until it is on the disk; not needed for what can be found out again.
     :raises SettingsError: when there is one and *force* is false, or it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -193,7 +196,8 @@ def write_file(path: Path, text: str, *, force: bool, mode: int = 0o600) -> None
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             if force:
                 os.replace(temporary, path)
             else:
