@@ -6,11 +6,11 @@ from tests.mediator.driver import CLIENT_UDP, CONNECTION, SERVER_UDP, Client, Se
 from tests.signalling.provers import AUDIENCE, NOW, client, prover, server, system
 from wavesync.identity.ids import Target
 from wavesync.identity.proofs import PROOF_FRESHNESS, check_proof
+from wavesync.identity.replays import REPLAY_LIFE
 from wavesync.identity.verify import Role
 from wavesync.mediator.core import MAX_DATAGRAM
 from wavesync.mediator.introducing import INTRODUCTION_LIFE
 from wavesync.mediator.registry import Registration
-from wavesync.mediator.replays import REPLAY_LIFE
 from wavesync.mediator.settings import Limits
 from wavesync.signalling.messages import (
     Bind,

@@ -9,10 +9,10 @@ from zope.interface.verify import verifyObject
 from tests.mediator.driver import MemoryChannel
 from wavesync.errors import SettingsError
 from wavesync.identity.ids import Target
+from wavesync.identity.nonces import NONCE_LIFE, NONCE_SIZE, Nonces
+from wavesync.identity.replays import REPLAY_LIFE, Replays
 from wavesync.interfaces import Address
-from wavesync.mediator.nonces import NONCE_LIFE, NONCE_SIZE, Nonces
 from wavesync.mediator.registry import IRegistry, MemoryRegistry, Registration, RegistryFull
-from wavesync.mediator.replays import REPLAY_LIFE, Replays
 from wavesync.mediator.settings import Limits, MediatorSettings, parse_listen
 from wavesync.settings import load_settings, parse_settings
 

@@ -5,8 +5,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.mediator.driver import SERVER_UDP, Server, World
 from tests.signalling.provers import AUDIENCE, NOW, client, prover, server, system
 from wavesync.identity.ids import Target
+from wavesync.identity.nonces import NONCE_LIFE
 from wavesync.mediator.leg import IDLE_LIFE, SERVER_BURST, UPDATE_COST
-from wavesync.mediator.nonces import NONCE_LIFE
 from wavesync.mediator.settings import Limits
 from wavesync.signalling.messages import (
     Bind,

@@ -8,7 +8,8 @@ from tests.mediator.driver import CONNECTION, Client, Server, World
 from tests.signalling.provers import NOW, client, server, system
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.crl import MAX_CRL, RevocationList, make_crl
-from wavesync.mediator.revoking import MAX_ASSEMBLIES, Lists, ListsFull
+from wavesync.identity.lists import Lists, ListsFull
+from wavesync.mediator.revoking import MAX_ASSEMBLIES
 from wavesync.mediator.settings import Limits
 from wavesync.signalling.messages import (
     ConnectAnswer,

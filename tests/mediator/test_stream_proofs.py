@@ -6,9 +6,9 @@ from tests.mediator.driver import Client, MemoryChannel, Server, World
 from tests.mediator.test_revoking import BOB, push, revocation_list
 from tests.signalling.provers import client, prover, server
 from wavesync.identity.crl import MAX_CRL
+from wavesync.identity.lists import LIST_SHARE
 from wavesync.interfaces import Address
 from wavesync.mediator.leg import PROOF_BURST, PROOF_RATE, Leg
-from wavesync.mediator.revoking import LIST_SHARE
 from wavesync.mediator.settings import Limits
 from wavesync.signalling.messages import ConnectAnswer, CrlPushed, OpenStream, Refusal
 from wavesync.stun.message import MessageClass, decode

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Collection
 from typing import TypeAlias
 
+from wavesync.identity.nonces import Nonces
 from wavesync.identity.proofs import CheckedProof, ProofChecker, nonce_of
 from wavesync.identity.verify import Reason, Role, VerificationError
-from wavesync.mediator.nonces import Nonces
 from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.numbers import ErrorCode, Purpose
 from wavesync.signalling.proved import covered

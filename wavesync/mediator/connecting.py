@@ -4,11 +4,11 @@ from functools import partial
 from typing import TypeAlias
 
 from wavesync.identity.proofs import CheckedProof
+from wavesync.identity.replays import Replays
 from wavesync.mediator.admission import Admission, Refused
 from wavesync.mediator.introducing import Introduction, Way
 from wavesync.mediator.introductions import Introductions
 from wavesync.mediator.registry import IRegistry
-from wavesync.mediator.replays import Replays
 from wavesync.mediator.revoking import Revoking
 from wavesync.mediator.settings import Limits
 from wavesync.mediator.statistics import Statistics

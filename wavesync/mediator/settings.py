@@ -2,6 +2,8 @@
 
 from wavesync.errors import SettingsError
 from wavesync.identity.ids import parse_id
+from wavesync.identity.lists import MAX_LISTS_SIZE
+from wavesync.identity.replays import MAX_REPLAYS
 from wavesync.mediator.admission import (
     STREAM_PROOF_BURST,
     STREAM_PROOF_RATE,
@@ -16,8 +18,6 @@ from wavesync.mediator.introductions import (
     MAX_INTRODUCTIONS_PER_SYSTEM,
 )
 from wavesync.mediator.registry import MAX_REGISTRATIONS, MAX_REGISTRATIONS_PER_SYSTEM
-from wavesync.mediator.replays import MAX_REPLAYS
-from wavesync.mediator.revoking import MAX_LISTS_SIZE
 from wavesync.settings import Section
 from wavesync.signalling.numbers import DEFAULT_KEEP_ALIVE, DEFAULT_PORT, MAX_AUDIENCE_SIZE
 from wavesync.signalling.relay_urls import Relay, parse_relays
