@@ -18,6 +18,8 @@ from tests.agent.support import (
     ScriptedMediator,
 )
 from tests.signalling.provers import AUDIENCE, NOW, server
+from wavesync.agent.doubt import DIAL_AFTER
+from wavesync.agent.doubt import PATIENCE as PATIENCE_OF_DOUBT
 from wavesync.agent.link import MAX_COMPLAINTS, Link, Listed
 from wavesync.agent.waits import Waits
 from wavesync.identity.verify import VerificationError
@@ -37,7 +39,15 @@ from wavesync.signalling.messages import (
 )
 from wavesync.signalling.numbers import ErrorCode, Method
 from wavesync.signalling.urls import Mediator
-from wavesync.stun.message import Message, MessageClass, check_integrity, decode, encode
+from wavesync.stun.framing import StreamDecoder
+from wavesync.stun.message import (
+    BINDING,
+    Message,
+    MessageClass,
+    check_integrity,
+    decode,
+    encode,
+)
 
 DAY = 86400.0
 OURS: Listed = ((("192.0.2.9", 80),), (("192.0.2.9", 4000),))
@@ -406,6 +416,56 @@ class LinkTests(SynchronousTestCase):
         second = self.register()
         self.assertNotEqual(second.key, mediator.key)
         self.link.stop()
+
+    def test_network_changed(self) -> None:
+        """An agent whose router has restarted registers over a new connection as soon as one can be
+        made and the old one does not answer, without a word to a person."""
+        self.link.start()
+        first = self.register()
+        for port in (1, 2):
+            ((warm, to),) = self.udp
+            self.udp = []
+            mapped = WarmedUp(("198.51.100.9", port)).encode(warm.transaction_id, first.key)
+            self.assertTrue(self.link.warm.received(decode(mapped), to))
+            if port == 1:
+                self.clock.advance(5)
+                first.send(keep_alive_indication(os.urandom(12)))
+        self.clock.advance(DIAL_AFTER)
+        second = self.mediator()
+        self.assertEqual(second.received(), [])
+        self.assertTrue(self.link.registered)
+        self.udp = []
+        self.clock.advance(PATIENCE_OF_DOUBT - DIAL_AFTER)
+        self.assertFalse(self.link.registered)
+        self.assertTrue(first.closed)
+        first.send(RegistrationEnded(ErrorCode.SUPERSEDED, "superseded").encode(b"e" * 12))
+        second.challenge()
+        second.accept()
+        self.assertEqual(second.bound(), (1, *OURS))
+        self.assertTrue(self.link.registered)
+        self.assertTrue(check_integrity(self.udp[-1][0], second.key))
+        requested = ConnectionUpdate("c0" * 16, 1, ()).encode(b"u" * 12)
+        second.send(requested)
+        self.assertEqual([told for told, _, _ in self.taker.told], ["updated"])
+        self.assertEqual((len(self.endpoint.dialled), self.said), (2, []))
+        second.lose()
+        self.assertFalse(self.link.registered)
+        self.link.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_network_unchanged(self) -> None:
+        """A doubt that the mediator resolves leaves everything as it is."""
+        self.link.start()
+        mediator = self.register()
+        mediator.transport.clear()
+        self.link.doubt()
+        (asked,) = StreamDecoder().feed(mediator.transport.value())
+        mediator.send(encode(Message(BINDING, MessageClass.SUCCESS, asked.transaction_id)))
+        self.clock.advance(4)
+        self.assertEqual((self.link.registered, len(self.endpoint.dialled)), (True, 1))
+        self.link.stop()
+        self.link.doubt()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_superseded(self) -> None:
         """Credentials installed twice: the older agent says so and stays away for minutes."""

@@ -18,6 +18,7 @@ INPUTS = [
     "stop",
     "connected",
     "lost",
+    "replaced",
     "dismissed",
     "challenged",
     "accepted",
@@ -36,6 +37,7 @@ TABLE = {
     ("proving", "accepted"): ["publish"],
     ("proving", "challenged"): ["hang_up", "wait busy"],
     ("registered", "lost"): ["hang_up", "wait broken"],
+    ("registered", "replaced"): ["hang_up", "change_legs", "greet"],
     ("registered", "dismissed"): ["hang_up", "wait dismissed"],
     **{
         (state, name): ["hang_up", "wait busy"]
@@ -67,6 +69,9 @@ class RecordingHands:
 
     def hang_up(self) -> None:
         self.done.append("hang_up")
+
+    def change_legs(self) -> None:
+        self.done.append("change_legs")
 
     def greet(self) -> None:
         self.done.append("greet")

@@ -3,7 +3,7 @@
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.agent.warm import WarmMapping
+from wavesync.agent.warm import LATE, WarmMapping
 from wavesync.interfaces import Address
 from wavesync.signalling.messages import ConnectionAck, ConnectionAcked, Refusal, WarmedUp, WarmUp
 from wavesync.signalling.numbers import Method
@@ -23,7 +23,8 @@ class WarmMappingTests(SynchronousTestCase):
         self.clock = Clock()
         self.pace = Pace()
         self.sent: list[Message] = []
-        self.warm = WarmMapping(self.clock, self.send, self.pace)
+        self.doubts = 0
+        self.warm = WarmMapping(self.clock, self.send, self.pace, self.doubt)
         self.warm.begin(MEDIATOR, 7, KEY)
 
     def send(self, data: bytes, to: Address) -> None:
@@ -31,14 +32,20 @@ class WarmMappingTests(SynchronousTestCase):
         self.assertEqual(to, MEDIATOR)
         self.sent.append(decode(data))
 
+    def doubt(self) -> None:
+        """Something may have happened to the network."""
+        self.doubts += 1
+
     def take(self) -> list[Message]:
         """What was sent since the last look."""
         sent, self.sent = self.sent, []
         return sent
 
-    def answer(self, key: bytes = KEY, source: Address = MEDIATOR) -> bool:
+    def answer(
+        self, key: bytes = KEY, source: Address = MEDIATOR, mapped: Address = MAPPED
+    ) -> bool:
         """Answer what was sent last."""
-        data = WarmedUp(MAPPED).encode(self.sent[-1].transaction_id, key)
+        data = WarmedUp(mapped).encode(self.sent[-1].transaction_id, key)
         return self.warm.received(decode(data), source)
 
     def test_answered(self) -> None:
@@ -83,6 +90,44 @@ class WarmMappingTests(SynchronousTestCase):
         self.warm.end()
         self.warm.renew()
         self.assertEqual(self.sent, [])
+
+    def test_moved(self) -> None:
+        """A port that is seen elsewhere than before tells of a router that has forgotten things."""
+        self.assertTrue(self.answer())
+        self.clock.advance(self.pace.interval)
+        self.assertTrue(self.answer())
+        self.assertEqual(self.doubts, 0)
+        for number in (1, 2):
+            self.clock.advance(self.pace.interval)
+            self.assertTrue(self.answer(mapped=("198.51.100.1", 4100 + number)))
+            self.assertEqual(self.doubts, number)
+
+    def test_moved_by_ourselves(self) -> None:
+        """Another port of ours, or another registration, is seen elsewhere without any doubt."""
+        self.assertTrue(self.answer())
+        self.warm.renew()
+        self.assertTrue(self.answer(mapped=("198.51.100.1", 5100)))
+        self.warm.begin(MEDIATOR, 8, KEY)
+        self.assertTrue(self.answer(mapped=("198.51.100.1", 6100)))
+        self.assertEqual(self.doubts, 0)
+
+    def test_late(self) -> None:
+        """Answers that stay away after there were some are a reason for doubt; before, UDP is
+        simply blocked."""
+        self.clock.pump([0.1] * 100)
+        self.assertEqual(self.doubts, 0)
+        self.assertTrue(self.answer())
+        self.take()
+        while not self.sent:
+            self.clock.advance(0.05)
+        self.clock.advance(LATE - 0.1)
+        self.assertEqual(self.doubts, 0)
+        self.clock.advance(0.2)
+        self.assertEqual(self.doubts, 1)
+        self.assertTrue(self.answer())
+        self.warm.end()
+        self.clock.advance(LATE)
+        self.assertEqual((self.doubts, self.clock.getDelayedCalls()), (1, []))
 
     def test_retransmitted(self) -> None:
         """A lost packet is sent again, with the same bytes, until an answer comes."""

@@ -27,6 +27,7 @@ __all__ = [
     "leg_muted",
     "mediator_gone",
     "mediator_restarted",
+    "server_cut_off",
     "site_moved",
 ]
 
@@ -36,6 +37,23 @@ table inet muted {
         type filter hook forward priority -10; policy accept;
         tcp dport 3345 drop
         tcp sport 3345 drop
+    }
+}
+"""
+
+
+_AWAY = """
+table inet away {
+    chain forward {
+        type filter hook forward priority -10; policy drop;
+    }
+}
+"""
+_STRICT = """
+table inet strict {
+    chain forward {
+        type filter hook forward priority -5; policy accept;
+        ct state invalid drop
     }
 }
 """
@@ -177,6 +195,30 @@ def site_moved(scene: Scene, site: Site, what: str, happen: Callable[[], None]) 
         raise LabError(f"a new client cannot connect: {what}")
 
 
+def server_cut_off(scene: Scene, seconds: float) -> None:
+    """Take the server's router away for so long; it knows nothing when it comes back, and it says
+    nothing to packets of connections that it does not know."""
+    site = scene.product.server_site
+    before = scene.said(scene.agent, REGISTERED)
+    router = site.outermost.namespace
+    router.nft(_AWAY)
+    time.sleep(seconds)
+    router.sysctl({"net.netfilter.nf_conntrack_tcp_loose": 0})
+    site.reboot()
+    router.nft(_STRICT)
+    router.nft("delete table inet away")
+    since = time.monotonic()
+    what = f"the server's router was away for {seconds:g} s"
+    scene.until(
+        f"registered again: {what}",
+        since,
+        20,
+        lambda: scene.said(scene.agent, REGISTERED) > before,
+    )
+    if not scene.connected():
+        raise LabError(f"a new client cannot connect: {what}")
+
+
 def agent_cloned(scene: Scene, seconds: float) -> None:
     """Start an agent with the same credentials on another host of the site, and watch both.
 
@@ -246,6 +288,8 @@ def main(argv: list[str]) -> int:
             for site, whose in ((lab.b, "server"), (lab.a, "client")):
                 site_moved(scene, site, f"the {whose}'s router rebooted", site.reboot)
                 site_moved(scene, site, f"the {whose}'s address changed", site.renumber)
+            for seconds in (0, 5, 20):
+                server_cut_off(scene, seconds)
             agent_cloned(scene, options.cloned)
     except LabError as error:
         print(error, file=sys.stderr)

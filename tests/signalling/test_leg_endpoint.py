@@ -1,5 +1,6 @@
 """Tests for :mod:`wavesync.signalling.leg_endpoint`."""
 
+import errno
 import socket
 from typing import Any
 
@@ -12,13 +13,20 @@ from twisted.internet.interfaces import (
     IResolutionReceiver,
     IStreamClientEndpoint,
 )
+from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.tcp.support import Talker, Talkers, descriptors, free_port
 from wavesync.errors import ConnectFailed
-from wavesync.signalling.leg_endpoint import MAX_HOSTS, LegEndpoint
+from wavesync.signalling.leg_endpoint import (
+    AGAIN_DELAY,
+    MAX_HOSTS,
+    NEXT_HOST_DELAY,
+    LegEndpoint,
+)
+from wavesync.tcp.dial import Dial
 from wavesync.tcp.sockets import listening_socket
 
 
@@ -42,6 +50,24 @@ class Names:
             resolutionReceiver.addressResolved(IPv4Address("TCP", host, 0))
         resolutionReceiver.resolutionComplete()
         return None  # type: ignore[return-value]
+
+
+class Unwatched(Names):
+    """A reactor that tells nobody that a connect has ended; its time is the test's."""
+
+    def __init__(self) -> None:
+        super().__init__("127.0.0.1", "127.0.0.2")
+        self.clock = Clock()
+        self.callLater = self.clock.callLater
+        self.dials: list[Dial] = []
+
+    def addWriter(self, writer: Dial) -> None:
+        """Take a dial (IReactorFDSet)."""
+        self.dials.append(writer)
+
+    def removeWriter(self, writer: Dial) -> None:
+        """Forget a dial (IReactorFDSet)."""
+        self.dials.remove(writer)
 
 
 class LegEndpointTests(TestCase):
@@ -127,6 +153,24 @@ class LegEndpointTests(TestCase):
             for filler in fillers:
                 filler.close()
         self.assertEqual(str(error), "no answer")
+        self.assertEqual(descriptors(), self.before + 1)
+
+    async def test_again(self) -> None:
+        """Addresses that do not answer are dialled again from other ports, so that a network that
+        comes back is noticed; one that refuses is not."""
+        names = Unwatched()
+        where = self.listener.getsockname()[1]
+        endpoint = LegEndpoint(names, "mediator", where, timeout=60)  # type: ignore[arg-type]
+        connecting = endpoint.connect(self.talkers)
+        connecting.addErrback(lambda failure: failure.trap(CancelledError))
+        names.clock.advance(NEXT_HOST_DELAY)
+        self.assertEqual([dial.remote[0] for dial in names.dials], ["127.0.0.1", "127.0.0.2"])
+        names.dials[1]._fail(errno.ECONNREFUSED)
+        for count in (2, 3):
+            names.clock.advance(AGAIN_DELAY)
+            self.assertEqual([dial.remote[0] for dial in names.dials], ["127.0.0.1"] * count)
+        connecting.cancel()
+        self.assertEqual((names.dials, names.clock.getDelayedCalls()), ([], []))
         self.assertEqual(descriptors(), self.before + 1)
 
     async def test_cancel(self) -> None:

@@ -1,7 +1,6 @@
 """One mediator as the agent sees it: registered, told the addresses, its UDP mapping kept warm."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
@@ -10,10 +9,12 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from wavesync.agent.doubt import Doubt
 from wavesync.agent.enrolment import Enrolment, Granted
 from wavesync.agent.publishing import Listed, Publishing
 from wavesync.agent.registration import Registration, Wait, build_registration
 from wavesync.agent.revoking import CrlExchange
+from wavesync.agent.takers import IntroductionTaker, StreamTaker
 from wavesync.agent.waits import Waits
 from wavesync.agent.warm import WarmMapping
 from wavesync.identity.credentials import Credentials
@@ -27,7 +28,7 @@ from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message
 from wavesync.stun.pace import Pace
 
-__all__ = ["MAX_COMPLAINTS", "STEADY", "IntroductionTaker", "Link", "Listed", "StreamTaker"]
+__all__ = ["MAX_COMPLAINTS", "STEADY", "Link", "Listed"]
 
 MAX_COMPLAINTS = 8
 """Different complaints in the log until this server is registered again."""
@@ -36,23 +37,6 @@ STEADY = 10.0
 """Seconds after which a registration has worked: the next one is tried for at once again."""
 
 _BUSY = (ErrorCode.QUOTA_REACHED, ErrorCode.SERVER_ERROR, ErrorCode.INSUFFICIENT_CAPACITY)
-
-
-class IntroductionTaker(Protocol):
-    """Who is told what a mediator says of clients."""
-
-    def requested(self, link: "Link", message: Message) -> None:
-        """A ``connectionRequested`` indication came."""
-
-    def updated(self, link: "Link", message: Message) -> None:
-        """A ``connectionUpdate`` indication came."""
-
-
-class StreamTaker(Protocol):
-    """Who is told of clients that ask for a TCP connection which both sides open."""
-
-    def requested(self, link: "Link", message: Message) -> None:
-        """A ``streamRequested`` indication came."""
 
 
 class Link:
@@ -94,7 +78,7 @@ class Link:
         revocations: Revocations | None = None,
     ) -> None:
         self.mediator = mediator
-        self.warm = WarmMapping(clock, send_udp, pace if pace is not None else Pace())
+        self.warm = WarmMapping(clock, send_udp, pace if pace is not None else Pace(), self.doubt)
         """The UDP side of the registration."""
         self.registered = False
         self._clock = clock
@@ -108,6 +92,8 @@ class Link:
         self._streams = streams
         self._machine: Registration = build_registration(self)
         self._leg: Leg | None = None
+        self._other_leg: Leg | None = None
+        self._doubt: Doubt | None = None
         self._connecting: Deferred[IProtocol] | None = None
         self._timer: IDelayedCall | None = None
         self._dialled_at = self._registered_at = 0.0
@@ -158,6 +144,11 @@ class Link:
         """The leg's own address and the mediator's; ``None`` without a leg."""
         return self._leg.ends if self._leg is not None else None
 
+    def doubt(self) -> None:
+        """Something may have happened to the network: see whether the leg is still good."""
+        if self._doubt is not None:
+            self._doubt.begin()
+
     def revocations_changed(self) -> None:
         """Pass a newer revocation list on."""
         if self._crls is not None:
@@ -173,9 +164,7 @@ class Link:
     def dial(self) -> None:
         """Connect to the mediator's TCP port."""
         self._dialled_at = self._clock.seconds()
-        factory = Factory.forProtocol(
-            lambda: Leg(self._clock, self._leg_connected, self._indication, self._leg_lost)
-        )
+        factory = Factory.forProtocol(lambda: self._make_leg(self._leg_connected, self._leg_lost))
         factory.noisy = False
         connecting = self._connecting = self._endpoint.connect(factory)
         connecting.addErrback(self._unreachable)
@@ -186,16 +175,26 @@ class Link:
             self._waits.reset()
         self.registered = False
         self.warm.end()
-        for ending in (self._publishing, self._enrolment, self._crls):
+        for ending in (self._publishing, self._enrolment, self._crls, self._doubt):
             if ending is not None:
                 ending.end()
-        self._publishing = self._enrolment = self._crls = None
+        self._publishing = self._enrolment = self._crls = self._doubt = None
         connecting, self._connecting = self._connecting, None
         leg, self._leg = self._leg, None
         if leg is not None:
             leg.abandon()
         if connecting is not None:
             connecting.cancel()
+
+    def change_legs(self) -> None:
+        """Go on over the leg that was made beside the one that does not answer."""
+        self.log.info(
+            "the connection to {mediator} does not answer, another one does: registering anew",
+            mediator=self.mediator,
+        )
+        leg, self._other_leg = self._other_leg, None
+        assert leg is not None
+        self._leg_stands(leg)
 
     def greet(self) -> None:
         """Ask to be challenged."""
@@ -229,6 +228,7 @@ class Link:
             self.mediator, self._leg, self._revocations, self._granted.crl_number
         )
         self._crls.sync()
+        self._doubt = Doubt(self._clock, self._endpoint, self._leg, self._make_leg, self._better)
         if self._udp_address is not None:
             self.warm.begin(self._udp_address, self._granted.id, self._granted.key)
             if self._resolve is not None:
@@ -250,7 +250,7 @@ class Link:
         """Set the timer for the next attempt."""
         seconds = self._waits.next(why, self._clock.seconds() - self._dialled_at)
         self.log.debug("next attempt in {seconds:.1f} s ({why})", seconds=seconds, why=why.value)
-        self._timer = self._clock.callLater(seconds, self._due)
+        self._timer = self._clock.callLater(seconds, self._machine.due)
 
     def stop_waiting(self) -> None:
         """Cancel that timer."""
@@ -259,17 +259,31 @@ class Link:
 
     # What happens to the leg.
 
-    def _due(self) -> None:
-        self._machine.due()
+    def _make_leg(self, connected: Callable[[Leg], None], lost: Callable[[Leg, str], None]) -> Leg:
+        def indication(message: Message) -> None:
+            if leg is self._leg:
+                self._indication(message)
+
+        def gone(leg: Leg, why: str) -> None:
+            (self._leg_lost if leg is self._leg else lost)(leg, why)
+
+        leg = Leg(self._clock, connected, indication, gone)
+        return leg
+
+    def _better(self, leg: Leg) -> None:
+        self._other_leg = leg
+        self._machine.replaced()
 
     def _leg_connected(self, leg: Leg) -> None:
         self._connecting = None
+        self._leg_stands(leg)
+        self._machine.connected()
+
+    def _leg_stands(self, leg: Leg) -> None:
         self._leg = leg
-        peer = leg.transport.getPeer() if leg.transport is not None else None
-        host = getattr(peer, "host", None)
+        host = getattr(leg.transport.getPeer(), "host", None) if leg.transport else None
         if host is not None and self.mediator.udp_port is not None:
             self._udp_address = (host, self.mediator.udp_port)
-        self._machine.connected()
 
     def _unreachable(self, failure: Failure) -> IProtocol | None:
         self._connecting = None

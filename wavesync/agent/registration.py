@@ -45,6 +45,9 @@ class Hands(Protocol):
     def hang_up(self) -> None:
         """Close the connection, if any; no ``lost`` is owed for it."""
 
+    def change_legs(self) -> None:
+        """Go on over the other connection, which stands."""
+
     def greet(self) -> None:
         """Send ``listen`` without a proof, to be given a nonce."""
 
@@ -75,6 +78,9 @@ class Registration(Protocol):
 
     def lost(self) -> None:
         """The connection could not be made, broke, or fell silent."""
+
+    def replaced(self) -> None:
+        """The connection does not answer, and another one stands."""
 
     def dismissed(self) -> None:
         """The mediator has said good-bye, or closed the connection."""
@@ -151,6 +157,13 @@ def _broken(inputs: Registration, hands: Hands) -> None:
     hands.wait(Wait.BROKEN)
 
 
+@registered.upon(Registration.replaced).to(greeting)
+def _replaced(inputs: Registration, hands: Hands) -> None:
+    hands.hang_up()
+    hands.change_legs()
+    hands.greet()
+
+
 @registered.upon(Registration.dismissed).to(waiting)
 def _dismissed(inputs: Registration, hands: Hands) -> None:
     hands.hang_up()
@@ -197,13 +210,13 @@ def _stop_waiting(inputs: Registration, hands: Hands) -> None:
 for _state, _ignored in (
     (
         idle,
-        "stop connected lost dismissed challenged accepted refused superseded due",
+        "stop connected lost replaced dismissed challenged accepted refused superseded due",
     ),
-    (dialling, "start dismissed challenged accepted refused superseded due"),
-    (greeting, "start connected accepted due"),
-    (proving, "start connected due"),
+    (dialling, "start replaced dismissed challenged accepted refused superseded due"),
+    (greeting, "start connected replaced accepted due"),
+    (proving, "start connected replaced due"),
     (registered, "start connected challenged accepted due"),
-    (waiting, "start connected lost dismissed challenged accepted refused superseded"),
+    (waiting, "start connected lost replaced dismissed challenged accepted refused superseded"),
 ):
     for _name in _ignored.split():
         _state.upon(getattr(Registration, _name)).loop().returns(None)

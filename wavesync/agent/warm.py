@@ -15,7 +15,11 @@ from wavesync.stun.message import Message, check_integrity
 from wavesync.stun.pace import LONGEST_PAUSE, Pace
 from wavesync.stun.transactions import Answer
 
-__all__ = ["WarmMapping"]
+__all__ = ["LATE", "WarmMapping"]
+
+LATE = 1.5
+"""Seconds without an answer, after earlier ones, from which on something must have happened to the
+network: the request has been sent three times by then."""
 
 
 class WarmMapping:
@@ -24,25 +28,34 @@ class WarmMapping:
     :param clock: gives the time and timers.
     :param send: sends a datagram from the port that punches.
     :param pace: seconds between packets through the mapping.
+    :param on_doubt: called when the port is seen at another place than before, or when answers stay
+        away: the same may have happened to the registration's leg.
     :ivar mapped: this server's UDP port as the mediator last saw it, in whatever family.
     """
 
     log = Logger()
 
     def __init__(
-        self, clock: IReactorTime, send: Callable[[bytes, Address], None], pace: Pace
+        self,
+        clock: IReactorTime,
+        send: Callable[[bytes, Address], None],
+        pace: Pace,
+        on_doubt: Callable[[], None] = lambda: None,
     ) -> None:
         self.mapped: Address | None = None
         self._clock = clock
         self._pace = pace
+        self._on_doubt = on_doubt
         self._asker = Asker(clock, send)
         self._timer: IDelayedCall | None = None
+        self._late: IDelayedCall | None = None
         self._mediators: list[Address] = []
         self._left: list[Address] = []
         self._asking = False
         self._round = 0
         self._began, self._answered = 0.0, True
         self._seen: dict[bool, Address] = {}
+        self._shown: set[bool] = set()  # families answered for this registration and this port
         self._registration_id = 0
         self._key = b""
         self._sequence = 0
@@ -61,6 +74,7 @@ class WarmMapping:
         self._mediators, self._registration_id, self._key = [mediator], registration_id, key
         self._sequence = 0
         self._answered = True
+        self._shown.clear()
         self._warm()
 
     def also(self, mediator: Address) -> None:
@@ -73,16 +87,15 @@ class WarmMapping:
     def renew(self) -> None:
         """The port that punches is another one: show it to the mediator at once."""
         if self._mediators:
-            if self._timer is not None and self._timer.active():
-                self._timer.cancel()
+            self._cancel()
             self._answered = True
+            self._shown.clear()
             self._warm()
 
     def end(self) -> None:
         """Stop; what was asked is forgotten."""
         self._mediators, self._left = [], []
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        self._cancel()
         self._asker.stop("the registration is over")
 
     def acknowledge(self, connection_id: str) -> None:
@@ -102,11 +115,22 @@ class WarmMapping:
         if not self._answered and now < self._began + LONGEST_PAUSE:
             return  # what was sent is sent again, until it is answered
         self._began, self._answered = now, False
+        if self._shown:
+            self._late = self._clock.callLater(LATE, self._look)
         self._round += 1
         # Whoever was not asked in the last round, because another did not answer, is first now.
         self._left += [each for each in self._mediators if each not in self._left]
         self._asking = False  # whatever the last round still waits for
         self._next()
+
+    def _look(self) -> None:
+        if not self._answered:
+            self._on_doubt()
+
+    def _cancel(self) -> None:
+        for timer in (self._timer, self._late):
+            if timer is not None and timer.active():
+                timer.cancel()
 
     def _next(self) -> None:
         """Ask one address after the other: the mediator takes rising numbers only."""
@@ -130,13 +154,18 @@ class WarmMapping:
         except SignallingError:
             return
         family = ":" in mapped[0]
-        if mapped != self._seen.get(family):
+        moved = mapped != self._seen.get(family)
+        doubtful = moved and family in self._shown
+        self._shown.add(family)
+        if moved:
             self.mapped = self._seen[family] = mapped
             self.log.info(
                 "the mediator sees this server's UDP port as {host} port {port}",
                 host=mapped[0],
                 port=mapped[1],
             )
+        if doubtful:
+            self._on_doubt()
 
     def _ask(self, request: bytes, mediator: Address) -> Deferred[Answer]:
         key = self._key

@@ -20,7 +20,12 @@ from zope.interface import implementer
 
 from wavesync.interfaces import Address
 from wavesync.signalling.asking import Asker
-from wavesync.signalling.liveness import notice_death
+from wavesync.signalling.liveness import (
+    LEG_PROBE_AFTER,
+    LEG_PROBE_INTERVAL,
+    notice_death,
+    unanswered,
+)
 from wavesync.signalling.messages import keep_alive_request
 from wavesync.signalling.numbers import MAX_STREAM_MESSAGE
 from wavesync.stun.framing import StreamDecoder
@@ -89,6 +94,11 @@ class Leg(Protocol):
             return None
         return (own.host, own.port), (mediator.host, mediator.port)
 
+    @property
+    def unanswered(self) -> int:
+        """How much TCP waits for the mediator (:func:`wavesync.signalling.liveness.unanswered`)."""
+        return unanswered(self.transport)
+
     def ask(self, request: bytes) -> Deferred[Answer]:
         """Send a request; fires with its answer, fails when none came in :data:`ANSWER_TIMEOUT`."""
         return self._asker.ask(request, _THERE, stream=True)
@@ -123,7 +133,7 @@ class Leg(Protocol):
     def connectionMade(self) -> None:
         """Tell the owner."""
         cast(IConsumer, self.transport).registerProducer(self, True)
-        notice_death(self.transport)
+        notice_death(self.transport, after=LEG_PROBE_AFTER, interval=LEG_PROBE_INTERVAL)
         self._on_connected(self)
 
     def pauseProducing(self) -> None:

@@ -25,13 +25,18 @@ from wavesync.tcp.adopting import adopt
 from wavesync.tcp.dial import Dial
 from wavesync.tcp.sockets import why_not
 
-__all__ = ["MAX_HOSTS", "NEXT_HOST_DELAY", "LegEndpoint"]
+__all__ = ["AGAIN_DELAY", "MAX_HOSTS", "NEXT_HOST_DELAY", "LegEndpoint"]
 
 MAX_HOSTS = 8
 """Addresses of one name that are tried."""
 
 NEXT_HOST_DELAY = 0.25
 """Seconds after which the next address is tried as well (RFC 8305 section 5)."""
+
+AGAIN_DELAY = 2.0
+"""Seconds after which an address that does not answer is dialled again, from another port, while it may
+still answer the first.  TCP repeats a SYN after one second and after three, so that with this one leaves
+each second: whoever waits for a network that comes back does not wait for TCP."""
 
 
 @implementer(IStreamClientEndpoint)
@@ -77,11 +82,13 @@ class _Connecting:
         self._reactor = reactor
         self._factory = factory
         self._over = False
+        self._all: list[tuple[str, int]] = []
         self._left: list[tuple[str, int]] = []
         self._dials: list[Dial] = []
         self._why = why_not(errno.ETIMEDOUT)
         self._limit = reactor.callLater(timeout, self._timed_out)
         self._next: IDelayedCall | None = None
+        self._again: IDelayedCall | None = None
 
     def find(self, host: str, port: int, ipv6: bool | None) -> None:
         """Begin by finding the addresses, of one family or both."""
@@ -95,8 +102,18 @@ class _Connecting:
         if not hosts:
             self._give_up(f"the name {name!r} cannot be resolved")
             return
-        self._left = [(host, port) for host in hosts[:MAX_HOSTS]]
+        self._all = [(host, port) for host in hosts[:MAX_HOSTS]]
+        self._left = self._all[:]
+        self._again = self._reactor.callLater(AGAIN_DELAY, self._dial_again)
         self._dial()
+
+    def _dial_again(self) -> None:
+        """Dial those once more that have not answered."""
+        self._again = self._reactor.callLater(AGAIN_DELAY, self._dial_again)
+        if not self._left:
+            under_way = [dial.remote for dial in self._dials]
+            self._left = [remote for remote in self._all if remote in under_way]
+            self._dial()
 
     def _dial(self) -> None:
         """Try the next address now, and the one after it in a while."""
@@ -148,7 +165,7 @@ class _Connecting:
     def _end(self) -> None:
         """Close everything but what stands."""
         self._over = True
-        for timer in (self._limit, self._next):
+        for timer in (self._limit, self._next, self._again):
             if timer is not None and timer.active():
                 timer.cancel()
         dials, self._dials = self._dials, []

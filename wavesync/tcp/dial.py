@@ -23,6 +23,7 @@ class Dial:
     :param own: see :func:`~wavesync.tcp.sockets.shared_socket`.
     :param on_connected: called with the connected socket, which is the callee's from then on.
     :param on_failed: called with the error's number instead, maybe before :meth:`start` returns.
+    :ivar remote: as given.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Dial:
     ) -> None:
         self._reactor = reactor
         self._own = own
-        self._remote = remote
+        self.remote = remote
         self._on_connected = on_connected
         self._on_failed = on_failed
         self._socket: socket.socket | None = None
@@ -45,7 +46,7 @@ class Dial:
         try:
             made = self._socket = shared_socket(self._own)
             limit_syns(made)
-            error = made.connect_ex(self._remote)
+            error = made.connect_ex(self.remote)
         except OSError as failed:
             self._fail(failed.errno or errno.EINVAL)
             return
