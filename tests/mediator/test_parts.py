@@ -13,8 +13,9 @@ from wavesync.identity.nonces import NONCE_LIFE, NONCE_SIZE, Nonces
 from wavesync.identity.replays import REPLAY_LIFE, Replays
 from wavesync.interfaces import Address
 from wavesync.mediator.registry import IRegistry, MemoryRegistry, Registration, RegistryFull
-from wavesync.mediator.settings import Limits, MediatorSettings, parse_listen
+from wavesync.mediator.settings import Limits, MediatorSettings
 from wavesync.settings import load_settings, parse_settings
+from wavesync.signalling.listening import parse_listen
 
 NOW = 1_795_000_000.0
 

@@ -1,7 +1,6 @@
 """The mediator's settings; ``etc/mediator.toml`` shows them all."""
 
 from wavesync.errors import SettingsError
-from wavesync.identity.ids import parse_id
 from wavesync.identity.lists import MAX_LISTS_SIZE
 from wavesync.identity.replays import MAX_REPLAYS
 from wavesync.mediator.admission import (
@@ -19,16 +18,11 @@ from wavesync.mediator.introductions import (
 )
 from wavesync.mediator.registry import MAX_REGISTRATIONS, MAX_REGISTRATIONS_PER_SYSTEM
 from wavesync.settings import Section
+from wavesync.signalling.listening import ANY, ANY_HOST, allowed_systems, parse_listen
 from wavesync.signalling.numbers import DEFAULT_KEEP_ALIVE, DEFAULT_PORT, MAX_AUDIENCE_SIZE
 from wavesync.signalling.relay_urls import Relay, parse_relays
 
-__all__ = ["ANY", "ANY_HOST", "Limits", "MediatorSettings", "parse_listen"]
-
-ANY = "any"
-"""The policy that lets every system use the mediator."""
-
-ANY_HOST = "*"
-"""All addresses of the host."""
+__all__ = ["Limits", "MediatorSettings"]
 
 
 class Limits(Section, frozen=True):
@@ -90,13 +84,9 @@ class MediatorSettings(Section, frozen=True):
                 parse_listen(listen)
             self._check_alternates()
             parse_relays(self.relays)
-            if isinstance(self.systems, tuple):
-                for system in self.systems:
-                    parse_id(system)
+            allowed_systems(self.systems)
         except SettingsError as error:
             raise ValueError(str(error)) from None
-        if isinstance(self.systems, str) and self.systems != ANY:
-            raise ValueError(f'systems must be "{ANY}" or a list of system ids')
 
     def _check_alternates(self) -> None:
         """Each second address must belong to a first one, and differ from it as RFC 5780 asks."""
@@ -138,23 +128,4 @@ class MediatorSettings(Section, frozen=True):
     @property
     def allowed_systems(self) -> frozenset[str] | None:
         """The systems that may use the mediator, ``None`` for any."""
-        if isinstance(self.systems, str):
-            return None
-        return frozenset(parse_id(system) for system in self.systems)
-
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """Read an address to listen on: ``192.0.2.1:3345``, ``[2001:db8::1]:3345`` or ``*:3345``.
-
-    :returns: the host, ``*`` for all addresses, and the port, 0 for any free one.
-    :raises SettingsError: it is none.
-    """
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        host = ""
-    numeric = port.isascii() and port.isdigit() and len(port) <= 5
-    if not colon or not host or not numeric or int(port) > 65535:
-        raise SettingsError(f"{text!r} is no address to listen on: write HOST:PORT or *:PORT")
-    return host, int(port)
+        return allowed_systems(self.systems)
