@@ -7,6 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from wavesync.udt.acknowledger import (
     ACK_INTERVAL,
+    AMPLE,
+    FEW_PACKETS,
     LIGHT_PACKETS,
     MAX_HISTORY,
     MAX_REPEATS,
@@ -170,6 +172,67 @@ class AcknowledgerTests(SynchronousTestCase):
         self.assertLess(self.acks.deadline(), math.inf)
         self.acks.on_ack2(2, 2.01)
         self.assertEqual(self.acks.deadline(), math.inf)
+
+    def sparing(self, packets: int, free: int = AMPLE) -> list[int]:
+        """Give the ACK numbers for so many short packets of a wavesync end, 20 ms apart."""
+        self.acks = Acknowledger(7, 100, sparing=True)
+        numbers = []
+        for index in range(packets):
+            now = 1.0 + index * 0.02
+            self.acks.on_data(101 + index, 1, True, now)
+            ack = self.due(now, free)
+            assert ack is not None
+            self.assertEqual(ack[1].sequence, 101 + index)
+            self.assertEqual(self.acks.on_ack2(ack[0], now + 0.01), ack[0] > 0)
+            self.assertEqual(self.acks.deadline(), math.inf)
+            numbers.append(ack[0])
+        return numbers
+
+    def test_sparing(self) -> None:
+        """A wavesync end gets ACKs that need no answer: at once, but for every sixteenth packet."""
+        light = [0] * (FEW_PACKETS - 1)
+        self.assertEqual(self.sparing(2 * FEW_PACKETS), [*light, 1, *light, 2])
+
+    def test_sparing_where_room_is_short(self) -> None:
+        """With less room than the peer may count on, every ACK tells how much there is."""
+        self.assertEqual(self.sparing(3, AMPLE - 1), [1, 2, 3])
+
+    def test_sparing_until_heard(self) -> None:
+        """Light ACKs do not take the place of a numbered one that may be lost."""
+        self.sparing(FEW_PACKETS - 1)
+        for index, answered in ((15, False), (16, False), (17, True), (18, True)):
+            now = 2.0 + index
+            self.acks.on_data(101 + index, 1, True, now)
+            ack = self.due(now)
+            assert ack is not None
+            self.assertEqual(ack[0], (1, 2, 3, 0)[index - 15])
+            if answered:
+                self.acks.on_ack2(ack[0], now)
+            self.assertEqual(self.acks.deadline() < math.inf, not answered)
+
+    def test_sparing_after_loss(self) -> None:
+        """A peer that sends again what a light ACK was for gets a numbered one, until it answers."""
+        self.sparing(1)
+        self.acks.on_data(101, 0, True, 1.1)
+        ack = self.due(1.1)
+        assert ack is not None
+        self.assertEqual((ack[0], ack[1].sequence), (1, 101))
+        self.assertLess(self.acks.deadline(), math.inf)
+
+    def test_sparing_after_a_window_was_told(self) -> None:
+        """More room is told with the next ACK if less was told before, else it is no news."""
+        self.sparing(1)
+        self.acks.window_widened()
+        self.acks.on_data(102, 1, True, 2.0)
+        self.assertEqual(self.due(2.0), (0, Acknowledgement(102)))
+        self.acks.on_data(102, 0, True, 2.1)
+        self.assertIsNotNone(self.due(2.1))
+        self.acks.on_ack2(1, 2.11)
+        self.acks.window_widened()
+        self.acks.on_data(103, 1, True, 3.0)
+        ack = self.due(3.0)
+        assert ack is not None
+        self.assertEqual((ack[0], ack[1].free), (2, 50))
 
     def test_window_word_is_never_below_2(self) -> None:
         """libudt never asks again when it is told 0 or 1."""

@@ -1,5 +1,6 @@
 """Tests for L{wavesync.udt.port}, L{wavesync.udt.sorting}, L{wavesync.udt.accepting}."""
 
+from collections import Counter
 from random import Random
 
 from twisted.internet import error
@@ -84,6 +85,19 @@ class ConnectTests(SynchronousTestCase):
         self.connect()
         run_for(self.pair.clock, 1.0)
         self.assertAlmostEqual((self.ours.last.connected_at or 0) - 1.0, 0.08)
+
+    def test_few_packets(self) -> None:
+        """A short exchange of wavesync ends is handshakes, data, and an ACK for each data packet."""
+        wire = Wire(self.pair)
+        self.connect(b"hello")
+        run_for(self.pair.clock, 1.0)
+        kinds = Counter(data[0] << 8 | data[1] for data, _, _ in wire.datagrams)
+        data = sum(count for kind, count in kinds.items() if kind < 0x8000)
+        self.assertEqual(data, 3)  # two greetings and an echo
+        self.assertEqual(
+            {kind & 0x7FFF: count for kind, count in kinds.items() if kind >= 0x8000},
+            {ControlType.HANDSHAKE: 4, ControlType.ACK: data},
+        )
 
     def test_trust_is_counted(self) -> None:
         """A source stays trusted until its last authenticated connection has ended."""

@@ -5,7 +5,8 @@
 * a light ACK at least every 64 packets, which needs no answer;
 * again after RTT + 4 deviations until an ACK2 says that it was heard.
 
-ACKs are full (with rates) at most every 10 ms and short in between, as libudt expects.
+ACKs are full (with rates) at most every 10 ms and short in between, as libudt expects.  To a
+wavesync end they are light as long as little comes: if one is lost, the data come again.
 """
 
 import math
@@ -33,6 +34,12 @@ FULL_INTERVAL = 0.01
 LIGHT_PACKETS = 64
 """Packets after which a light ACK leaves at the latest."""
 
+FEW_PACKETS = 16
+"""Packets since the last numbered ACK for fewer of which a light one does, to a wavesync end."""
+
+AMPLE = 2 * FEW_PACKETS
+"""Free packets from which on that is so: the peer does not know how many are left."""
+
 MAX_HISTORY = 1024
 """ACK numbers remembered to recognise their ACK2."""
 
@@ -53,36 +60,41 @@ class Acknowledger:
 
     :param peer_id: destination id of the ACKs.
     :param isn: extended sequence number of the first packet.
+    :param sparing: the peer is a wavesync end, which takes a light ACK for as good as any.
     :ivar round_trip: from an ACK to its ACK2.
     :ivar arrival: the arrival rate.
     :ivar capacity: the capacity by packet pairs.
     """
 
     __slots__ = (
+        "_acked_at",
         "_confirmed",
         "_due",
         "_full_at",
         "_history",
         "_number",
-        "_numbered_at",
+        "_numbered",
         "_peer_id",
         "_point",
         "_repeats",
         "_since_light",
+        "_sparing",
         "_told",
         "arrival",
         "capacity",
         "round_trip",
     )
 
-    def __init__(self, peer_id: int, isn: int) -> None:
+    def __init__(self, peer_id: int, isn: int, sparing: bool = False) -> None:
         """Begin with nothing to acknowledge."""
+        self._sparing = sparing
         self._peer_id = peer_id
         self._point = isn
         self._told = isn  # by any ACK
+        self._numbered = isn  # by a numbered ACK
         self._confirmed = isn  # by an ACK2
         self._number = 0
-        self._numbered_at = -math.inf
+        self._acked_at = -math.inf
         self._full_at = -math.inf
         self._due = math.inf
         self._repeats = 0
@@ -104,20 +116,25 @@ class Acknowledger:
             self._point = point
             self._repeats = 0
             interval = min(ACK_INTERVAL, max(MIN_ACK_INTERVAL, self.round_trip.rtt / 4))
-            if short and now >= self._numbered_at + MIN_ACK_INTERVAL:
+            if short and now >= self._acked_at + MIN_ACK_INTERVAL:
                 self._due = now
             else:
-                self._due = min(self._due, max(now, self._numbered_at + interval))
+                self._due = min(self._due, max(now, self._acked_at + interval))
         elif not packets and point > self._confirmed:
             # The peer repeats what we have: our ACK may be lost.
             self._repeats = 0
-            self._due = min(self._due, max(now, self._numbered_at + ACK_INTERVAL))
+            self._due = min(self._due, max(now, self._acked_at + ACK_INTERVAL))
 
     def window_opened(self, now: float) -> None:
         """Tell the peer at once, and until it has heard, that there is room again."""
         self._confirmed = min(self._confirmed, self._point - 1)
         self._repeats = 0
         self._due = now
+
+    def window_widened(self) -> None:
+        """Let the next ACK tell the window, if another one was told before."""
+        if self._number:
+            self._numbered = self._point - FEW_PACKETS
 
     def on_ack2(self, number: int, now: float) -> bool:
         """Take an ACK2; returns whether we had sent that ACK number and not had its answer."""
@@ -136,17 +153,27 @@ class Acknowledger:
 
         :param free: packets that there is room for.
         """
+        news = self._point > self._told
         if now >= self._due:
-            return self._numbered(now, free)
-        if self._since_light >= LIGHT_PACKETS:
-            self._since_light = 0
-            if self._point > self._told:
-                self._told = self._point
-                body = encode_acknowledgement(Acknowledgement(to_wire(self._point)))
-                return encode_control(ControlType.ACK, self._peer_id, 0, body)
-        return None
+            if not (self._sparing and news and free >= AMPLE and self._is_quiet):
+                return self._full_or_short(now, free)
+            self._due = math.inf
+            self._acked_at = now
+        elif self._since_light < LIGHT_PACKETS:
+            return None
+        self._since_light = 0
+        if not news:
+            return None
+        self._told = self._point
+        body = encode_acknowledgement(Acknowledgement(to_wire(self._point)))
+        return encode_control(ControlType.ACK, self._peer_id, 0, body)
 
-    def _numbered(self, now: float, free: int) -> bytes:
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether little has come since the last numbered ACK, and that one has been heard."""
+        return self._point - self._numbered < FEW_PACKETS and self._confirmed >= self._numbered
+
+    def _full_or_short(self, now: float, free: int) -> bytes:
         self._number = (self._number + 1) & SEQUENCE_MASK
         self._history[self._number] = (now, self._point)
         if len(self._history) > MAX_HISTORY:
@@ -164,8 +191,8 @@ class Acknowledger:
         )
         if full:
             self._full_at = now
-        self._numbered_at = now
-        self._told = self._point
+        self._acked_at = now
+        self._told = self._numbered = self._point
         self._since_light = 0
         self._repeats += 1
         self._due = math.inf

@@ -107,18 +107,17 @@ class _Call:
             return
         hold = 0.0 if agreement.wavesync or not self._holds else now + DATA_HOLD
         self.link = link = self._port.open(agreement, remote, sources, hold_data_until=hold)
-        if self._expected:
-            link.connection.send_keep_alive()
         link.attach(protocol)
+        if self._should_show(link):
+            link.connection.send_keep_alive()
         self._early.feed(link, now)
         self.connected.callback(protocol)
 
     _holds = False
 
-    @property
-    def _expected(self) -> bool:
-        """Whether the peer is where it was expected: others are sent no more than they send."""
-        return True
+    def _should_show(self, link: Link) -> bool:
+        """:return: whether a keep-alive is to tell the peer at once that we have heard it."""
+        raise NotImplementedError
 
     def _fail(self, reason: Failure) -> None:
         if not self._over:
@@ -163,6 +162,10 @@ class ClientCall(_Call):
                 self.link.connection.expect_round_trip(attempt.round_trip)
                 self._over = True
                 self._port.drop_call(self)
+
+    def _should_show(self, link: Link) -> bool:
+        # What it says at once shows it as well, but libudt may drop the first packets.
+        return not (link.agreement.wavesync and link.connection.unsent)
 
     def deadline(self, now: float) -> float | None:
         """:return: when the next turn is due by itself."""
@@ -237,8 +240,8 @@ class Rendezvous(_Call):
         self._attempt.traffic(source, now)
         self._port.touch(self)
 
-    @property
-    def _expected(self) -> bool:
+    def _should_show(self, link: Link) -> bool:
+        # Whoever is not where it was expected is sent no more than it sends.
         return not isinstance(self._attempt, PunchAttempt) or self._attempt.expected
 
     @property

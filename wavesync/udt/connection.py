@@ -70,6 +70,7 @@ class Connection:
     :param receive_mss: IP packet size of the peer's full packets; longer ones are dropped.
     :param receive_window: packets that we are ready to buffer.
     :param early_window: packets that we buffer until :meth:`trust`; ``None`` for all the same.
+    :param sparing: the peer is a wavesync end: it needs fewer ACKs.
     :param congestion: the strategy; a new default one when None.
     :param hold_data_until: time before which no data packet leaves.
     :ivar statistics: counters.
@@ -112,6 +113,7 @@ class Connection:
         receive_mss: int = 1500,
         receive_window: int = 8192,
         early_window: int | None = None,
+        sparing: bool = False,
         congestion: CongestionControl | None = None,
         hold_data_until: float = 0.0,
     ) -> None:
@@ -137,6 +139,7 @@ class Connection:
             receive_window if early_window is None else min(early_window, receive_window),
             payload_size(send_mss),
             self.statistics,
+            sparing,
         )
         self._window = receive_window
         self._path = PathSize(peer_id, self._buffer, send_mss)
@@ -202,7 +205,9 @@ class Connection:
     def _on_control(self, kind: int, info: int, body: memoryview, now: float) -> None:
         """Take one control packet for us."""
         if kind == ControlType.SHUTDOWN:
-            self._on_shutdown()
+            if self._closed is None:
+                self._end(CloseReason.PEER)
+            self._ending.finish()
         elif self._closed is not None:
             if kind in (ControlType.ACK, ControlType.NAK, ControlType.KEEP_ALIVE):
                 self._ending.answer(now)
@@ -216,11 +221,6 @@ class Connection:
             self._feedback.on_nak(body, now)
         # Keep-alives have been heard; congestion warnings, drop requests, peer errors, unknown
         # types and late handshakes mean nothing to a stream.
-
-    def _on_shutdown(self) -> None:
-        if self._closed is None:
-            self._end(CloseReason.PEER)
-        self._ending.finish()
 
     # What the application does
 
@@ -362,13 +362,12 @@ class Connection:
         if self._closed is not None:
             self._ending.timer(now)
             return
-        patience = self._patience
-        if now >= patience.heard_at + PEER_TIMEOUT:
+        if now >= self._patience.heard_at + PEER_TIMEOUT:
             self._end(CloseReason.TIMEOUT)
             self._ending.begin(self._now)
             return
         self._sender.timer(now)
-        if now >= patience.sent_at + self.keep_alive_interval:
+        if now >= self._patience.sent_at + self.keep_alive_interval:
             self._keep_alive = True
 
     def deadline(self) -> float | None:
@@ -378,9 +377,8 @@ class Connection:
         if self._closed is not None:
             return self._ending.deadline()
         done = self._closing and not self._buffer.unacknowledged
-        if done or self._keep_alive or self._receiver.backlogged:
-            return self._now
-        if self._feedback.owes_ack2 or self._path.owes:
+        owes = self._feedback.owes_ack2 or self._path.owes
+        if done or owes or self._keep_alive or self._receiver.backlogged:
             return self._now
         return min(
             self._sender.deadline(),

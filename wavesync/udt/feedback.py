@@ -77,6 +77,9 @@ class Feedback:
             for trip in (self._sender.round_trip, self._receiver.round_trip):
                 trip.adopt((ack.rtt or 0) / 1e6, (ack.rtt_variance or 0) / 1e6)
         self._sender.on_ack(point, report, now)
+        trip = self._sender.round_trip
+        if trip.sampled:
+            self._receiver.round_trip.adopt(trip.rtt, trip.variance)
 
     def on_nak(self, body: memoryview, now: float) -> None:
         """Take a NAK."""

@@ -74,6 +74,7 @@ def connection_for(
         receive_mss=agreement.receive_mss,
         receive_window=window,
         early_window=early_window,
+        sparing=agreement.wavesync,
         hold_data_until=hold_data_until,
     )
 

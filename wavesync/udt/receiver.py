@@ -27,6 +27,7 @@ class Receiver:
     :param window: packets that may be held.
     :param payload: bytes that fit behind the header of a packet to the peer.
     :param statistics: counters to keep.
+    :param sparing: the peer is a wavesync end; see :class:`Acknowledger`.
     :ivar round_trip: from an ACK to its ACK2.
     """
 
@@ -51,6 +52,7 @@ class Receiver:
         window: int,
         payload: int,
         statistics: Statistics,
+        sparing: bool = False,
     ) -> None:
         """Begin with nothing received."""
         self._peer_id = peer_id
@@ -59,7 +61,7 @@ class Receiver:
         self._nak_ranges = max(1, min(MAX_NAK_RANGES, payload // 8))
         self._statistics = statistics
         self._buffer = ReceiveBuffer(isn, window)
-        self._acknowledger = Acknowledger(peer_id, isn)
+        self._acknowledger = Acknowledger(peer_id, isn, sparing)
         self.round_trip = self._acknowledger.round_trip
         self._losses = LossReports(self._buffer.missing, self.round_trip)
         self._backlog: list[tuple[int, int]] = []  # ranges for the next NAKs
@@ -82,6 +84,7 @@ class Receiver:
     def widen(self, window: int) -> None:
         """Hold up to *window* packets from now on; the next ACK tells the peer."""
         self._buffer.widen(window)
+        self._acknowledger.window_widened()
 
     def take(self) -> bytes:
         """Give all bytes that are in order."""
