@@ -1,14 +1,20 @@
 """Joining a client's leg with a server's: from then on each gets the other's bytes."""
 
+import functools
 from typing import cast
 
-from twisted.internet.interfaces import IReactorTime, ITransport
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime, ITransport
 
+from wavesync.relay.legs import plain
 from wavesync.relay.pair import ILegTransport, IPair
+from wavesync.relay.plumbing import Plumbing
 from wavesync.relay.portable import PortablePair
 from wavesync.relay.shaping import Shaper
+from wavesync.relay.sockets import IJoinReactor, SocketPair
 
 __all__ = ["join"]
+
+_plumbing = functools.cache(lambda kernel: Plumbing(kernel=kernel))
 
 
 def join(
@@ -20,6 +26,7 @@ def join(
     to_client: bytes = b"",
     shaper: Shaper | None = None,
     kernel: bool = True,
+    plumbing: Plumbing | None = None,
 ) -> IPair:
     """Join two legs.  Their protocols get nothing more from now on, not even the end.
 
@@ -32,8 +39,22 @@ def join(
     :param to_server: bytes of the client that were read already.
     :param to_client: bytes of the server that were read already.
     :param shaper: how fast the pair may be, both directions together.
-    :param kernel: whether plain legs may be joined in the kernel.
+    :param kernel: whether bytes between two plain legs may stay in the kernel.
+    :param plumbing: what plain legs' bytes are moved with; by default what all of this process use.
     """
+    connections = plain(client), plain(server)
+    if IReactorFDSet.providedBy(reactor) and all(
+        connection is not None and not connection.disconnected for connection in connections
+    ):
+        return SocketPair(
+            cast(IJoinReactor, reactor),
+            _plumbing(kernel) if plumbing is None else plumbing,
+            client,
+            server,
+            to_server=to_server,
+            to_client=to_client,
+            shaper=shaper,
+        )
     return PortablePair(
         reactor,
         cast(ILegTransport, client),

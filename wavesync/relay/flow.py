@@ -1,0 +1,273 @@
+"""One direction of a pair of sockets: bytes go from one descriptor to the other at once.
+
+A flow reads only when it holds nothing.  What the sink's kernel buffer does not take stays in a pipe
+(or, where it was copied, in a string) until the sink is writable; so a flow never holds more than
+:data:`~wavesync.relay.pair.MAX_HELD_ONE_WAY`: it moves no more than that plus what the sink has
+room for.
+"""
+
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IDelayedCall
+
+from wavesync.relay.pair import MAX_HELD_ONE_WAY
+from wavesync.relay.pipes import NOT_SPLICED, Pipe
+from wavesync.relay.plumbing import LITTLE
+
+if TYPE_CHECKING:
+    from wavesync.relay.sockets import Side, SocketPair
+
+__all__ = ["BUDGET", "Flow"]
+
+BUDGET = 4
+"""Moves in one turn of the reactor."""
+
+# asm-generic/socket.h; nine numbers of four bytes, of which the fourth is the size of the send
+# buffer and the sixth how much of it is taken (sock_diag(7)).
+_SO_MEMINFO = 55
+_MEMINFO = struct.Struct("=12xI4xI12x")
+_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
+
+
+def _room(sink: socket.socket) -> int | None:
+    """:return: bytes that a socket's send buffer takes now; ``None`` where nobody says."""
+    try:
+        size, taken = _MEMINFO.unpack(sink.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36))
+    except (OSError, struct.error):
+        return None
+    return size - taken  # type: ignore[no-any-return]
+
+
+class Flow:
+    """From one side to the other.
+
+    :param tail: bytes that go first.
+    :ivar moved: bytes read from the source.
+    :ivar held: bytes read and not yet written.
+    :ivar ended: the source has said all.
+    :ivar finished: the sink has been told so.
+    """
+
+    __slots__ = (
+        "_bulk",
+        "_pair",
+        "_pipe",
+        "_rest",
+        "_sink",
+        "_source",
+        "_tail",
+        "ended",
+        "finished",
+        "held",
+        "moved",
+    )
+
+    def __init__(self, pair: "SocketPair", source: "Side", sink: "Side", tail: bytes) -> None:
+        self.moved = 0
+        self.held = len(tail)
+        self.ended = self.finished = False
+        self._pair = pair
+        self._source = source
+        self._sink = sink
+        self._tail = tail
+        self._pipe: Pipe | None = None
+        self._bulk = False
+        self._rest: IDelayedCall | None = None
+
+    def pull(self) -> None:
+        """The source has bytes, or has ended, or broken: move what there is."""
+        pair = self._pair
+        for _ in range(BUDGET):
+            length = self._length()
+            if length <= 0:
+                self._wait()
+                return
+            try:
+                n = self._move(length)
+            except BlockingIOError:
+                return
+            if n <= 0:
+                return
+            self.moved += n
+            now = pair.touch()
+            if n <= LITTLE:
+                pair.plumbing.talk(now)
+            self._bulk = n >= MAX_HELD_ONE_WAY
+            if self.held:
+                self._wait()
+            if self._rested(n, now) or self.held or n < length:
+                return
+
+    def _length(self) -> int:
+        """:return: how many bytes to move; 0 to wait until the sink takes some."""
+        shaper = self._pair.shaper
+        if not self._bulk:
+            length = MAX_HELD_ONE_WAY
+        else:
+            room = _room(self._sink.socket)
+            if room is None:
+                length = MAX_HELD_ONE_WAY
+            elif room <= 0:
+                return 0
+            else:
+                # A buffer's own administration takes its part of the room.
+                length = min(self._pair.burst(), MAX_HELD_ONE_WAY + room * 7 // 8)
+        return length if shaper is None else min(length, shaper.grain)
+
+    def _move(self, length: int) -> int:
+        """Read from the source, write to the sink, hold the rest.
+
+        :return: bytes read; 0 when the source has ended; -1 when the pair is over.
+        :raises BlockingIOError: there is nothing to read.
+        """
+        plumbing = self._pair.plumbing
+        pipe = plumbing.pipes.take() if plumbing.kernel else None
+        if pipe is None:
+            return self._copy(length)
+        try:
+            n = os.splice(self._source.fd, pipe[1], length, flags=_FLAGS)
+        except BlockingIOError:
+            plumbing.pipes.give(pipe)
+            raise
+        except OSError as error:
+            plumbing.pipes.give(pipe)
+            if error.errno in NOT_SPLICED:
+                plumbing.give_up(f"splice(2) fails: {error.strerror}")
+                return self._copy(length)
+            self._pair.abort(self._source.broke)
+            return -1
+        if not n:
+            plumbing.pipes.give(pipe)
+            self._end()
+            return 0
+        plumbing.spliced += n
+        self._pipe = pipe
+        self.held = n
+        return n if self._drain(pipe) else -1
+
+    def _drain(self, pipe: Pipe) -> bool:
+        """Move from the pipe to the sink what that takes.
+
+        :return: whether the pair goes on.
+        """
+        try:
+            self.held -= os.splice(pipe[0], self._sink.fd, self.held, flags=_FLAGS)
+        except BlockingIOError:
+            return True
+        except OSError:
+            self._pair.abort(self._sink.broke)
+            return False
+        if not self.held:
+            self._pipe = None
+            self._pair.plumbing.pipes.give(pipe)
+        return True
+
+    def _copy(self, length: int) -> int:
+        """What :meth:`_move` does, through user space."""
+        plumbing = self._pair.plumbing
+        buffer = plumbing.buffer
+        try:
+            n = self._source.socket.recv_into(buffer, length)
+        except BlockingIOError:
+            raise
+        except OSError:
+            self._pair.abort(self._source.broke)
+            return -1
+        if not n:
+            self._end()
+            return 0
+        plumbing.copied += n
+        try:
+            sent = self._sink.socket.send(buffer[:n])
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._pair.abort(self._sink.broke)
+            return -1
+        if sent < n:
+            self._tail = bytes(buffer[sent:n])
+            self.held = n - sent
+        return n
+
+    def push(self) -> None:
+        """The sink takes bytes again."""
+        if self._tail and not self._push_tail():
+            return
+        if self._pipe is not None and not self._drain(self._pipe):
+            return
+        self._pair.touch()
+        if self.held:
+            self._sink.write_on()
+            return
+        self._sink.write_off()
+        if self.ended:
+            self._finish()
+        elif self._rest is None:
+            self._source.read_on()
+
+    def _push_tail(self) -> bool:
+        try:
+            sent = self._sink.socket.send(self._tail)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._pair.abort(self._sink.broke)
+            return False
+        self._tail = self._tail[sent:]
+        self.held -= sent
+        return True
+
+    def _wait(self) -> None:
+        """Read nothing until the sink takes bytes."""
+        self._source.read_off()
+        self._sink.write_on()
+
+    def _rested(self, n: int, now: float) -> bool:
+        """Pay for bytes.
+
+        :return: whether reading has to rest.
+        """
+        if self._pair.shaper is None:
+            return False
+        wait = self._pair.shaper.take(n, now)
+        if wait <= 0.0:
+            return False
+        self._source.read_off()
+        self._rest = self._pair.reactor.callLater(wait, self._wake)
+        return True
+
+    def _wake(self) -> None:
+        self._rest = None
+        if not self.held:
+            self._source.read_on()
+
+    def _end(self) -> None:
+        """The source has said all."""
+        self.ended = True
+        self._source.read_off()
+        if not self.held:
+            self._finish()
+
+    def _finish(self) -> None:
+        self.finished = True
+        try:
+            self._sink.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._pair.abort(self._sink.broke)
+            return
+        self._pair.check()
+
+    def drop(self) -> None:
+        """The pair is over: forget what is held."""
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+        if self._pipe is not None:
+            # Bytes are in it: nobody else may get them.
+            self._pair.plumbing.pipes.discard(self._pipe)
+            self._pipe = None
+        self._tail = b""
+        self.held = 0

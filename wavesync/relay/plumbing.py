@@ -1,0 +1,57 @@
+"""What all pairs of a process share to move bytes: pipes, one buffer, and how much at a time."""
+
+from wavesync.relay.pair import MAX_HELD_ONE_WAY
+from wavesync.relay.pipes import PIPE_SIZE, PipePool, splice_trouble
+
+__all__ = ["LITTLE", "SHARED_BURST", "SHARED_FOR", "Plumbing"]
+
+LITTLE = 4096
+"""Bytes of a move that make it part of a conversation, for whose sake others take less at a time."""
+SHARED_FOR = 0.1
+"""Seconds for which one such move makes others take less."""
+SHARED_BURST = MAX_HELD_ONE_WAY
+"""Bytes that a flow may move at a time while there are conversations."""
+
+
+class Plumbing:
+    """Pipes and a buffer, for as many pairs as there are: only one moves bytes at a time.
+
+    :param kernel: whether bytes may be moved in the kernel, if it can.
+    :ivar pipes: the pipes.
+    :ivar kernel: whether bytes are moved in the kernel.
+    :ivar trouble: why not, if they should; half a sentence.
+    :ivar spliced: bytes that were moved in the kernel and never came here.
+    :ivar copied: bytes that were read into our buffer.
+    """
+
+    def __init__(self, *, kernel: bool = True, pipes: PipePool | None = None) -> None:
+        self.pipes = PipePool() if pipes is None else pipes
+        self.trouble = splice_trouble() if kernel else None
+        self.kernel = kernel and self.trouble is None
+        self.spliced = 0
+        self.copied = 0
+        self._buffer: memoryview | None = None
+        self._talked = float("-inf")
+
+    @property
+    def buffer(self) -> memoryview:
+        """A buffer of as many bytes as a pipe has, for whoever moves bytes right now."""
+        if self._buffer is None:
+            self._buffer = memoryview(bytearray(PIPE_SIZE))
+        return self._buffer
+
+    def give_up(self, why: str) -> None:
+        """Copy from now on: this kernel does not splice after all.
+
+        :param why: half a sentence.
+        """
+        self.kernel = False
+        self.trouble = why
+
+    def talk(self, now: float) -> None:
+        """Somebody moved :data:`LITTLE` and waits for an answer, perhaps."""
+        self._talked = now
+
+    def burst(self, now: float) -> int:
+        """:return: how many bytes a flow may move at a time now."""
+        return SHARED_BURST if now - self._talked < SHARED_FOR else PIPE_SIZE
