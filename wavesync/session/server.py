@@ -28,6 +28,7 @@ from wavesync.session.door import Door
 from wavesync.session.errors import Refusal
 from wavesync.session.events import DataReceived, Event, Lost, OpenRequested
 from wavesync.session.liveness import SILENCE
+from wavesync.session.relayed import kind_of, source_of
 from wavesync.session.roll import Roll
 from wavesync.session.services import NamedServices, Services
 from wavesync.session.shell import SessionShell
@@ -86,7 +87,8 @@ class ServerSession(SessionShell):
     def connectionMade(self) -> None:
         """A client's path is there."""
         self._path_transport = self.transport.transport
-        self._factory.arrived(self, getattr(self.path_peer(), "host", ""))
+        self.path_kind = kind_of(self.path_peer())
+        self._factory.arrived(self, source_of(self.path_peer()))
         super().connectionMade()
 
     @property
@@ -284,7 +286,7 @@ class ServerSessionFactory:
 
         None, too, when its source begins too many handshakes.
         """
-        if not self.door.admit(getattr(addr, "host", ""), self._clock.seconds()):
+        if not self.door.admit(source_of(addr), self._clock.seconds()):
             return None
         if len(self.pending) >= self.max_pending and not self._make_room():
             return None
@@ -347,7 +349,7 @@ class ServerSessionFactory:
         """A session knows its client."""
         if self._strangers.pop(session, None) is not None:
             self._idle[session] = peer.text
-        host = self._known[session] = getattr(session.path_peer(), "host", "")
+        host = self._known[session] = source_of(session.path_peer())
         self.door.greet(host)
         if self._on_authenticated is not None:
             self._on_authenticated(peer, session.path_transport)
