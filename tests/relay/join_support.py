@@ -5,14 +5,15 @@ import ssl
 import struct
 from collections.abc import Callable
 from socket import SO_LINGER, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET, create_connection, socket
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime, ITransport
 from twisted.internet.protocol import Factory, Protocol
@@ -20,9 +21,11 @@ from twisted.internet.ssl import ContextFactory
 from twisted.internet.task import deferLater
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from wavesync.relay.legs import bottom
 from wavesync.relay.pair import ILegTransport
 
 __all__ = [
+    "LATER",
     "Far",
     "Legs",
     "far_reset",
@@ -55,7 +58,7 @@ async def until(question: Callable[[], object]) -> None:
         await pause(0.005)
 
 
-_LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 async def send(far: Far, data: bytes) -> None:
@@ -65,7 +68,7 @@ async def send(far: Far, data: bytes) -> None:
     while rest:
         try:
             rest = rest[far.send(rest[: 1 << 18]) :]
-        except _LATER:
+        except LATER:
             if reactor.seconds() > end:
                 raise AssertionError("nobody takes it") from None
             await pause(0)
@@ -78,7 +81,7 @@ async def receive(far: Far, size: int) -> bytes:
     while len(got) < size:
         try:
             data = far.recv(min(size - len(got), 1 << 18))
-        except _LATER:
+        except LATER:
             if reactor.seconds() > end:
                 raise AssertionError(f"only {len(got)} of {size} bytes came") from None
             await pause(0)
@@ -109,7 +112,7 @@ async def far_tls(far: Far) -> ssl.SSLSocket:
     while True:
         try:
             secured.do_handshake()
-        except _LATER:
+        except LATER:
             await pause(0)
         else:
             return secured
@@ -128,8 +131,8 @@ class _Certificate(ContextFactory):
             key, SHA256()
         )
         self._context = SSL.Context(SSL.TLS_METHOD)
-        self._context.use_certificate(crypto.X509.from_cryptography(certificate))
-        self._context.use_privatekey(crypto.PKey.from_cryptography_key(key))
+        self._context.use_certificate(certificate)
+        self._context.use_privatekey(key)
 
     def getContext(self) -> SSL.Context:
         """Give it (ContextFactory)."""
@@ -172,7 +175,7 @@ class _Legs(Factory):
         self.made: list[Leg] = []
         self._kind = kind
 
-    def buildProtocol(self, addr: IAddress) -> Leg:
+    def buildProtocol(self, addr: IAddress | None) -> Leg:
         leg = self._kind()
         self.made.append(leg)
         return leg
@@ -196,9 +199,9 @@ class Legs:
         secured = TLSMemoryBIOFactory(_Certificate(), False, self._tls)
         self._ports = {}
         for tls, factory in ((False, self._plain), (True, secured)):
-            port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+            port = reactor.listenTCP(0, cast(Any, factory), interface="127.0.0.1")
             self._cleanup(port.stopListening)
-            self._ports[tls] = port.getHost().port
+            self._ports[tls] = cast(IPv4Address, port.getHost()).port
 
     async def make(
         self, *, tls: bool = False, receive_buffer: int = 0, send_buffer: int = 0
@@ -231,5 +234,6 @@ class Legs:
         return leg.transport, far
 
     def _close(self, leg: Leg) -> Deferred[None]:
-        cast(ILegTransport, leg.transport).abortConnection()
+        assert leg.transport is not None
+        cast(ILegTransport, bottom(leg.transport)).abortConnection()
         return pause(0)

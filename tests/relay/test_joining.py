@@ -7,10 +7,12 @@ from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from tests.relay.join_support import (
+    LATER,
     Far,
     Legs,
     far_reset,
@@ -21,10 +23,12 @@ from tests.relay.join_support import (
     until,
 )
 from wavesync.relay.joining import join
+from wavesync.relay.legs import bottom
 from wavesync.relay.pair import CLIENT_BROKE, DONE, MAX_HELD, SERVER_BROKE, IPair
 from wavesync.relay.plumbing import Plumbing
+from wavesync.relay.portable import PortablePair
 
-BIG = os.urandom(1 << 20) * 8
+BIG = os.urandom(1 << 20) * 4
 
 
 def digest(data: bytes) -> str:
@@ -129,7 +133,7 @@ class Joined:
         for _ in range(1000):
             try:
                 data = far.recv(1)
-            except BlockingIOError:
+            except LATER:
                 await pause(0.005)
             except OSError:
                 return
@@ -168,7 +172,7 @@ class Joined:
 
     async def test_lost_before(self) -> None:
         """A leg that is gone already ends the pair at once."""
-        client, far_client = await self.legs.make(tls=self.client_tls)
+        client, _ = await self.legs.make(tls=self.client_tls)
         server, _ = await self.legs.make(tls=self.server_tls)
         cast(Any, client).abortConnection()
         await until(lambda: self.legs.legs[0].ended)
@@ -273,6 +277,57 @@ class HalfClosing:
         self.assertEqual(await receive_all(server), b"all of it")
 
 
+class Portable:
+    """What joins over Twisted's transports share."""
+
+    plumbing: Plumbing
+    assertEqual: Any
+
+    def held(self, pair: Any) -> int:
+        """Count the bytes that wait in Twisted's buffers, of every layer."""
+        total = 0
+        for leg in (pair._client, pair._server):
+            wire = leg.wire
+            beneath: Any = bottom(wire)
+            total += len(beneath.dataBuffer) - beneath.offset + beneath._tempDataLen
+            if wire is not beneath:
+                total += sum(map(len, wire._appSendBuffer))
+                total += sum(map(len, wire._aggregator._buffer))
+        return total
+
+    def tearDown(self) -> None:
+        self.assertEqual((self.plumbing.spliced, self.plumbing.copied), (0, 0))
+
+
+class TLSClosing:
+    """What the end of a leg over TLS does: Twisted's TLS has no half-close."""
+
+    joined: Any
+    ended: list[str]
+    assertEqual: Any
+
+    async def test_close_over_tls(self) -> None:
+        """When a leg over TLS is closed, the other end gets all, then the end: it is over."""
+        _, client, server = await self.joined()
+        await send(client, BIG)
+        client.setblocking(True)
+        closing = deferToThread(cast(Any, client).unwrap)
+        self.assertEqual(digest(await receive_all(server)), digest(BIG))
+        (await closing).close()
+        server.close()
+        await until(lambda: self.ended)
+        self.assertEqual(self.ended, [DONE])
+
+    async def test_cut_off(self) -> None:
+        """A leg over TLS that ends without saying so is broken, not ended."""
+        _, client, server = await self.joined()
+        await send(client, b"half a")
+        self.assertEqual(await receive(server, 6), b"half a")
+        client.close()
+        await until(lambda: self.ended)
+        self.assertEqual(self.ended, [CLIENT_BROKE])
+
+
 class KernelTests(Joined, HalfClosing, TestCase):
     """Plain legs, joined in the kernel."""
 
@@ -287,3 +342,65 @@ class CopyingTests(Joined, HalfClosing, TestCase):
 
     def tearDown(self) -> None:
         self.assertEqual(self.plumbing.spliced, 0)
+
+
+class TLSClientTests(Portable, Joined, TLSClosing, TestCase):
+    """The client's leg is over TLS."""
+
+    client_tls = True
+
+    async def test_server_ends(self) -> None:
+        """What a plain server has said reaches a client over TLS before the end does."""
+        _, client, server = await self.joined()
+        await send(server, b"answer")
+        server.shutdown(socket.SHUT_WR)
+        self.assertEqual(await receive_all(client), b"answer")
+        await send(client, b"more")
+        self.assertEqual(await receive(server, 4), b"more")
+
+
+class TLSServerTests(Portable, Joined, TestCase):
+    """The server's leg is over TLS."""
+
+    server_tls = True
+
+
+class TLSTests(Portable, Joined, TLSClosing, TestCase):
+    """Both legs are over TLS."""
+
+    client_tls = server_tls = True
+
+    async def test_close_over_tls(self) -> None:
+        """When a leg over TLS is closed, the other end gets all, then the end."""
+        _, client, server = await self.joined()
+        await send(client, BIG)
+        client.setblocking(True)
+        closing = deferToThread(cast(Any, client).unwrap)
+        self.assertEqual(digest(await receive_all(server)), digest(BIG))
+        server.setblocking(True)
+        (await deferToThread(cast(Any, server).unwrap)).close()
+        (await closing).close()
+        await until(lambda: self.ended)
+        self.assertEqual(self.ended, [DONE])
+
+
+class SlowPortableTests(Portable, Joined, HalfClosing, TestCase):
+    """Plain legs on a reactor that has no descriptors, as far as the join knows."""
+
+    async def joined(self, **options: Any) -> tuple[Any, Far, Far]:
+        """Join two legs."""
+        small = options.pop("small", 0)
+        client, far_client = await self.legs.make(receive_buffer=small, send_buffer=small)
+        server, far_server = await self.legs.make(receive_buffer=small, send_buffer=small)
+        options.setdefault("to_server", b"")
+        options.setdefault("to_client", b"")
+        pair = PortablePair(reactor, cast(Any, client), cast(Any, server), shaper=None, **options)
+        self.ended = []
+        pair.over.addCallback(self.ended.append)
+        return pair, far_client, far_server
+
+    async def test_written_before(self) -> None:
+        """Written to Twisted's transport, as all that follows."""
+
+    async def test_lost_before(self) -> None:
+        """As with TLS."""
