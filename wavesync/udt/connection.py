@@ -70,7 +70,7 @@ class Connection:
     :param receive_mss: IP packet size of the peer's full packets; longer ones are dropped.
     :param receive_window: packets that we are ready to buffer.
     :param early_window: packets that we buffer until :meth:`trust`; ``None`` for all the same.
-    :param sparing: the peer is a wavesync end: it needs fewer ACKs.
+    :param sparing: the peer is a wavesync end: it needs fewer ACKs, and its light ones are final.
     :param congestion: the strategy; a new default one when None.
     :param hold_data_until: time before which no data packet leaves.
     :ivar statistics: counters.
@@ -143,7 +143,9 @@ class Connection:
         )
         self._window = receive_window
         self._path = PathSize(peer_id, self._buffer, send_mss)
-        self._feedback = Feedback(self._buffer, self._sender, self._receiver, self.statistics)
+        self._feedback = Feedback(
+            self._buffer, self._sender, self._receiver, self.statistics, sparing
+        )
         self._deliveries = Deliveries(self._receiver)
         self._patience = Patience(now)
         self.keep_alive_interval = KEEP_ALIVE_INTERVAL
@@ -349,7 +351,7 @@ class Connection:
 
     def _drain(self, now: float) -> None:
         """End the connection when everything written has been acknowledged."""
-        done = not self._buffer.unacknowledged
+        done = self._feedback.drained
         if done or self._patience.is_over(self._buffer.acknowledged, now):
             self._end(CloseReason.LOCAL if done else CloseReason.TIMEOUT)
             self._ending.begin(self._now)
@@ -376,7 +378,7 @@ class Connection:
             return None
         if self._closed is not None:
             return self._ending.deadline()
-        done = self._closing and not self._buffer.unacknowledged
+        done = self._closing and self._feedback.drained
         owes = self._feedback.owes_ack2 or self._path.owes
         if done or owes or self._keep_alive or self._receiver.backlogged:
             return self._now

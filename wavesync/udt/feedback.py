@@ -17,10 +17,14 @@ class Feedback:
     :param sender: is told what arrived and what was lost.
     :param receiver: shares the round trip that the peer tells.
     :param statistics: counters to keep.
+    :param light_will_do: the peer's reader has what a light ACK acknowledges; libudt's has it only
+        with the next numbered one, and never after a SHUTDOWN.
     """
 
     __slots__ = (
         "_buffer",
+        "_firm",
+        "_light_will_do",
         "_newest_ack",
         "_pending_ack2",
         "_receiver",
@@ -29,9 +33,16 @@ class Feedback:
     )
 
     def __init__(
-        self, buffer: SendBuffer, sender: Sender, receiver: Receiver, statistics: Statistics
+        self,
+        buffer: SendBuffer,
+        sender: Sender,
+        receiver: Receiver,
+        statistics: Statistics,
+        light_will_do: bool,
     ) -> None:
         """Begin with nothing heard."""
+        self._light_will_do = light_will_do
+        self._firm = buffer.acknowledged  # by numbered ACKs
         self._buffer = buffer
         self._sender = sender
         self._receiver = receiver
@@ -43,6 +54,13 @@ class Feedback:
     def owes_ack2(self) -> bool:
         """Whether an ACK waits for its ACK2."""
         return self._pending_ack2 is not None
+
+    @property
+    def drained(self) -> bool:
+        """Whether the peer has all that was written."""
+        buffer = self._buffer
+        firm = self._light_will_do or self._firm >= buffer.acknowledged
+        return firm and not buffer.unacknowledged
 
     def take_ack2(self) -> int | None:
         """Give the number of the ACK to answer now, once."""
@@ -69,6 +87,7 @@ class Feedback:
         report: PeerReport | None = None
         if ack.free is not None:
             self._pending_ack2 = number
+            self._firm = max(self._firm, point)
             newest = extend(number & SEQUENCE_MASK, self._newest_ack)
             # One that moves the point is new, whatever number a forged one had before it.
             if newest > self._newest_ack or point > buffer.acknowledged:
