@@ -218,6 +218,26 @@ class StreamTests(SynchronousTestCase):
         pair.until(102.0)
         self.assertEqual(pair.client.unacknowledged, 0)
 
+    def test_acknowledged_beside_an_answer(self) -> None:
+        """An answer carries the ACK for the question, so that none has to travel by itself later."""
+        pair = Pair()
+        pair.open()
+        pair.client.write(b"question", pair.now)
+        pair.server.receive(pair.client.data_to_send(), pair.now)
+        pair.server.write(b"answer", pair.now)
+        pair.server.write(b"more", pair.now)
+        self.assertEqual(
+            frames(pair.server.data_to_send()), [Data(b"answer"), Ack(8), Data(b"more")]
+        )
+        pair.client.write(b"again", pair.now)
+        pair.server.receive(pair.client.data_to_send(), pair.now)
+        pair.server.end(pair.now)
+        self.assertEqual(frames(pair.server.data_to_send()), [End(), Ack(13)])
+        pair.client.write(b"and again", pair.now)
+        pair.server.receive(pair.client.data_to_send(), pair.now)
+        self.assertEqual(frames(pair.server.data_to_send()), [])
+        self.assertEqual(pair.server.deadline(), pair.now + 1.0)
+
     def test_ack_of_what_was_not_sent(self) -> None:
         """An ACK one past what was sent is a lie, and ends the session."""
         for offset, over in ((5, False), (6, True)):

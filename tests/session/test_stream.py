@@ -412,6 +412,7 @@ class BackPressureTests(SessionCase):
         """A client cannot make us keep a piece of memory for each of its bytes meanwhile."""
         path, session = self.session()
         session.open("dial", Recorder())
+        path.pump()
         session.transport.write(b"".join(encode_data(b"e")) * 30_000)
         path.pump()
         (server,) = self.factory.serving

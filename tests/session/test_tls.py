@@ -286,9 +286,7 @@ class BadTests(SynchronousTestCase):
             client, server = both(self.client, self.server, self.server.target)
             if chain:
                 for context in (client, server):
-                    context._context.add_extra_chain_cert(
-                        crypto.X509.from_cryptography(self.system.certificate)
-                    )
+                    context._context.add_extra_chain_cert(self.system.certificate)
             done = Handshake(client, server)
             for end, peer in ((done.client, self.server.peer), (done.server, self.client.peer)):
                 self.assertEqual(verdict_of(end).peer, peer)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Factory
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from wavesync.errors import WavesyncError
@@ -17,6 +16,7 @@ from wavesync.session.core import CONTROL, Side, Timing
 from wavesync.session.errors import SessionLost, refusal_error
 from wavesync.session.events import Event, Lost, OpenAccepted, OpenRefused, PongReceived
 from wavesync.session.liveness import SILENCE
+from wavesync.session.sealing import ClientTLSFactory
 from wavesync.session.shell import SessionShell
 from wavesync.session.tls import ClientTLS, client_context, rejection
 
@@ -191,5 +191,5 @@ def connect_session(
     session = ClientSession(clock, timing)
     if context is None:
         context = client_context(credentials, target, wall_clock=wall_clock, revoked=revoked)
-    factory = TLSMemoryBIOFactory(context, True, _OneSession(session), clock)
+    factory = ClientTLSFactory(context, True, _OneSession(session), clock)
     return factory, session.authenticated

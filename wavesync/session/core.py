@@ -120,6 +120,7 @@ class SessionCore:
         self._now = now
         self._written += len(data)
         self._out += encode_data(data)
+        self._acknowledge_if_due(now, beside=True)
 
     def end(self, now: float) -> None:
         """Write nothing more: tell the peer that all was sent.  Reading goes on."""
@@ -130,6 +131,7 @@ class SessionCore:
             return
         self._end_sent = True
         self._out.append(encode(End()))
+        self._acknowledge_if_due(now, beside=True)
         self._check_finished()
 
     def close(self, now: float) -> None:
@@ -287,8 +289,7 @@ class SessionCore:
         times += self.liveness.deadlines(writable=not self._writing_paused)
         if not self._writing_paused:
             times.append(self._receipts.due)
-        known = [time for time in times if time is not None]
-        return min(known) if known else None
+        return min((time for time in times if time is not None), default=None)
 
     def timer(self, now: float) -> None:
         """Do what is due at *now*; calling it early or late does no harm."""
@@ -308,11 +309,12 @@ class SessionCore:
                 self._send_ping()
             self._acknowledge_if_due(now)
 
-    def _acknowledge_if_due(self, now: float) -> None:
+    def _acknowledge_if_due(self, now: float, *, beside: bool = False) -> None:
+        """Send an ACK that is due, or one that would be soon *beside* what leaves anyway."""
         if self._writing_paused:
             return
         due = self._receipts.due
-        late = due is not None and now >= due
+        late = due is not None and (beside or now >= due)
         if late or self._receipts.many or self.liveness.beat_due(now):
             self._send_ack()
 

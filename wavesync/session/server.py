@@ -15,7 +15,6 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -30,6 +29,7 @@ from wavesync.session.events import DataReceived, Event, Lost, OpenRequested
 from wavesync.session.liveness import SILENCE
 from wavesync.session.relayed import kind_of, source_of
 from wavesync.session.roll import Roll
+from wavesync.session.sealing import ServerTLSFactory
 from wavesync.session.services import NamedServices, Services
 from wavesync.session.shell import SessionShell
 from wavesync.session.tls import server_context
@@ -200,7 +200,7 @@ class ServerSession(SessionShell):
         assert self._core is not None
         self._core.accept(self._clock.seconds())
         self.attach(app)
-        self._stirred()
+        self._turn()
 
     def _refuse(self, code: int, sentence: str) -> None:
         self._factory.roll.end(self)
@@ -273,7 +273,7 @@ class ServerSessionFactory:
         context = server_context(credentials, wall_clock=wall_clock)
         inner = Factory.forProtocol(lambda: ServerSession(self, clock))
         inner.noisy = False
-        self._tls = TLSMemoryBIOFactory(context, False, inner, clock)
+        self._tls = ServerTLSFactory(context, False, inner, clock)
 
     def doStart(self) -> None:
         """A port or connector uses this factory (IProtocolFactory)."""

@@ -9,7 +9,6 @@ from OpenSSL.SSL import Error as TLSError
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IHandshakeListener,
     IProtocol,
     IPushProducer,
@@ -23,6 +22,7 @@ from zope.interface import implementer
 from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
 from wavesync.identity.verify import Peer
 from wavesync.interfaces import Address
+from wavesync.session.alarm import Alarm
 from wavesync.session.bridge import send_at_once
 from wavesync.session.core import SessionCore, Side, Timing
 from wavesync.session.delivery import Delivery
@@ -37,6 +37,7 @@ from wavesync.session.events import (
 )
 from wavesync.session.liveness import SILENCE
 from wavesync.session.path import peer_is_known
+from wavesync.session.sealing import Outbox
 from wavesync.session.tls import ALPN, Verdict, handshake_error, verdict_of
 from wavesync.session.transport import SessionTransport
 
@@ -69,7 +70,8 @@ class SessionShell(Protocol):
         self._clock = clock
         self._timing = timing
         self._core: SessionCore | None = None
-        self._timer: IDelayedCall | None = None
+        self._alarm = Alarm(clock, self._alarm_came)
+        self._outbox = Outbox(clock)
         self._verdict = Verdict()
         self._handshake_by: float | None = None
         self._abort_path_by: float | None = None
@@ -124,6 +126,7 @@ class SessionShell(Protocol):
         self.peer = peer
         peer_is_known(self.transport.transport)
         self._core = SessionCore(self._side, self._clock.seconds(), self._timing)
+        self._outbox.transport = self.transport
         self.transport.registerProducer(self, True)
         self.authenticated_as(peer)
         self._turn()
@@ -137,6 +140,7 @@ class SessionShell(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The path is gone (IProtocol)."""
         self._path_lost = True
+        self._outbox.drop()
         self._handshake_by = self._abort_path_by = None
         error = self._refusal
         if error is None and self._core is None:
@@ -287,13 +291,13 @@ class SessionShell(Protocol):
             return
         self._turning = True
         try:
-            while True:
-                self._exchange()
-                if not self._delivery.ready:
-                    break
+            self._exchange()
+            while self._delivery.ready:
                 self._delivery.tell()
+                self._exchange()
         finally:
             self._turning = False
+        self._outbox.flush()
         self._settle()
 
     def _stirred(self) -> None:
@@ -304,6 +308,7 @@ class SessionShell(Protocol):
                 self._exchange()
             finally:
                 self._turning = False
+            self._outbox.settle()
             self._settle()
 
     def _exchange(self) -> None:
@@ -314,7 +319,7 @@ class SessionShell(Protocol):
         while True:
             data = core.data_to_send()
             if data and not self._path_lost:
-                self.transport.write(data)
+                self._outbox.put(data)
             events = core.events()
             if not events and not data:
                 return
@@ -364,6 +369,7 @@ class SessionShell(Protocol):
         if self._path_lost or self._abort_path_by is not None:
             return
         self._pause_path(False)
+        self._outbox.flush()
         self._abort_path_by = self._clock.seconds() + CLOSE_PATH_WITHIN
         self.transport.unregisterProducer()
         self.transport.loseConnection()
@@ -371,26 +377,17 @@ class SessionShell(Protocol):
 
     def _arm(self) -> None:
         """Have the one timer run at the earliest time anything is due."""
-        now = self._clock.seconds()
-        due = [
-            self._handshake_by,
-            self._abort_path_by,
-            self._core.deadline() if self._core is not None and not self._path_lost else None,
-            now if self._delivery.ready else None,
-        ]
-        known = [time for time in due if time is not None]
-        earliest = min(known) if known else None
-        timer = self._timer
-        if timer is not None and timer.active():
-            if earliest is not None and timer.getTime() <= earliest:
-                return  # it comes early, finds nothing to do and is set again
-            timer.cancel()
-        self._timer = None
-        if earliest is not None:
-            self._timer = self._clock.callLater(max(0.0, earliest - now), self._timer_came)
+        earliest = None
+        if self._delivery.ready:
+            earliest = self._clock.seconds()
+        elif self._core is not None and not self._path_lost:
+            earliest = self._core.deadline()
+        for due in (self._handshake_by, self._abort_path_by):
+            if due is not None and (earliest is None or due < earliest):
+                earliest = due
+        self._alarm.set(earliest)
 
-    def _timer_came(self) -> None:
-        self._timer = None
+    def _alarm_came(self) -> None:
         now = self._clock.seconds()
         if self._handshake_by is not None and now >= self._handshake_by:
             self._handshake_by = None

@@ -1,0 +1,104 @@
+"""TLS over a path as sessions need it: every write seals a record at once, and tickets wait.
+
+Twisted's own transport gathers small writes until the next turn of the reactor, which here would be a
+second gathering: a session's frames come together in its :class:`Outbox`, which knows when a turn ends.
+"""
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+
+__all__ = ["FULL_RECORD", "WORTH_A_RECORD", "ClientTLSFactory", "Outbox", "ServerTLSFactory"]
+
+WORTH_A_RECORD = 512
+"""Bytes that are sealed at once: a record adds 22 to them."""
+
+FULL_RECORD = 16384
+"""Bytes that a record has room for (RFC 8446, section 5.1)."""
+
+
+class Outbox:
+    """What a session is about to write; small pieces that come in one turn become one record.
+
+    :param clock: for the next turn of the reactor.
+    """
+
+    __slots__ = ("_clock", "_held", "_next", "_pieces", "transport")
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.transport: TLSMemoryBIOProtocol | None = None
+        """Where it goes; nothing goes anywhere without one."""
+        self._clock = clock
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._next: IDelayedCall | None = None
+
+    def put(self, data: bytes) -> None:
+        """Hold *data* until :meth:`settle` or :meth:`flush`, or until it fills a record."""
+        self._pieces.append(data)
+        self._held += len(data)
+        if self._held >= FULL_RECORD:
+            self.flush()
+
+    def settle(self) -> None:
+        """Write what is worth a record; the rest waits for what else comes in this turn."""
+        if self._held >= WORTH_A_RECORD:
+            self.flush()
+        elif self._held and self._next is None:
+            self._next = self._clock.callLater(0, self._due)
+
+    def flush(self) -> None:
+        """Write all now."""
+        following, self._next = self._next, None
+        if following is not None:
+            following.cancel()
+        pieces, self._pieces = self._pieces, []
+        self._held = 0
+        if pieces and self.transport is not None:
+            self.transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def drop(self) -> None:
+        """Write nothing any more."""
+        self.transport = None
+        self.flush()
+
+    def _due(self) -> None:
+        self._next = None
+        self.flush()
+
+
+class _ServerTLS(TLSMemoryBIOProtocol):
+    """Sends nothing after its handshake before the session has something to say.
+
+    What OpenSSL would send are tickets that nobody needs (:mod:`wavesync.session.tls`); by themselves
+    they would cost a packet, and its acknowledgement.
+    """
+
+    _silent = True
+
+    def write(self, data: bytes) -> None:
+        """Send the session's bytes, behind the tickets."""
+        self._silent = False
+        super().write(data)
+
+    def _flushSendBIO(self) -> None:
+        # Alerts have to leave: they come with the end of either the session or TLS.
+        if (
+            self._silent
+            and self._handshakeDone
+            and not self._lostTLSConnection
+            and not self.disconnecting
+        ):
+            return
+        super()._flushSendBIO()
+
+
+class ClientTLSFactory(TLSMemoryBIOFactory):
+    """Makes a client's TLS transports."""
+
+    protocol = TLSMemoryBIOProtocol
+
+
+class ServerTLSFactory(TLSMemoryBIOFactory):
+    """Makes a server's TLS transports."""
+
+    protocol = _ServerTLS
