@@ -44,13 +44,19 @@ _log = Logger()
 
 
 def notice_death(
-    transport: object, *, after: int = PROBE_AFTER, interval: int = PROBE_INTERVAL
+    transport: object,
+    *,
+    after: int = PROBE_AFTER,
+    interval: int = PROBE_INTERVAL,
+    user_timeout: int | None = USER_TIMEOUT,
 ) -> None:
     """Set the options, as far as the system has them.
 
     :param transport: a connection; one that has no TCP socket is left alone.
     :param after: seconds without anything received after which the other end is probed.
     :param interval: seconds between probes that are not answered.
+    :param user_timeout: seconds without an acknowledgement after which the connection is over, even if
+        the other end is there and does not read; None for as long as TCP has patience.
     """
     connection = _socket_of(transport)
     if connection is None:
@@ -62,10 +68,10 @@ def notice_death(
             ("TCP_KEEPALIVE", after),  # what macOS calls the same
             ("TCP_KEEPINTVL", interval),
             ("TCP_KEEPCNT", _PROBES),
-            ("TCP_USER_TIMEOUT", USER_TIMEOUT * 1000),
+            ("TCP_USER_TIMEOUT", None if user_timeout is None else user_timeout * 1000),
         ):
             number = getattr(socket, name, None)
-            if number is not None:
+            if number is not None and value is not None:
                 connection.setsockopt(socket.IPPROTO_TCP, number, value)
     except OSError as error:
         # It works without, only slower.
