@@ -6,18 +6,25 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.agent.support import MemoryEndpoint, ScriptedMediator
+from tests.agent.support import NONCE, LogListener, MemoryEndpoint, ScriptedMediator
 from tests.client.support import CONNECTION, MEDIATOR, SERVER_TCP, AskingWorld, answer
 from tests.client.world import World
 from tests.signalling.provers import NOW, client, server, system
-from wavesync.client.revoking import FETCH_TIMEOUT, RevocationWatch
+from wavesync.client.revoking import CHECK_INTERVAL, FETCH_TIMEOUT, RevocationWatch
 from wavesync.errors import ConnectFailed, NotAllowed
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.crl import RevocationList, make_crl
+from wavesync.identity.proofs import check_proof
 from wavesync.identity.revocations import LOOK_INTERVAL, Revocations, list_path, save_list
-from wavesync.signalling.messages import Connect, CrlFetch, CrlPiece, Refusal
-from wavesync.signalling.numbers import Method
+from wavesync.identity.verify import Role
+from wavesync.session.client import ClientSession
+from wavesync.signalling.messages import Connect, CrlFetch, CrlPiece, Refusal, covered
+from wavesync.signalling.numbers import Method, Purpose
 from wavesync.signalling.revoking import piece_of
+from wavesync.signalling.urls import Mediator
+from wavesync.stun.message import Message
+
+OTHER = Mediator("other.example", 3345, 3345)
 
 
 def revocation_list(
@@ -60,11 +67,19 @@ class FetchTests(SynchronousTestCase):
         self.endpoint = MemoryEndpoint()
         self.revocations = Revocations(client().system_key_bytes)
         self.revocations.offer(revocation_list(number=3).der)
-        self.watch = RevocationWatch(self.clock, self.revocations)  # type: ignore[arg-type]
+        self.watch = RevocationWatch(
+            self.clock,  # type: ignore[arg-type]
+            self.revocations,
+            client(),
+            [MEDIATOR],
+            lambda: NOW,
+            endpoint=lambda mediator: self.endpoint,
+            random=lambda: 0.5,
+        )
 
     def fetch(self) -> ScriptedMediator:
         """Begin, and come to a connection."""
-        self.watch.fetch(self.endpoint, MEDIATOR, CONNECTION)
+        self.watch.fetch(MEDIATOR, CONNECTION)
         return ScriptedMediator(self.endpoint.dialled[-1], now=NOW)
 
     def serve(self, mediator: ScriptedMediator, crl: RevocationList) -> None:
@@ -113,7 +128,7 @@ class FetchTests(SynchronousTestCase):
 
     def test_no_connection(self) -> None:
         """A mediator that cannot be reached over TCP either."""
-        self.watch.fetch(self.endpoint, MEDIATOR, CONNECTION)
+        self.watch.fetch(MEDIATOR, CONNECTION)
         self.clock.advance(FETCH_TIMEOUT)
         self.assertTrue(self.endpoint.dialled[-1].cancelled)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -125,12 +140,117 @@ class FetchTests(SynchronousTestCase):
         self.assert_over(mediator)
 
 
+class CheckTests(SynchronousTestCase):
+    """Whoever has a session and needs no introduction asks for newer lists now and then."""
+
+    def setUp(self) -> None:
+        """A client that knows the list with number 3, and two mediators."""
+        self.clock = Clock()
+        self.endpoint = MemoryEndpoint()
+        self.asked: list[Mediator] = []
+        self.revocations = Revocations(client().system_key_bytes)
+        self.revocations.offer(revocation_list(number=3).der)
+        self.watch = RevocationWatch(
+            self.clock,  # type: ignore[arg-type]
+            self.revocations,
+            client(),
+            [MEDIATOR, OTHER],
+            lambda: NOW,
+            endpoint=self.to,
+            random=lambda: 0.5,
+        )
+        self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
+        self.addCleanup(self.watch.close)
+        self.session = self.watch.add(ClientSession(self.clock))
+
+    def to(self, mediator: Mediator) -> MemoryEndpoint:
+        """The way to a mediator."""
+        self.asked.append(mediator)
+        return self.endpoint
+
+    def request(self, mediator: ScriptedMediator, nonce: bytes) -> Message:
+        """Take a request, whose proof holds for this very mediator."""
+        request = mediator.one(Method.CRL_FETCH)
+        self.assertEqual(CrlFetch.decode(request), CrlFetch(0, "", self.revocations.number))
+        found = covered(request)
+        assert found is not None
+        proof = check_proof(
+            found[0],
+            purpose=Purpose.CRL_FETCH,
+            audience=self.asked[-1].audience,
+            message=found[1],
+            role=Role.CLIENT,
+            now=NOW,
+        )
+        self.assertEqual(proof.nonce, nonce)
+        return request
+
+    def test_check(self) -> None:
+        """After some minutes, the next mediator in turn gives the list, wherever its clock is."""
+        for number, which in ((4, MEDIATOR), (5, OTHER), (6, MEDIATOR)):
+            self.clock.advance(CHECK_INTERVAL - 1)
+            self.assertEqual(len(self.asked), number - 4)
+            self.clock.advance(1)
+            self.assertEqual(self.asked[-1], which)
+            mediator = ScriptedMediator(self.endpoint.dialled[-1], now=NOW)
+            stale = Refusal(438, "", NONCE, which.audience, NOW)
+            mediator.refuse(self.request(mediator, b""), stale)
+            request = self.request(mediator, NONCE)
+            crl = revocation_list(server(), number=number)
+            piece = CrlPiece(*piece_of(crl.number, crl.der, 0))
+            mediator.send(piece.encode(request.transaction_id))
+            self.assertEqual(self.revocations.number, number)
+            self.assertTrue(mediator.closed)
+
+    def test_nothing_newer(self) -> None:
+        """No news is nothing to tell of, and is asked for again."""
+        listener = LogListener("wavesync.client")
+        self.addCleanup(listener.stop)
+        for count in (1, 2, 3):
+            self.clock.advance(CHECK_INTERVAL)
+            self.assertEqual(len(self.asked), count)
+            mediator = ScriptedMediator(self.endpoint.dialled[-1], now=NOW)
+            mediator.refuse(self.request(mediator, b""), Refusal(404))
+            self.assertTrue(mediator.closed)
+        self.assertEqual(listener.said, [])
+
+    def test_nonce_after_nonce(self) -> None:
+        """A mediator that asks for one signature after the other is not answered without end."""
+        self.clock.advance(CHECK_INTERVAL)
+        mediator = ScriptedMediator(self.endpoint.dialled[-1], now=NOW)
+        stale = Refusal(438, "", NONCE, MEDIATOR.audience, NOW)
+        mediator.refuse(self.request(mediator, b""), stale)
+        mediator.refuse(self.request(mediator, NONCE), stale)
+        self.assertTrue(mediator.closed)
+
+    def test_introduced(self) -> None:
+        """An introduction tells of newer lists anyway: the next check is that much later."""
+        world = AskingWorld()
+        world.receive(answer(world.one()))
+        introduction = self.successResultOf(world.asking.result)
+        self.clock.advance(CHECK_INTERVAL - 1)
+        self.watch.introduced(introduction)
+        self.clock.advance(CHECK_INTERVAL - 1)
+        self.assertEqual(self.asked, [])
+        self.clock.advance(1)
+        self.assertEqual(len(self.asked), 1)
+
+    def test_no_session(self) -> None:
+        """Without a session nobody is asked, and with a new one it begins again."""
+        self.session.lost = True
+        self.clock.advance(2 * CHECK_INTERVAL)
+        self.assertEqual((self.asked, self.clock.getDelayedCalls()), ([], []))
+        self.watch.add(ClientSession(self.clock))
+        self.clock.advance(CHECK_INTERVAL)
+        self.assertEqual(len(self.asked), 1)
+
+
 class ConnectorTests(SynchronousTestCase):
     """A client does not connect, nor stay connected, to a revoked server."""
 
-    def make(self, revocations: Revocations | None = None) -> World:
+    def make(self, revocations: Revocations | None = None, tcp: int | None = None) -> World:
         """A client, a server and a mediator."""
-        world = World(revocations=revocations)
+        world = World(revocations=revocations, mediator_tcp=tcp)
         self.addCleanup(lambda: self.assertEqual(world.shut(), []))
         return world
 
@@ -172,6 +292,17 @@ class ConnectorTests(SynchronousTestCase):
         _, opening = world.open()
         world.run(5)
         self.failureResultOf(opening, ConnectFailed)
+
+    def test_asks(self) -> None:
+        """Minutes after the last introduction, its mediator is asked over TCP for a newer list."""
+        world = self.make(tcp=3345)
+        talker, opening = world.open()
+        world.run(1)
+        self.assertIs(self.successResultOf(opening), talker)
+        before = len(world.reactor.tcpClients)
+        world.run(1.5 * CHECK_INTERVAL)
+        self.assertGreater(len(world.reactor.tcpClients), before)
+        self.assertFalse(talker.lost)
 
     def test_revoked_client(self) -> None:
         """A client that was revoked itself is told so, with exit status 3."""

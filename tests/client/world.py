@@ -109,6 +109,7 @@ class Talker(Protocol):
 class World:
     """Three hosts, 10 ms apart.
 
+    :param mediator_tcp: TCP port of the mediator, at which nobody answers.
     :ivar requests: the ``connect`` requests that the mediator got.
     :ivar results: the ``connectionResult`` indications that it got.
     :ivar answering: whether the mediator answers.
@@ -126,12 +127,14 @@ class World:
         own: Sequence[Address] | None = None,
         start_delay: float = 0.0,
         told_after: float = 0.0,
+        mediator_tcp: int | None = None,
         **options: Any,
     ) -> None:
         self.reactor = MemoryReactor()
         self.start_delay = start_delay
         self.told_after = told_after
         self._own = own
+        self._mediator_tcp = mediator_tcp
         self.network = Network(self.reactor, delay=0.01, random=Random(1))
         self.mediator_port = Port(
             self.reactor,
@@ -165,7 +168,7 @@ class World:
         connector = Connector(
             self.reactor,  # type: ignore[arg-type]
             client() if credentials is None else credentials,
-            [Mediator(MEDIATOR_HOST, 3345, None)],
+            [Mediator(MEDIATOR_HOST, 3345, self._mediator_tcp)],
             port=self.client_port,
             own_addresses=lambda: [self.client_port.address] if self._own is None else self._own,
             wall_clock=self.wall_clock,

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.mediator.driver import CONNECTION, Client, Server, World
-from tests.signalling.provers import NOW, client, server, system
+from tests.signalling.provers import NOW, client, prover, server, system
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.crl import MAX_CRL, RevocationList, make_crl
 from wavesync.identity.lists import Lists, ListsFull
+from wavesync.mediator.leg import PROOF_BURST
 from wavesync.mediator.revoking import MAX_ASSEMBLIES
 from wavesync.mediator.settings import Limits
 from wavesync.signalling.messages import (
@@ -23,7 +24,7 @@ from wavesync.signalling.messages import (
 )
 from wavesync.signalling.numbers import MAX_CRL_PIECE, Method
 from wavesync.signalling.revoking import piece_of
-from wavesync.stun.message import MessageClass, decode
+from wavesync.stun.message import Message, MessageClass, decode
 
 T = bytes(range(12))
 BOB = client("bob")
@@ -53,6 +54,63 @@ def news(holder: Server) -> list[int]:
     """The numbers that a server was told of, which are forgotten."""
     found = holder.channel.take(Method.CRL_PUSH, MessageClass.INDICATION)
     return [CrlNews.decode(message).number for message in found]
+
+
+class ProvedFetchTests(SynchronousTestCase):
+    """A client that was introduced long ago can ask for newer lists all the same."""
+
+    def setUp(self) -> None:
+        """A mediator that holds a list which takes two messages, and a client's connection."""
+        self.world = World()
+        self.list = revocation_list(BOB, number=4, more=range(1, 200))
+        push(Server(self.world).ready(), self.list)
+        self.leg, self.channel = self.world.leg(("203.0.113.1", 5200))
+
+    def fetch(
+        self, fetch: CrlFetch, credentials: Credentials | None = None, **proving: float | bytes
+    ) -> Message:
+        """Ask, signed if there are credentials; give the answer."""
+        signs = None
+        if credentials is not None:
+            signs = prover(credentials, **{"now": self.world.now, **proving})  # type: ignore[arg-type]
+        self.leg.receive(decode(fetch.encode(T, signs)), self.world.now)
+        return self.channel.sent.pop()
+
+    def refused(self, *args: CrlFetch | Credentials, **proving: float | bytes) -> Refusal:
+        """The same, and be refused."""
+        return Refusal.decode(self.fetch(*args, **proving))  # type: ignore[arg-type]
+
+    def test_whole(self) -> None:
+        """One proof is enough for all pieces."""
+        self.assertEqual(self.refused(CrlFetch(0)).code, 404)
+        first = CrlPiece.decode(self.fetch(CrlFetch(0), client()))
+        rest = CrlPiece.decode(self.fetch(CrlFetch(len(first.piece))))
+        self.assertEqual(first.piece + rest.piece, self.list.der)
+
+    def test_newer_only(self) -> None:
+        """Whoever has the newest list is not given it again."""
+        self.assertEqual(self.refused(CrlFetch(0, "", 4), client()).code, 404)
+        self.assertEqual(CrlPiece.decode(self.fetch(CrlFetch(0, "", 3), client())).number, 4)
+
+    def test_other_clock(self) -> None:
+        """A clock that is two days off costs another signature."""
+        wrong = self.world.now - 2 * 86400
+        refusal = self.refused(CrlFetch(0), client(), now=wrong)
+        self.assertEqual(refusal.code, 438)
+        answer = self.fetch(CrlFetch(0), client(), now=wrong, nonce=refusal.nonce)
+        self.assertEqual(CrlPiece.decode(answer).number, 4)
+
+    def test_others(self) -> None:
+        """A revoked client gets none, nor does one of another system, nor a server by this."""
+        self.assertEqual(self.refused(CrlFetch(0), BOB).reason, "revoked")
+        self.assertEqual(self.refused(CrlFetch(0), server()).reason, "wrong-role")
+        self.assertEqual(self.refused(CrlFetch(0), client(of=2)).code, 404)
+
+    def test_budget(self) -> None:
+        """Proofs cost what other proofs cost."""
+        answers = [self.fetch(CrlFetch(0), client()) for _ in range(2 * int(PROOF_BURST))]
+        refused = [each for each in answers if each.message_class is MessageClass.ERROR]
+        self.assertGreaterEqual(len(refused), int(PROOF_BURST) - 1)
 
 
 class PushTests(SynchronousTestCase):

@@ -9,10 +9,10 @@ from twisted.python.failure import Failure
 from wavesync.interfaces import Address
 from wavesync.signalling.asking import NoAnswer
 from wavesync.signalling.leg import Leg
-from wavesync.signalling.messages import Bind, Prover, Refusal, SignallingError
-from wavesync.signalling.numbers import ErrorCode
+from wavesync.signalling.messages import Bind, Prover
+from wavesync.signalling.refusals import nonce_asked
 from wavesync.signalling.urls import Mediator
-from wavesync.stun.message import Message, MessageClass
+from wavesync.stun.message import MessageClass
 from wavesync.stun.transactions import Answer
 
 __all__ = ["Listed", "Publishing"]
@@ -67,22 +67,12 @@ class Publishing:
     def _bound(self, answer: Answer, nonce: bytes) -> None:
         if answer.message.message_class is not MessageClass.ERROR or self._over:
             return
-        fresh = _nonce_of(answer.message)
+        fresh = nonce_asked(answer.message)
         if fresh and not nonce:
             self._bind(fresh)  # the two clocks disagree
             return
         self._published = None  # the next refresh tries again
         self.log.warn("the mediator {mediator} refuses the addresses", mediator=self._mediator)
-
-
-def _nonce_of(message: Message) -> bytes:
-    """The NONCE of an answer that asks for another signature; empty for any other answer."""
-    try:
-        refusal = Refusal.decode(message)
-    except SignallingError:
-        return b""
-    asked = refusal.code in (ErrorCode.UNAUTHENTICATED, ErrorCode.STALE_NONCE)
-    return refusal.nonce if asked else b""
 
 
 def _unanswered(failure: Failure) -> None:

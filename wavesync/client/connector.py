@@ -175,7 +175,7 @@ class Connector:
         self._allow_loopback = allow_loopback
         if revocations is None:
             revocations = Revocations(credentials.system_key_bytes)
-        self._watch = RevocationWatch(reactor, revocations)
+        self._watch = RevocationWatch(reactor, revocations, credentials, mediators, wall_clock)
         self._introducer = Introducer(
             reactor,
             credentials,

@@ -1,10 +1,14 @@
 """What a client does about revoked servers: learns of them, and ends what it has with them."""
 
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from random import random as random_fraction
 from weakref import WeakSet
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -12,14 +16,20 @@ from twisted.python.failure import Failure
 
 from wavesync.client.introduction import Introduction
 from wavesync.errors import ConnectFailed
+from wavesync.identity.credentials import Credentials
 from wavesync.identity.revocations import LOOK_INTERVAL, Revocations
 from wavesync.interfaces import IReactor
 from wavesync.session.client import ClientSession
 from wavesync.signalling.crl_transfer import fetch_crl
 from wavesync.signalling.leg import Leg
+from wavesync.signalling.proved import Prover
 from wavesync.signalling.urls import Mediator
 
-__all__ = ["FETCH_TIMEOUT", "RevocationWatch"]
+__all__ = ["CHECK_INTERVAL", "FETCH_TIMEOUT", "RevocationWatch"]
+
+CHECK_INTERVAL = 240.0
+"""Seconds, half more or less, after which a client that has sessions and was not introduced meanwhile
+asks a mediator for a newer list."""
 
 FETCH_TIMEOUT = 15.0
 """Seconds for a revocation list to be fetched from a mediator."""
@@ -32,13 +42,35 @@ class RevocationWatch:
 
     :param reactor: Twisted's reactor.
     :param revocations: what is known, and in which files.
+    :param credentials: the client's.
+    :param mediators: whom to ask now and then, in turn.
+    :param wall_clock: seconds since the epoch.
+    :param endpoint: leads to a mediator's TCP port; by its host's name when None.
+    :param random: gives a number from 0 to 1.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: IReactor, revocations: Revocations) -> None:
+    def __init__(
+        self,
+        reactor: IReactor,
+        revocations: Revocations,
+        credentials: Credentials,
+        mediators: Sequence[Mediator],
+        wall_clock: Callable[[], float],
+        *,
+        endpoint: Callable[[Mediator], IStreamClientEndpoint] | None = None,
+        random: Callable[[], float] = random_fraction,
+    ) -> None:
         self.revocations = revocations
         self._reactor = reactor
+        self._mediators = deque(each for each in mediators if each.tcp_port is not None)
+        self._credentials = credentials
+        self._wall_clock = wall_clock
+        self._endpoint = endpoint if endpoint is not None else self._by_name
+        self._random = random
+        self._timer: IDelayedCall | None = None
+        self._closed = False
         self._sessions: WeakSet[ClientSession] = WeakSet()
         self._fetching: Deferred[None] | None = None
         self._looking = LoopingCall(revocations.look)
@@ -50,36 +82,37 @@ class RevocationWatch:
     def add(self, session: ClientSession) -> ClientSession:
         """Watch a verified session from now on; gives it back."""
         self._sessions.add(session)
+        if self._timer is None:
+            self._wait()
         return session
 
     def introduced(self, introduction: Introduction) -> None:
         """A mediator has answered, and may have told of a newer list: fetch it meanwhile."""
         mediator = introduction.mediator
+        if self._timer is not None:
+            self._timer.cancel()
+            self._wait()
         if (
             introduction.crl_number <= self.revocations.number
             or self._fetching is not None
             or mediator.tcp_port is None
         ):
             return
-        endpoint = HostnameEndpoint(
-            self._reactor, mediator.host, mediator.tcp_port, timeout=FETCH_TIMEOUT
-        )
-        self.fetch(endpoint, mediator, introduction.connection_id)
+        self.fetch(mediator, introduction.connection_id)
 
-    def fetch(
-        self, endpoint: IStreamClientEndpoint, mediator: Mediator, connection_id: str
-    ) -> None:
-        """Fetch the list that a mediator holds.
+    def fetch(self, mediator: Mediator, connection_id: str = "") -> None:
+        """Fetch the list that a mediator holds, if it is newer.
 
-        :param endpoint: leads to the mediator's TCP port.
-        :param mediator: which one, for the log.
-        :param connection_id: of a live introduction by that mediator.
+        :param connection_id: of a live introduction by that mediator; empty to sign the request.
         """
-        fetching = self._fetching = Deferred.fromCoroutine(self._fetch(endpoint, connection_id))
+        fetching = self._fetching = Deferred.fromCoroutine(self._fetch(mediator, connection_id))
         fetching.addTimeout(FETCH_TIMEOUT, self._reactor)
 
         def failed(failure: Failure) -> None:
-            if not failure.check(CancelledError):
+            if not connection_id:
+                why = failure.getErrorMessage()
+                self.log.debug("no newer list from {mediator}: {why}", mediator=mediator, why=why)
+            elif not failure.check(CancelledError):
                 self.log.warn(
                     "no revocation list from {mediator}: {why}",
                     mediator=mediator,
@@ -99,8 +132,37 @@ class RevocationWatch:
             self.revocations.changed.remove(self._changed)
         if self._fetching is not None:
             self._fetching.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._closed = True
 
-    async def _fetch(self, endpoint: IStreamClientEndpoint, connection_id: str) -> None:
+    def _wait(self) -> None:
+        """Set the timer for the next check."""
+        self._timer = None
+        if self._mediators and not self._closed:
+            seconds = CHECK_INTERVAL * (0.5 + self._random())
+            self._timer = self._reactor.callLater(seconds, self._check)
+
+    def _check(self) -> None:
+        """Ask the next mediator, for as long as there is a session that a list could end."""
+        self._timer = None
+        if all(session.lost for session in self._sessions):
+            return
+        if self._fetching is None:
+            self.fetch(self._mediators[0])
+            self._mediators.rotate(-1)
+        self._wait()
+
+    def _by_name(self, mediator: Mediator) -> IStreamClientEndpoint:
+        assert mediator.tcp_port is not None
+        return HostnameEndpoint(
+            self._reactor, mediator.host, mediator.tcp_port, timeout=FETCH_TIMEOUT
+        )
+
+    def _prover(self, mediator: Mediator, nonce: bytes) -> Prover:
+        return Prover(self._credentials, mediator.audience, self._wall_clock(), nonce)
+
+    async def _fetch(self, mediator: Mediator, connection_id: str) -> None:
         legs: list[Leg] = []
 
         def lost(leg: Leg, why: str) -> None:
@@ -113,12 +175,16 @@ class RevocationWatch:
 
         factory = Factory.forProtocol(make)
         factory.noisy = False
-        connecting: Deferred[IProtocol] = endpoint.connect(factory)
+        connecting: Deferred[IProtocol] = self._endpoint(mediator).connect(factory)
         try:
             await connecting
             if not legs:
                 raise ConnectFailed("the connection to the mediator ended at once")
-            self.revocations.offer(await fetch_crl(legs[0].ask, connection_id))
+            prove = None if connection_id else partial(self._prover, mediator)
+            number = self.revocations.number
+            self.revocations.offer(
+                await fetch_crl(legs[0].ask, connection_id, number=number, prove=prove)
+            )
         finally:
             for leg in legs:
                 leg.abandon()

@@ -50,6 +50,7 @@ _ROLES = {
     Purpose.BIND: Role.SERVER,
     Purpose.CONNECT: Role.CLIENT,
     Purpose.OPEN_STREAM: Role.CLIENT,
+    Purpose.CRL_FETCH: Role.CLIENT,
 }
 
 

@@ -9,6 +9,7 @@ from wavesync.identity.verify import Reason
 from wavesync.interfaces import Address
 from wavesync.mediator.admission import Refused
 from wavesync.mediator.core import KNOWN_ATTRIBUTES, Mediator
+from wavesync.mediator.fetching import Fetching
 from wavesync.mediator.registration import ServerLeg, build_server_leg
 from wavesync.mediator.registry import Registration, new_registration_id
 from wavesync.signalling.messages import (
@@ -107,6 +108,7 @@ class Leg:
         "_bucket",
         "_challenged_at",
         "_channel",
+        "_fetching",
         "_heard",
         "_holder",
         "_keep_alive_at",
@@ -130,6 +132,7 @@ class Leg:
         self._registration: Registration | None = None
         self._bucket: SourceBuckets | None = None
         self._proofs = SourceBuckets(PROOF_RATE, PROOF_BURST, 1)
+        self._fetching = Fetching(mediator.admission, mediator.revoking, source[0], self.afford)
         self._machine: ServerLeg = build_server_leg(self)
 
     def send(self, data: bytes) -> None:
@@ -158,7 +161,7 @@ class Leg:
         elif kind == _PUSH and self._registration is not None:
             self.send(self._mediator.revoking.push(message, self._registration, self._afford_now))
         elif kind == _FETCH:
-            self.send(self._mediator.revoking.fetch(message, self._registration))
+            self._fetch(message)
         elif kind == (Method.CONNECT, MessageClass.REQUEST):
             self.send(self._mediator.connect(message, self, now))
         elif kind == (Method.OPEN_STREAM, MessageClass.REQUEST):
@@ -241,6 +244,12 @@ class Leg:
         if unknown and message.message_class is MessageClass.REQUEST:
             self.send(encode(unknown_attributes_response(message, unknown)))
         return bool(unknown)
+
+    def _fetch(self, message: Message) -> None:
+        try:
+            self.send(self._fetching.receive(message, self._registration, self._now))
+        except Refused as refused:
+            self.refuse(message, refused.refusal)
 
     def _listen(self, message: Message) -> None:
         if self._registration is not None:

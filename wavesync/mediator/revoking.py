@@ -82,21 +82,21 @@ class Revoking:
             return self._refuse(message, Refusal(ErrorCode.INSUFFICIENT_CAPACITY))
         return CrlPushed(self.lists.number(system)).encode(message.transaction_id)
 
-    def fetch(self, message: Message, registration: Registration | None) -> bytes:
+    def fetch(self, message: Message, system: str | None) -> bytes:
         """Return the answer to a request for a piece of a list.
 
-        :param registration: of the leg it came over; None for a client, which names an introduction.
+        :param system: whose, as far as the sender has shown it; None for a client that has not:
+            it names an introduction.
         """
         try:
             request = CrlFetch.decode(message)
         except SignallingError:
             return self._refuse(message, Refusal(ErrorCode.BAD_REQUEST))
-        if registration is not None:
-            system: str | None = registration.server.system
-        else:
+        if system is None:
             system = self._system_of(request.connection_id)
         der = self.lists.der(system) if system is not None else b""
-        if system is None or request.offset >= len(der):
+        known = request.number and system and self.lists.number(system) <= request.number
+        if system is None or known or request.offset >= len(der):
             return self._refuse(message, Refusal(ErrorCode.NOT_FOUND))
         piece = CrlPiece(*piece_of(self.lists.number(system), der, request.offset))
         return piece.encode(message.transaction_id)

@@ -8,13 +8,14 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from wavesync.errors import ConnectFailed
 from wavesync.signalling.errors import SignallingError
-from wavesync.signalling.numbers import MAX_CRL_PIECE
-from wavesync.signalling.refusals import Refusal
+from wavesync.signalling.numbers import MAX_CRL_PIECE, ErrorCode
+from wavesync.signalling.proved import ProvesMessages
+from wavesync.signalling.refusals import Refusal, nonce_asked
 from wavesync.signalling.revoking import CrlFetch, CrlPiece, CrlPush, CrlPushed, piece_of
 from wavesync.stun.message import Message, MessageClass
 from wavesync.stun.transactions import Answer
 
-__all__ = ["WINDOW", "Ask", "fetch_crl", "push_crl"]
+__all__ = ["WINDOW", "Ask", "NoList", "fetch_crl", "push_crl"]
 
 WINDOW = 8
 """Pieces under way at once: the longest list takes nine round trips and a half."""
@@ -22,6 +23,11 @@ WINDOW = 8
 _RESTARTS = 2
 
 _T = TypeVar("_T")
+
+
+class NoList(ConnectFailed):
+    """The mediator has no list, or none that is newer."""
+
 
 Ask = Callable[[bytes], Deferred[Answer]]
 """Sends a request over the leg, gives its answer (:meth:`wavesync.signalling.leg.Leg.ask`)."""
@@ -44,20 +50,43 @@ async def push_crl(ask: Ask, number: int, der: bytes) -> int:
     return held
 
 
-async def fetch_crl(ask: Ask, connection_id: str = "") -> bytes:
+async def fetch_crl(
+    ask: Ask,
+    connection_id: str = "",
+    *,
+    number: int = 0,
+    prove: Callable[[bytes], ProvesMessages] | None = None,
+) -> bytes:
     """Fetch the list that the mediator holds; nothing of it is believed yet.
 
-    :param connection_id: for a client: its introduction.
-    :raises ConnectFailed: the mediator does not answer, has none, answers nonsense, or changes its
-        list all the time.
+    :param connection_id: for a client: its introduction, if it has one.
+    :param number: only a list with a higher number is wanted.
+    :param prove: for a client without an introduction: gives what signs over a nonce, which may be
+        empty.
+    :raises NoList: the mediator has none, or none that is wanted.
+    :raises ConnectFailed: the mediator does not answer, answers nonsense, or changes its list all
+        the time.
     """
     for _ in range(1 + _RESTARTS):
-        (message,) = await _ask_all(ask, [CrlFetch(0, connection_id).encode(os.urandom(12))])
-        first = _read(message, CrlPiece.decode)
+        first = await _first(ask, CrlFetch(0, connection_id, number), prove)
         data = await _rest(ask, connection_id, first)
         if data is not None:
             return data
     raise ConnectFailed("the mediator changes its revocation list all the time")
+
+
+async def _first(
+    ask: Ask, request: CrlFetch, prove: Callable[[bytes], ProvesMessages] | None
+) -> CrlPush:
+    """Fetch the first piece, signed once more where the mediator has another time."""
+    nonce = b""
+    while True:
+        prover = None if prove is None else prove(nonce)
+        (message,) = await _ask_all(ask, [request.encode(os.urandom(12), prover)])
+        fresh = nonce_asked(message)
+        if prover is None or nonce or not fresh:
+            return _read(message, CrlPiece.decode)
+        nonce = fresh
 
 
 async def _rest(ask: Ask, connection_id: str, first: CrlPush) -> bytes | None:
@@ -100,6 +129,8 @@ def _read(message: Message, decode: Callable[[Message], _T]) -> _T:
     try:
         if message.message_class is MessageClass.ERROR:
             refusal = Refusal.decode(message)
+            if refusal.code == ErrorCode.NOT_FOUND:
+                raise NoList("the mediator has no such revocation list (404)")
             why = refusal.reason or f"error {refusal.code}"
             raise ConnectFailed(f"the mediator refuses the revocation list: {why}")
         return decode(message)

@@ -200,6 +200,7 @@ class Purpose:
     BIND = "bind"
     CONNECT = "connect"
     OPEN_STREAM = "open-stream"
+    CRL_FETCH = "crl-fetch"
     RELAY_PARK = "relay-park"
     RELAY_CONNECT = "relay-connect"
     RELAY_REVOKE = "relay-revoke"

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.fields import Attributes, Fields, time_field
-from wavesync.signalling.numbers import MAX_AUDIENCE_SIZE, Attribute, Method
+from wavesync.signalling.numbers import MAX_AUDIENCE_SIZE, Attribute, ErrorCode, Method
 from wavesync.stun.attributes import StunError, decode_error_code, encode_error_code
 from wavesync.stun.message import Message, MessageClass, encode
 
-__all__ = ["Refusal", "RegistrationEnded"]
+__all__ = ["Refusal", "RegistrationEnded", "nonce_asked"]
 
 _MAX_NONCE = 32
 
@@ -95,6 +95,16 @@ class RegistrationEnded:
         :raises SignallingError: it is another message, or malformed.
         """
         return cls(*_error(Fields(message, Method.LISTEN, MessageClass.INDICATION)))
+
+
+def nonce_asked(message: Message) -> bytes:
+    """Return the NONCE of an answer that asks for another signature; empty for any other answer."""
+    try:
+        refusal = Refusal.decode(message)
+    except SignallingError:
+        return b""
+    asked = refusal.code in (ErrorCode.UNAUTHENTICATED, ErrorCode.STALE_NONCE)
+    return refusal.nonce if asked else b""
 
 
 def _error(fields: Fields) -> tuple[int, str]:

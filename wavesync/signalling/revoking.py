@@ -9,7 +9,8 @@ from typing import ClassVar
 from wavesync.identity.crl import MAX_CRL
 from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.fields import Attributes, Fields, connection_id_field, crl_number_fields
-from wavesync.signalling.numbers import MAX_CRL_PIECE, Attribute, Method
+from wavesync.signalling.numbers import MAX_CRL_PIECE, Attribute, Method, Purpose
+from wavesync.signalling.proved import ProvesMessages, encode_proved
 from wavesync.stun.message import Message, MessageClass, encode
 
 __all__ = ["CrlAssembly", "CrlFetch", "CrlNews", "CrlPiece", "CrlPush", "CrlPushed", "piece_of"]
@@ -104,17 +105,26 @@ class CrlFetch:
 
     :ivar offset: where in the list the piece is to begin.
     :ivar connection_id: a client's live introduction, which tells whose list; empty on the leg of
-        a registered server.
+        a registered server, and where a proof tells.
+    :ivar number: of the list that the sender holds: only a newer one is wanted; 0 for whichever.
     """
+
+    PURPOSE: ClassVar[str] = Purpose.CRL_FETCH
 
     offset: int
     connection_id: str = ""
+    number: int = 0
 
-    def encode(self, transaction_id: bytes) -> bytes:
-        """Return the request's bytes."""
-        attributes: Attributes = [_range_field(self.offset, 0)]
+    def encode(self, transaction_id: bytes, prover: ProvesMessages | None = None) -> bytes:
+        """Return the request's bytes.
+
+        :param prover: signs it for a client.
+        """
+        attributes: Attributes = [_range_field(self.offset, 0), *crl_number_fields(self.number)]
         if self.connection_id:
             attributes.append(connection_id_field(self.connection_id))
+        if prover is not None:
+            return encode_proved(Method.CRL_FETCH, transaction_id, attributes, prover, self.PURPOSE)
         return encode(
             Message(Method.CRL_FETCH, MessageClass.REQUEST, transaction_id, tuple(attributes))
         )
@@ -127,7 +137,8 @@ class CrlFetch:
         """
         fields = Fields(message, Method.CRL_FETCH, MessageClass.REQUEST)
         named = fields.optional(Attribute.CONNECTION_ID) is not None
-        return cls(_range(fields)[0], fields.connection_id() if named else "")
+        connection_id = fields.connection_id() if named else ""
+        return cls(_range(fields)[0], connection_id, fields.crl_number())
 
 
 class CrlAssembly:
