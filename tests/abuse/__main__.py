@@ -4,6 +4,7 @@
 
     python -m tests.abuse fuzz --minutes 5 [--only WORDS]      mutated input for every parser
     python -m tests.abuse half-open [--number 100000]          half-open handshakes, with memory
+    python -m tests.abuse removed [--only WORDS]               tests without the checks they are for
 """
 
 import argparse
@@ -49,7 +50,13 @@ def main(arguments: Sequence[str]) -> int:
     fuzzing.add_argument("--seed", type=int, default=1)
     half_open = commands.add_parser("half-open")
     half_open.add_argument("--number", type=int, default=100_000)
+    removed = commands.add_parser("removed")
+    removed.add_argument("--only", default="")
     given = parser.parse_args(arguments)
+    if given.command == "removed":
+        from tests.abuse import removals
+
+        return removals.report(given.only)
     if given.command == "fuzz":
         return fuzz_for(given.minutes, given.only, given.seed)
     from tests.abuse.half_open import report

@@ -40,10 +40,36 @@ def _message(kind: int, body: bytes) -> bytes:
 
 def _expand(secret: bytes, label: str, context: bytes, size: int) -> bytes:
     """HKDF-Expand-Label for at most 32 bytes (RFC 8446 section 7.1)."""
-    info = (
-        size.to_bytes(2, "big") + _prefixed(b"tls13 " + label.encode(), 1) + _prefixed(context, 1)
-    )
-    return hmac.digest(secret, info + b"\1", "sha256")[:size]
+    info = _LABELS.get((label, size))
+    if info is None:
+        info = size.to_bytes(2, "big") + _prefixed(b"tls13 " + label.encode(), 1)
+        _LABELS[label, size] = info
+    info += bytes((len(context),)) + context + b"\1"
+    return hmac.digest(secret, info, "sha256")[:size]
+
+
+_LABELS: dict[tuple[str, int], bytes] = {}
+_EMPTY = hashlib.sha256().digest()
+# All share one key for the exchange: they are one attacker.
+_EXCHANGE = X25519PrivateKey.generate()
+_PUBLIC = _EXCHANGE.public_key().public_bytes_raw()
+
+
+def _extensions() -> bytes:
+    """What follows the random bytes of a ClientHello."""
+    extensions = [
+        (43, _prefixed(b"\x03\x04", 1)),
+        (10, _prefixed(_X25519)),
+        (13, _prefixed(_ED25519)),
+        (16, _prefixed(_prefixed(ALPN, 1))),
+        (_KEY_SHARE, _prefixed(_X25519 + _prefixed(_PUBLIC))),
+    ]
+    listed = b"".join(kind.to_bytes(2, "big") + _prefixed(value) for kind, value in extensions)
+    return b"\0" + _prefixed(b"\x13\x01") + b"\x01\0" + _prefixed(listed)
+
+
+_REST = _extensions()
+_DERIVED = _expand(hmac.digest(bytes(32), bytes(32), "sha256"), "derived", _EMPTY, 32)
 
 
 class _Keys:
@@ -91,7 +117,6 @@ class Impostor(Protocol):
         self._certificate = certificate
         self._key = key
         self._first = first
-        self._exchange = X25519PrivateKey.generate()
         self._said = hashlib.sha256()
         self._buffer = b""
         self._messages = b""
@@ -102,19 +127,7 @@ class Impostor(Protocol):
 
     def connectionMade(self) -> None:
         """Send the ClientHello."""
-        public = self._exchange.public_key().public_bytes_raw()
-        extensions = [
-            (43, _prefixed(b"\x03\x04", 1)),
-            (10, _prefixed(_X25519)),
-            (13, _prefixed(_ED25519)),
-            (16, _prefixed(_prefixed(ALPN, 1))),
-            (_KEY_SHARE, _prefixed(_X25519 + _prefixed(public))),
-        ]
-        body = b"\x03\x03" + os.urandom(32) + b"\0" + _prefixed(b"\x13\x01") + b"\x01\0"
-        body += _prefixed(
-            b"".join(kind.to_bytes(2, "big") + _prefixed(v) for kind, v in extensions)
-        )
-        hello = _message(1, body)
+        hello = _message(1, b"\x03\x03" + os.urandom(32) + _REST)
         self._said.update(hello)
         self.transport.write(b"\x16\x03\x01" + _prefixed(hello))
 
@@ -177,19 +190,15 @@ class Impostor(Protocol):
             if kind == _KEY_SHARE:
                 share = hello[at + 8 : at + 4 + size]
             at += 4 + size
-        shared = self._exchange.exchange(X25519PublicKey.from_public_bytes(share))
-        early = hmac.digest(bytes(32), bytes(32), "sha256")
-        empty = hashlib.sha256().digest()
-        derived = _expand(early, "derived", empty, 32)
-        self._handshake_secret = hmac.digest(derived, shared, "sha256")
+        shared = _EXCHANGE.exchange(X25519PublicKey.from_public_bytes(share))
+        self._handshake_secret = hmac.digest(_DERIVED, shared, "sha256")
         self._writing = _Keys(self._secret(self._handshake_secret, "c hs traffic"))
         self._reading = _Keys(self._secret(self._handshake_secret, "s hs traffic"))
 
     def _finish(self) -> None:
         """Show the certificate, sign, and go on to application data."""
-        empty = hashlib.sha256().digest()
         master = hmac.digest(
-            _expand(self._handshake_secret, "derived", empty, 32), bytes(32), "sha256"
+            _expand(self._handshake_secret, "derived", _EMPTY, 32), bytes(32), "sha256"
         )
         writing = _Keys(self._secret(master, "c ap traffic"))
         self._reading = _Keys(self._secret(master, "s ap traffic"))

@@ -28,7 +28,7 @@ class Measure:
     caches: dict[str, tuple[int, int]]
     objects: int
     memory: int
-    kinds: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[type] = field(default_factory=Counter)
 
 
 def name_of(call: Any) -> str:

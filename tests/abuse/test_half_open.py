@@ -25,20 +25,20 @@ class HalfOpenTests(SynchronousTestCase):
 
     def test_without_cookies(self) -> None:
         """Whoever shows no cookie has nothing kept, and gets no more than he has sent."""
-        result = self.check("request", 6000)
+        result = self.check("request", 4000)
         self.assertEqual(+result.most, {})
         self.assertLessEqual(result.worst, 0)
         self.assertEqual(result.answered, result.sent)
 
     def test_with_cookies(self) -> None:
         """Whoever shows one has a place for some seconds: there are so many, all are used."""
-        result = self.check("cookie", 2000)
+        result = self.check("cookie", 1200)
         self.assertEqual(result.most["pending sessions"], MAX_PENDING)
         self.assertEqual(result.most["half-open"], MAX_HALF_OPEN)
         # A place does not stay in a table for longer than its connection: but for its last words.
-        self.assertLess(result.most["links"], 2000)
+        self.assertLess(result.most["links"], 1200)
 
     def test_over_tcp(self) -> None:
         """TLS that stops in the middle of the first message is ended for newer ones."""
-        result = self.check("tcp", 2000)
+        result = self.check("tcp", 1200)
         self.assertEqual(result.most["pending sessions"], MAX_PENDING)

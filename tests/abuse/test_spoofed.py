@@ -8,10 +8,14 @@ from wavesync.agent.introductions import PUNCHES
 from wavesync.interfaces import Address
 from wavesync.mediator.settings import Limits
 from wavesync.signalling.messages import Bind, Refusal
-from wavesync.stun.message import Message, MessageClass
+from wavesync.signalling.numbers import CONNECT_SIZE, UPDATE_SCHEDULE, Method
+from wavesync.stun.message import Message, MessageClass, encode
 from wavesync.udt.handshake import HANDSHAKE_SIZE
 
 _VICTIM: Address = ("192.0.2.66", 666)
+
+_UPDATE = 68
+"""Bytes of a ``connectionUpdate`` with one IPv4 address."""
 
 
 class SpoofCase(SynchronousTestCase):
@@ -103,6 +107,37 @@ class OwnProofTests(SpoofCase):
                 self.count_updates()
         self.wait()
         self.assertLessEqual(self.got, self.spent)
+
+    def test_exact(self) -> None:
+        """Answers and updates are charged to the byte: as many updates as there is room for, and
+        not one more until another request has paid for it."""
+        request = self.client.connect_bytes(self.server.target)
+        for paid in (1, 2):
+            answer = self.forge(request)
+            assert answer is not None
+            for port in range(2):
+                ack = self.server.ack_bytes()
+                self.world.datagram(ack, ("198.51.100.1", 5000 + 10 * paid + port))
+                self.world.advance(4.0)
+                self.count_updates()
+            self.assertEqual(self.spent, paid * CONNECT_SIZE)
+            updates = self.got - paid * len(answer.raw)
+            room = self.spent - paid * len(answer.raw)
+            self.assertEqual(updates, room // _UPDATE * _UPDATE)
+        self.assertGreater(room // _UPDATE, len(UPDATE_SCHEDULE))
+
+    def test_short_requests(self) -> None:
+        """A request that is shorter than what would have to be said of it is not answered."""
+        for method in (Method.CONNECT, Method.BIND, Method.CONNECTION_ACK):
+            for size in (0, 8, 16, 64):
+                unknown = (0x7777, bytes(size))
+                request = encode(Message(method, MessageClass.REQUEST, bytes(12), (unknown,)))
+                # As the port has it: the driver of these tests looks at sizes itself.
+                answer = self.world.mediator.datagram(
+                    request, _VICTIM, self.world.port, self.world.now
+                )
+                self.assertEqual(answer is not None, size > 16, size)
+                self.assertLessEqual(len(answer or b""), len(request))
 
     def test_many_ids(self) -> None:
         """New connection ids are charged to the client: then there are only short refusals."""

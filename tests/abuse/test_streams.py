@@ -131,7 +131,7 @@ class MediatorStreamTests(StreamCase):
                 await self.call(lambda: words, self.mediator_address, 20)
                 await self.reactor.skip(10)
 
-        return Deferred.fromCoroutine(self.measured({"too much": storm}, count=80))
+        return Deferred.fromCoroutine(self.measured({"too much": storm}, count=40))
 
     def test_too_many(self) -> Deferred[None]:
         """One host has so many connections and no more; others are served meanwhile."""

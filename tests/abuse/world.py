@@ -287,7 +287,7 @@ class AbuseCase(TestCase):
             self.caches(),
             len(objects),
             memory(),
-            Counter(type(each).__qualname__ for each in objects),
+            Counter(map(type, objects)),
         )
 
     def compare(self, before: Measure, after: Measure) -> None:
@@ -299,7 +299,7 @@ class AbuseCase(TestCase):
         self.assertEqual(after.tables, before.tables)
         for name, (size, bound) in after.caches.items():
             self.assertLessEqual(size, bound, name)
-        more = (after.kinds - before.kinds).most_common(10)
+        more = [(kind.__qualname__, n) for kind, n in (after.kinds - before.kinds).most_common(10)]
         self.assertLess(after.objects - before.objects, MAX_GROWN_OBJECTS, more)
         self.assertLess(after.memory - before.memory, MAX_GROWN_MEMORY)
 

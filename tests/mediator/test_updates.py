@@ -81,6 +81,8 @@ class AckTests(SynchronousTestCase):
         self.world.datagram(self.server.ack_bytes(), MOVED)
         ((first, _),) = self.world.port.updates()
         self._echo(first, ("192.0.2.66", 5100))
+        self.world.advance(0.11)
+        self.assertEqual(self.world.port.updates(), [(first, CLIENT_UDP)])
         self.world.datagram(self.server.ack_bytes(), ("198.51.100.1", 5001))
         ((second, _),) = self.world.port.updates()
         self.assertEqual(second.sequence, 2)
