@@ -226,7 +226,7 @@ class ParserTests(SynchronousTestCase):
             (f"wavesync:{TARGET}:service=Web", "'Web' is no name of a service"),
             (f"wavesync:{TARGET}:service=", "is no name of a service"),
             ("wavesync:camera:service=web", "camera"),
-            (f"wavesync:{TARGET}:service=web:paths=relay", "no such path: relay"),
+            (f"wavesync:{TARGET}:service=web:paths=smoke", "no such path: smoke"),
             (f"wavesync:{TARGET}:service=web:paths=", "no such path"),
             (f"wavesync:{TARGET}:service=web:allowLoopback=maybe", "yes or no"),
             (f"wavesync:{TARGET}:service=web:mediator=", "expected udp"),

@@ -100,7 +100,7 @@ class MistakesTests(SynchronousTestCase):
     def test_paths(self) -> None:
         """A kind of path that does not exist (yet)."""
         for paths, words in (
-            ("relay", "no such path: relay; there are tcp, udp"),
+            ("smoke", "no such path: smoke; there are tcp, udp, relay"),
             ("tcp,UDP", "no such path: UDP"),
             ("", "no path is named"),
             (" , ", "no path is named"),
@@ -173,7 +173,7 @@ class PlanTests(SynchronousTestCase):
             "target": str(system.add_server(now=time.time()).target),
             "credentials": save(self.client, directory, "client.pem"),
             "mediator": [],
-            "paths": "tcp,udp",
+            "paths": "tcp,udp,relay",
             "allow_loopback": False,
             "report": None,
         }

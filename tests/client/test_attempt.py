@@ -38,7 +38,7 @@ class DeadlineTests(SynchronousTestCase):
         seconds, told = self.failed_after(world)
         self.assertApproximates(seconds, CONNECT_LIMIT, 0.02)
         self.assertIn("udp: the other side was never heard", told)
-        self.assertTrue(told.endswith("name it in its agent's public_addresses"), told)
+        self.assertTrue(told.endswith("or run a relay that both sites reach"), told)
 
     def test_late_answer(self) -> None:
         """An introduction that took long is taken off the time for the paths."""

@@ -291,7 +291,7 @@ class ConnectorTests(SynchronousTestCase):
             failure.getErrorMessage(),
             "no path works: udp: the other side was never heard; UDP may be blocked on either side;"
             " allow UDP at both sites, or forward a TCP port to the server and name it in its"
-            " agent's public_addresses",
+            " agent's public_addresses, or run a relay that both sites reach",
         )
         (result,) = self.world.results
         self.assertEqual(
@@ -363,7 +363,7 @@ class ConnectorTests(SynchronousTestCase):
         """Wrong options are refused with a sentence."""
         error = self.assertRaises(SettingsError, self.world.make_connector, server())
         self.assertIn("these are a server's credentials", str(error))
-        for paths, words in (({"relay"}, "no such path: relay"), ((), "no path is named")):
+        for paths, words in (({"smoke"}, "no such path: smoke"), ((), "no path is named")):
             error = self.assertRaises(
                 SettingsError, self.world.make_connector, client(), paths=paths
             )

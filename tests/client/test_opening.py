@@ -55,7 +55,7 @@ class OpenConnectorTests(TestCase):
         before = descriptors()
         credentials = self.site.client_credentials
         mistakes: tuple[dict[str, Any], ...] = (
-            {"paths": {"relay"}},
+            {"paths": {"smoke"}},
             {"paths": set()},
             {"mediators": ["ftp://m"]},
         )

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python.failure import Failure
 
 from wavesync.client.connector import PATHS, Connector, check_client, check_paths
+from wavesync.client.memory import Memory, memory_path
 from wavesync.client.opening import open_connector
 from wavesync.client.report import Timeline
 from wavesync.errors import SettingsError
@@ -95,6 +96,7 @@ class Plan:
     :ivar allow_loopback: use loopback addresses too.
     :ivar report: where the report goes, if one is wanted.
     :ivar revocations: what is known of revoked servers, kept beside the credentials.
+    :ivar memory: what worked before on which network, likewise.
     """
 
     target: Target
@@ -104,6 +106,7 @@ class Plan:
     allow_loopback: bool
     report: str | None
     revocations: Revocations
+    memory: Memory
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Plan":
@@ -130,6 +133,7 @@ class Plan:
             arguments.allow_loopback,
             arguments.report,
             revocations,
+            Memory(memory_path(path.parent, credentials.system), wall_clock=time.time),
         )
 
     def open_connector(self, reactor: IReactor) -> Connector:
@@ -144,6 +148,7 @@ class Plan:
             paths=self.paths,
             allow_loopback=self.allow_loopback,
             revocations=self.revocations,
+            memory=self.memory,
         )
 
     def timeline(self, clock: IReactorTime) -> Timeline:

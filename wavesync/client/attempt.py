@@ -1,197 +1,272 @@
-"""One attempt to reach a server: an introduction, the race that follows, and one deadline for both.
+"""One attempt to reach a server: what is known of it, an introduction, and a race of all paths.
 
 Where nothing of the server was heard within :data:`CONNECT_LIMIT`, a person is told so then.  What
 was heard gets the time to prove who it is.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 
-from wavesync.client.introducer import Introducer, Introducing
-from wavesync.client.introduction import Introduction
-from wavesync.client.paths import PunchPath, Sessions, TCPPath, UDPPort
-from wavesync.client.race import Path, Race, Winner
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from wavesync.client.adoption import LONGEST_HOLD
+from wavesync.client.candidates import Candidates, families_of
+from wavesync.client.introducer import Introducer
+from wavesync.client.introduction import Introduction, NoMediator
+from wavesync.client.memory import Memory, Remembered
+from wavesync.client.paths import PunchPath, Sessions, TCPPath
+from wavesync.client.race import RELAY, Path, Race, Winner
 from wavesync.client.report import Timeline
 from wavesync.client.stream_opening import StreamOpener, patience
-from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
+from wavesync.errors import ConnectFailed, WavesyncError
 from wavesync.identity.ids import Target
 from wavesync.interfaces import Address, IReactor
 from wavesync.session.client import ClientSession
 from wavesync.signalling.numbers import ResultCode
 
-__all__ = ["CONNECT_LIMIT", "LEAST_LIMIT", "VERIFY_GRACE", "Attempt", "place"]
+__all__ = ["CONNECT_LIMIT", "LEAST_LIMIT", "VERIFY_GRACE", "Attempts", "place"]
 
 CONNECT_LIMIT = 2.8
 """Seconds from asking the mediator until a path that nothing was heard on is given up: whoever
 cannot connect knows within three, even on a busy host."""
 
 LEAST_LIMIT = 1.0
-"""Seconds that paths get even when the introduction took almost all of that."""
+"""Seconds that paths get even when the introduction took almost all of that, or failed."""
 
 VERIFY_GRACE = 2.0
 """Seconds after that for a server that was heard to be verified."""
 
+_HOLD_FACTOR = 1.5
+_HOLD_MORE = 0.1
+
 _ADVICE = (
     "; allow UDP at both sites, or forward a TCP port to the server and name it in its agent's"
-    " public_addresses"
+    " public_addresses, or run a relay that both sites reach"
 )
-_FAMILIES = {False: "IPv4", True: "IPv6"}
 
 
-class Attempt:
-    """Makes verified sessions to servers that mediators introduce.
+class Attempts:
+    """Makes verified sessions to servers, by whatever path is best.
 
     :param introducer: asks mediators.
-    :param port: the UDP port that punches; ``None`` to do without UDP.
-    :param kinds: the kinds of path to take.
+    :param candidates: makes the paths.
     :param sessions: makes the sessions of one server's paths.
-    :param allow_loopback: use loopback addresses too.
     :param opener: has TCP connections that both ends open take part, where TCP is taken at all.
+    :param memory: what worked before.
+    :param on_better: is told of the direct path that was verified after a relay had been taken, with
+        what was asked for; the session is its to use or close.
     """
 
     def __init__(
         self,
         reactor: IReactor,
         introducer: Introducer,
-        port: UDPPort | None,
-        kinds: Collection[str],
+        candidates: Candidates,
         sessions: Callable[[Target], Sessions],
         *,
-        allow_loopback: bool = False,
         opener: StreamOpener | None = None,
+        memory: Memory,
+        on_better: Callable[[Target, Winner[ClientSession]], None],
     ) -> None:
-        self._reactor = reactor
-        self._introducer = introducer
-        self._port = port
-        self._kinds = kinds
-        self._sessions = sessions
-        self._allow_loopback = allow_loopback
-        self._opener = opener if "tcp" in kinds else None
+        self.reactor = reactor
+        self.introducer = introducer
+        self.candidates = candidates
+        self.sessions = sessions
+        self.opener = opener if "tcp" in candidates.kinds else None
+        self.memory = memory
+        self.on_better = on_better
+        self._running: set[_Attempt] = set()
 
-    async def winner(self, target: Target, timeline: Timeline) -> Winner[ClientSession]:
-        """Have *target* introduced, race all paths to it, and tell the mediator how it ended.
+    async def winner(
+        self, target: Target, timeline: Timeline, *, relay: bool = True
+    ) -> Winner[ClientSession]:
+        """Race all paths to *target*, and tell the mediator how it ended.
 
+        When a relay wins, the search for a better path goes on.
+
+        :param relay: whether relays may take part.
         :raises WavesyncError: with a sentence that says why it failed, and what can be done.
         """
-        introducing = self._introducer.introduce(target)
-        began = self._reactor.seconds()
-        # Done while the answer is under way: it takes some milliseconds.
-        ours = _families(introducing.own)
-        if target.server is not None:
-            self._sessions(target)
-        introduction: Introduction | None = None
+        attempt = _Attempt(self, target, timeline, relay=relay)
+        self._running.add(attempt)
+        attempt.race.over.addCallback(lambda _: self._running.discard(attempt))
+        return await attempt.winner()
+
+    def close(self) -> None:
+        """Give up whatever goes on."""
+        for attempt in list(self._running):
+            attempt.race.end()
+
+
+class _Attempt:
+    """One of them."""
+
+    def __init__(self, owner: Attempts, target: Target, timeline: Timeline, *, relay: bool) -> None:
+        self._owner = owner
+        self._target = target
+        self._timeline = timeline
+        self._began = owner.reactor.seconds()
+        self._kinds = owner.candidates.kinds if relay else owner.candidates.kinds - {RELAY}
+        self._known = owner.memory.recall(str(target))
+        self._early: list[Path[ClientSession]] = []
+        self._introducing = owner.introducer.introduce(target)
+        self._introduction: Introduction | None = None
+        self._refusal: WavesyncError | None = None
+        self._close_opener: Callable[[], None] | None = None
+        self._took = 0.0
+        self.race: Race[ClientSession] = Race(
+            timeline, place, clock=owner.reactor, hold=_hold(self._known, self._kinds)
+        )
+        self._deadline: IDelayedCall = owner.reactor.callLater(
+            CONNECT_LIMIT + VERIFY_GRACE, self.race.expire
+        )
+        self.race.over.addCallback(self._over)
+
+    async def winner(self) -> Winner[ClientSession]:
+        """Race.
+
+        :raises WavesyncError: nothing works.
+        """
+        # Done while the mediator's answer is under way: it takes some milliseconds.
+        ours = families_of(self._introducing.own)
+        self._enter_known()
+        result = self._introducing.result
+        result.addCallbacks(
+            self._introduced, self._not_introduced, callbackArgs=(ours,), errbackArgs=()
+        )
         try:
-            introduction = await introducing.result
-            timeline.mark("introduced")
-            timeline.server = str(introduction.server)
-            winner = await self._race(introducing, introduction, ours, timeline, began)
-        except BaseException as error:
-            if introduction is not None and isinstance(error, WavesyncError):
-                refused = isinstance(error, NotAllowed)
-                code = ResultCode.VERIFICATION_FAILED if refused else ResultCode.NO_SUITABLE_PATH
-                introducing.finish(code, None, self._reactor.seconds() - began)
-            introducing.close()
-            raise
-        seconds = self._reactor.seconds() - began
-        # The application's first bytes go first.
-        self._reactor.callLater(0, introducing.finish, ResultCode.OK, winner.path.kind, seconds)
+            winner = await self.race.result
+        except ConnectFailed as error:
+            if self._refusal is not None:
+                raise self._refusal from None
+            raise ConnectFailed(f"{error}{_ADVICE}") from None
+        self._took = self._owner.reactor.seconds() - self._began
+        if winner.session.peer is not None:
+            self._timeline.server = winner.session.peer.text
         return winner
 
-    async def _race(
-        self,
-        introducing: Introducing,
-        introduction: Introduction,
-        ours: set[bool],
-        timeline: Timeline,
-        began: float,
-    ) -> Winner[ClientSession]:
-        """Race all paths to the server that was introduced."""
-        limit = max(began + CONNECT_LIMIT - self._reactor.seconds(), LEAST_LIMIT)
-        race: Race[ClientSession] = Race(timeline, place)
-        introduction = _without_other_families(introduction, ours, timeline)
-        paths, punch = self._paths_to(introduction, limit)
-        if punch is not None:
-            introducing.on_update = punch.add
-        deadline = self._reactor.callLater(limit + VERIFY_GRACE, race.expire)
-        close: Callable[[], None] | None = None
-        try:
-            race.enter(paths)
-            if self._opener is None:
-                race.no_more()
-            else:
-                close = self._opener.enter(
-                    race,
-                    introduction,
-                    self._sessions(introduction.server),
-                    delay=patience(
-                        self._reactor.seconds() - began,
-                        introduction.round_trip,
-                        punching=punch is not None and bool(punch.addresses),
-                    ),
-                    timeout=limit,
-                )
-            return await race.result
-        except ConnectFailed as error:
-            raise ConnectFailed(f"{error}{_ADVICE}") from None
-        finally:
-            if deadline.active():
-                deadline.cancel()
-            if close is not None:
-                close()
-
-    def _paths_to(
-        self, introduction: Introduction, limit: float
-    ) -> tuple[list[Path[ClientSession]], PunchPath | None]:
-        """All ways to try, UDP first since it has the longest way to go."""
-        sessions = self._sessions(introduction.server)
-        paths: list[Path[ClientSession]] = []
-        punch = None
-        if "udp" in self._kinds and self._port is not None:
-            candidates = introduction.udp(allow_loopback=self._allow_loopback)
-            punch = PunchPath(
-                self._port,
-                candidates,
-                introduction.token,
-                sessions,
-                timeout=limit,
-                delay=introduction.wait,
-            )
-            paths.append(punch)
-        if "tcp" in self._kinds:
-            paths += [
-                TCPPath(self._reactor, address, sessions, timeout=limit)
-                for address in introduction.tcp
-            ]
-        return paths, punch
-
-
-def _families(addresses: Iterable[Address]) -> set[bool]:
-    return {":" in host for host, _ in addresses}
-
-
-def _without_other_families(
-    introduction: Introduction, ours: set[bool], timeline: Timeline
-) -> Introduction:
-    """Leave out addresses that this host has no family for.
-
-    :param ours: the families it has; when none is known, all addresses stay.
-    :raises ConnectFailed: none is left: client and server have no family in common.
-    """
-    theirs = _families((*introduction.tcp, *introduction.listed, *introduction.observed))
-    if not ours or theirs <= ours:
-        return introduction
-    for kind, addresses in (("udp", introduction.observed), ("tcp", introduction.tcp)):
-        for address in addresses:
-            if (":" in address[0]) not in ours:
-                entry = timeline.candidate(kind, address)
-                family = _FAMILIES[":" in address[0]]
-                timeline.close(entry, "failed", f"this host has no {family}")
-    if not ours & theirs:
-        have, need = (_FAMILIES[min(each)] for each in (ours, theirs))
-        raise ConnectFailed(
-            f"no path is possible: this host has {have} only and {introduction.server} has"
-            f" {need} only; give either of them the other, too"
+    def _enter_known(self) -> None:
+        """Try what worked before, and what needs no mediator, at once."""
+        server = self._target if self._known is None else self._known.target
+        if server.server is None:
+            return
+        self._early = self._owner.candidates.known(
+            server,
+            self._known,
+            self._introducing.connection_id,
+            self._kinds,
+            self._owner.sessions(server),
         )
-    return introduction.only(ours)
+        self.race.enter(self._early)
+
+    def _introduced(self, introduction: Introduction, ours: set[bool]) -> None:
+        self._timeline.mark("introduced")
+        self._timeline.server = self._timeline.server or str(introduction.server)
+        try:
+            introduction = self._owner.candidates.usable(
+                introduction, ours, self._kinds, self._timeline
+            )
+        except ConnectFailed as error:
+            self._refusal = error
+            self._introduction = introduction
+            self.race.no_more()
+            return
+        self._introduction = introduction
+        now = self._owner.reactor.seconds()
+        limit = max(self._began + CONNECT_LIMIT - now, LEAST_LIMIT)
+        if self._deadline.active():
+            self._deadline.reset(limit + VERIFY_GRACE)
+        sessions = self._owner.sessions(introduction.server)
+        paths = self._owner.candidates.introduced(
+            introduction, self._early, self._kinds, sessions, limit
+        )
+        punch = next((path for path in paths if isinstance(path, PunchPath)), None)
+        if punch is not None:
+            self._introducing.on_update = punch.add
+        self.race.enter(paths)
+        if self._owner.opener is None:
+            self.race.no_more()
+            return
+        self._close_opener = self._owner.opener.enter(
+            self.race,
+            introduction,
+            sessions,
+            delay=patience(
+                now - self._began,
+                introduction.round_trip,
+                punching=punch is not None and bool(punch.addresses),
+            ),
+            timeout=limit,
+        )
+        if self.race.ended:
+            self._close_opener()
+
+    def _not_introduced(self, failure: Failure) -> None:
+        """No introduction: what was known already is all there is."""
+        if not failure.check(WavesyncError):
+            self.race.end()  # it was cancelled
+            return
+        assert isinstance(failure.value, WavesyncError)
+        self._refusal = failure.value
+        if self._deadline.active() and not failure.check(NoMediator):
+            self._deadline.reset(LEAST_LIMIT)
+        self.race.no_more()
+
+    def _over(self, better: Winner[ClientSession] | None) -> None:
+        """Nothing is tried any more."""
+        if self._deadline.active():
+            self._deadline.cancel()
+        if self._close_opener is not None:
+            self._close_opener()
+        self._note(better)
+        first = self.race.winner
+        seconds = self._took or self._owner.reactor.seconds() - self._began
+        introducing = self._introducing
+        if self._introduction is None or (first is None and self.race.given_up):
+            introducing.close()
+        elif first is None:
+            introducing.finish(ResultCode.NO_SUITABLE_PATH, None, seconds)
+        elif first.path.kind == RELAY:
+            introducing.finish(ResultCode.OK, RELAY, seconds)
+        else:
+            # The application's first bytes go first.
+            self._owner.reactor.callLater(
+                0, introducing.finish, ResultCode.OK, first.path.kind, seconds
+            )
+        if better is not None:
+            self._owner.on_better(self._target, better)
+
+    def _note(self, better: Winner[ClientSession] | None) -> None:
+        """Remember what worked."""
+        first = self.race.winner
+        if first is None or first.session.peer is None:
+            return
+        old = self._known
+        direct = better if first.path.kind == RELAY else first
+        relays = self._introduction.relays if self._introduction is not None else ()
+        urls = tuple(str(each.relay) for each in relays)
+        kind, took, tcp = "", 0.0, ("", 0)
+        if direct is not None:
+            kind, took = direct.path.kind, self._owner.reactor.seconds() - self._began
+            if isinstance(direct.path, TCPPath):
+                tcp = direct.path.addresses[0]
+        elif old is not None and (self.race.given_up or self._introduction is None):
+            kind, took, tcp = old.direct, old.took, old.tcp  # it was not tried to the end
+        if not urls and old is not None:
+            urls = old.relays
+        self._owner.memory.note(
+            str(self._target),
+            Remembered(
+                server=first.session.peer.text, relays=urls, tcp=tcp, direct=kind, took=took
+            ),
+        )
+
+
+def _hold(known: Remembered | None, kinds: Collection[str]) -> float:
+    """Seconds for which a relay is held back because a direct path worked here last time."""
+    if known is None or known.direct not in kinds:
+        return 0.0
+    return min(known.took * _HOLD_FACTOR + _HOLD_MORE, LONGEST_HOLD)
 
 
 def place(session: ClientSession) -> Address:

@@ -11,18 +11,24 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore, fail
-from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from wavesync.client.attempt import Attempt, place
+from wavesync.client.approach import Approach
+from wavesync.client.attempt import Attempts, place
+from wavesync.client.candidates import Candidates
+from wavesync.client.improving import Improving
 from wavesync.client.introducer import Introducer
 from wavesync.client.introduction import NoMediator
-from wavesync.client.paths import Sessions, UDPPort
-from wavesync.client.race import Race, Winner
+from wavesync.client.memory import Memory
+from wavesync.client.paths import UDPPort
+from wavesync.client.race import RELAY, Race, Winner
 from wavesync.client.recalling import try_again
+from wavesync.client.relay_path import Relaying, RelayPath
 from wavesync.client.report import Timeline
 from wavesync.client.revoking import RevocationWatch
+from wavesync.client.server_sessions import ServerSessions
 from wavesync.client.stream_opening import OpenedPath, StreamOpener
 from wavesync.client.way import KnownWay
 from wavesync.client.ways import MAX_KNOWN, Ways
@@ -32,10 +38,10 @@ from wavesync.identity.ids import Target
 from wavesync.identity.revocations import Revocations
 from wavesync.identity.verify import Role
 from wavesync.interfaces import Address, IReactor
-from wavesync.session.client import ClientSession, connect_session
+from wavesync.session.client import ClientSession
 from wavesync.session.liveness import Timing
 from wavesync.session.names import check_service_name
-from wavesync.session.tls import ClientTLS, client_context
+from wavesync.signalling.relay_urls import parse_relays
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.learning import LifetimeLearner
 from wavesync.stun.message import StunError, decode
@@ -53,7 +59,7 @@ __all__ = [
     "check_paths",
 ]
 
-PATHS = ("tcp", "udp")
+PATHS = ("tcp", "udp", "relay")
 """The kinds of path this version can take."""
 
 MAX_TIMELINES = 64
@@ -101,33 +107,6 @@ class ClientPort(UDPPort, Protocol):
         """Close it."""
 
 
-class _Approach:
-    """The first connect to a target under way; others wait for how it ends."""
-
-    def __init__(self) -> None:
-        self._waiting: list[Deferred[bool]] = []
-
-    def wait(self) -> Deferred[bool]:
-        """Fires when a way is known or the approach was given up; fails as the approach does.
-
-        It fires with false when the approach came to its end but shows no way to others.
-        """
-        waiting: Deferred[bool] = Deferred()
-        self._waiting.append(waiting)
-        return waiting
-
-    def over(self, failure: Failure | None = None, *, lasting: bool = True) -> None:
-        """Tell everybody who waits."""
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            if each.called:
-                continue
-            if failure is not None:
-                each.errback(failure)
-            else:
-                each.callback(lasting)
-
-
 class Connector:
     """Opens services of servers.
 
@@ -143,6 +122,8 @@ class Connector:
     :param opener: has TCP connections that both ends open take part.
     :param learner: runs while a hole is held, and sets the pace at which it is.
     :param revocations: what this client knows of revoked servers; in memory only when ``None``.
+    :param relaying: has relays take part.
+    :param memory: what worked before; as long as the connector lives when ``None``.
     :raises SettingsError: the credentials are no client's, or *paths* names an unknown kind.
     """
 
@@ -163,6 +144,8 @@ class Connector:
         opener: StreamOpener | None = None,
         learner: LifetimeLearner | None = None,
         revocations: Revocations | None = None,
+        relaying: Relaying | None = None,
+        memory: Memory | None = None,
     ) -> None:
         check_client(credentials)
         self.timelines: deque[Timeline] = deque(maxlen=MAX_TIMELINES)
@@ -171,11 +154,13 @@ class Connector:
         self._credentials = credentials
         self._port = port
         self._paths = check_paths(paths)
-        self._wall_clock = wall_clock
-        self._allow_loopback = allow_loopback
         if revocations is None:
             revocations = Revocations(credentials.system_key_bytes)
         self._watch = RevocationWatch(reactor, revocations, credentials, mediators, wall_clock)
+        timing = Timing() if learner is None else Timing(pace=learner.pace)
+        self._sessions = ServerSessions(
+            reactor, credentials, self._watch, timing, wall_clock=wall_clock
+        )
         self._introducer = Introducer(
             reactor,
             credentials,
@@ -188,22 +173,29 @@ class Connector:
             revocations=revocations,
             on_introduced=self._watch.introduced,
         )
-        self._attempt = Attempt(
+        self._candidates = Candidates(
             reactor,
-            self._introducer,
             port,
             self._paths,
-            self._sessions,
+            relaying=relaying,
+            relays=parse_relays(credentials.relays),
             allow_loopback=allow_loopback,
-            opener=opener,
         )
-        self._approaches: dict[str, _Approach] = {}
+        self._attempts = Attempts(
+            reactor,
+            self._introducer,
+            self._candidates,
+            self._sessions,
+            opener=opener,
+            memory=Memory(wall_clock=wall_clock) if memory is None else memory,
+            on_better=self._better,
+        )
+        self._improving = Improving()
+        self._approaches: dict[str, Approach] = {}
         self._alone = DeferredSemaphore(MAX_ALONE)
         self._ways = Ways(reactor, port, learner)
-        self._contexts: dict[str, ClientTLS] = {}
         self._running: set[Deferred[Any]] = set()
         self._closed = False
-        self._timing = Timing() if learner is None else Timing(pace=learner.pace)
 
     def stun_received(self, data: bytes, source: Address) -> None:
         """Take a STUN datagram that came to the UDP port."""
@@ -243,6 +235,7 @@ class Connector:
         self._closed = True
         for running in list(self._running):
             running.cancel()
+        self._attempts.close()
         ends = [self._introducer.close()]
         self._ways.close()
         self._watch.close()
@@ -299,6 +292,8 @@ class Connector:
 
     async def _by_known_way(self, way: KnownWay, timeline: Timeline) -> ClientSession | None:
         """Take the way that worked; ``None`` when it works no more."""
+        if way.kind == RELAY and self._improving.due(way.server, self._reactor.seconds()):
+            self._look_for_better(Target.parse(way.server))
         timeline.server, timeline.reused = way.server, True
         race: Race[ClientSession] = Race(timeline, place)
         race.enter([way.path()])
@@ -316,7 +311,7 @@ class Connector:
     async def _approach(self, target: Target, timeline: Timeline) -> ClientSession:
         """Ask a mediator and race all paths; let others wait for it."""
         name = str(target)
-        approach = self._approaches[name] = _Approach()
+        approach = self._approaches[name] = Approach()
         try:
             try:
                 winner = await self._introduced(target, timeline)
@@ -339,7 +334,7 @@ class Connector:
     def _arrived(
         self,
         name: str,
-        approach: _Approach,
+        approach: Approach,
         winner: Winner[ClientSession],
         timeline: Timeline,
     ) -> None:
@@ -348,39 +343,68 @@ class Connector:
         A connection that both ends opened shows no way: the next one takes both again.
         """
         del self._approaches[name]
-        session = winner.session
         lasting = not isinstance(winner.path, OpenedPath)
-        if not self._closed and timeline.server is not None and lasting:
-            sessions = self._sessions(Target.parse(timeline.server))
-            self._ways.remember(name, timeline.server, session, place(session), sessions)
+        if not self._closed and lasting and not self._known_better(name, winner):
+            self._remember(name, winner)
         approach.over(lasting=lasting)
 
+    def _known_better(self, name: str, winner: Winner[ClientSession]) -> bool:
+        """Whether a direct way has been found meanwhile, and *winner* is none."""
+        way = self._ways.get(name)
+        return winner.path.kind == RELAY and way is not None and way.kind != RELAY
+
+    def _remember(self, name: str, winner: Winner[ClientSession], *, spare: bool = False) -> None:
+        """Keep the way that a session was verified over.
+
+        :param spare: nobody needs the session itself.
+        """
+        session, path = winner.session, winner.path
+        assert session.peer is not None
+        server = session.peer.text
+        sessions = self._sessions(Target.parse(server))
+        if isinstance(path, RelayPath):
+            self._improving.relayed(server, self._reactor.seconds())
+            candidates, options = self._candidates, path.proved
+            self._ways.remember_path(
+                name,
+                KnownWay(
+                    server,
+                    RELAY,
+                    place(session),
+                    lambda: candidates.further(Target.parse(server), options, sessions),
+                    self._reactor,
+                ),
+            )
+            return
+        self._improving.improved(server)
+        self._ways.remember(name, server, session, place(session), sessions, spare=spare)
+
+    def _better(self, target: Target, winner: Winner[ClientSession]) -> None:
+        """A direct path was verified after a relay had been taken: the next connections go there."""
+        session = winner.session
+        if self._closed or session.lost or session.peer is None:
+            session.close()
+        elif isinstance(winner.path, OpenedPath):
+            # It shows no way; but the next race will know to wait for it.
+            session.close()
+            self._improving.improved(session.peer.text)
+            way = self._ways.get(str(target))
+            if way is not None and way.kind == RELAY:
+                self._ways.retire(way)
+        else:
+            self._remember(str(target), winner, spare=True)
+
+    def _look_for_better(self, server: Target) -> None:
+        """Race direct paths to a server that is reached through a relay."""
+        timeline = Timeline(str(server), self._reactor.seconds)
+        self.timelines.append(timeline)
+        looking = self._start(self._attempts.winner(server, timeline, relay=False), timeline)
+        looking.addCallbacks(lambda winner: self._better(server, winner), lambda _: None)
+
     async def _introduced(self, target: Target, timeline: Timeline) -> Winner[ClientSession]:
-        winner = await self._attempt.winner(target, timeline)
+        winner = await self._attempts.winner(target, timeline)
         self._won(winner, timeline)
         return winner
-
-    def _sessions(self, server: Target) -> Sessions:
-        """Make the sessions of one server's paths; they share one TLS context."""
-        context = self._contexts.get(str(server))
-        if context is None:
-            if len(self._contexts) >= MAX_KNOWN:
-                self._contexts.clear()
-            context = client_context(
-                self._credentials,
-                server,
-                wall_clock=self._wall_clock,
-                revoked=self._watch.revocations.revoked,
-            )
-            self._contexts[str(server)] = context
-
-        def make() -> tuple[IProtocolFactory, Deferred[ClientSession]]:
-            factory, ready = connect_session(
-                self._credentials, server, self._reactor, timing=self._timing, context=context
-            )
-            return factory, ready.addCallback(self._watch.add)
-
-        return make
 
     def _won(self, winner: Winner[ClientSession], timeline: Timeline) -> None:
         timeline.mark("authenticated")

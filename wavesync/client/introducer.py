@@ -103,7 +103,11 @@ class Introducing:
         """
         asking = self._asking.get(self._answered_by) if self._answered_by is not None else None
         if asking is not None and not self._over:
-            types = {"tcp": ConnectType.TCP, "udp": ConnectType.UDP}
+            types = {
+                "tcp": ConnectType.TCP,
+                "udp": ConnectType.UDP,
+                "relay": ConnectType.RELAY,
+            }
             connect_type = types.get(kind or "", ConnectType.NONE)
             told = ConnectionResult(self.connection_id, result, connect_type, seconds)
             self._owner.leaving(asking.tell(told.encode(os.urandom(12))))

@@ -6,7 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 
+from wavesync.client.attempt import CONNECT_LIMIT
 from wavesync.client.connector import PATHS, Connector, check_client, check_paths
+from wavesync.client.memory import Memory
+from wavesync.client.relay_path import Relaying
 from wavesync.client.stream_opening import StreamOpener
 from wavesync.errors import SettingsError
 from wavesync.identity.credentials import Credentials
@@ -14,6 +17,7 @@ from wavesync.identity.revocations import Revocations
 from wavesync.interfaces import Address, IReactor
 from wavesync.signalling.local import local_hosts
 from wavesync.signalling.numbers import MAX_ADDRESSES
+from wavesync.signalling.relay_endpoint import relay_endpoint
 from wavesync.signalling.resolving import resolve
 from wavesync.signalling.urls import Mediator, parse_mediators
 from wavesync.stun.behaviour_words import Lifetime
@@ -36,6 +40,7 @@ def open_connector(
     allow_loopback: bool = False,
     wall_clock: Callable[[], float] = time.time,
     revocations: Revocations | None = None,
+    memory: Memory | None = None,
 ) -> Connector:
     """Bind a UDP port and make a connector that uses it.
 
@@ -43,6 +48,7 @@ def open_connector(
     :param paths: the kinds of path to take.
     :param allow_loopback: use loopback addresses too (everything on one host).
     :param revocations: what this client knows of revoked servers; in memory only when None.
+    :param memory: what worked before; as long as the connector lives when None.
     :raises SettingsError: a URL or path cannot be understood, no mediator is named, or UDP cannot
         be had.
     """
@@ -51,6 +57,12 @@ def open_connector(
     check_client(credentials)
     opener = StreamOpener(
         reactor, credentials, wall_clock=wall_clock, allow_loopback=allow_loopback
+    )
+    relaying = Relaying(
+        reactor,
+        credentials,
+        lambda relay: relay_endpoint(reactor, relay, timeout=CONNECT_LIMIT),
+        wall_clock=wall_clock,
     )
     if "udp" not in paths:
         return Connector(
@@ -63,6 +75,8 @@ def open_connector(
             allow_loopback=allow_loopback,
             opener=opener,
             revocations=revocations,
+            relaying=relaying,
+            memory=memory,
         )
     try:
         port = Port(reactor, open_carriers(reactor), early_window=EARLY_WINDOW)
@@ -91,6 +105,8 @@ def open_connector(
         opener=opener,
         learner=LifetimeLearner(reactor, search, Pace()),
         revocations=revocations,
+        relaying=relaying,
+        memory=memory,
     )
     port.stun_handler = connector.stun_received
     return connector

@@ -81,6 +81,9 @@ class Race(Generic[_Session]):
     :ivar result: fires with the :class:`Winner`; fails with :class:`ConnectFailed`, whose sentence
         tells what became of every path, once all have failed and :meth:`no_more` was called.
         Cancelling it ends the race.
+    :ivar winner: who has won.
+    :ivar ended: nothing is tried any more.
+    :ivar given_up: it ended because nobody was interested any more.
     :ivar over: fires after that, when nothing is tried any more: with the direct path that was verified
         after a relay had won, or ``None``.
     """
@@ -105,13 +108,14 @@ class Race(Generic[_Session]):
         self._running: dict[Path[_Session], _Runner[_Session]] = {}
         self._failures: list[tuple[Path[_Session], str]] = []
         self._more = True
-        self._won = False
-        self._over = False
+        self.winner: Winner[_Session] | None = None
+        self.ended = False
+        self.given_up = False
 
     def enter(self, paths: Iterable[Path[_Session]]) -> None:
         """Start these paths now, all at once, beside those that run already."""
         for path in paths:
-            if self._over or (self._won and path.kind == RELAY):
+            if self.ended or (self.winner is not None and path.kind == RELAY):
                 continue
             entries = [self._timeline.candidate(path.kind, address) for address in path.addresses]
             runner = self._running[path] = _Runner(entries)
@@ -128,7 +132,7 @@ class Race(Generic[_Session]):
 
     def expire(self) -> None:
         """The time is up: whatever still runs has failed."""
-        if self._over:
+        if self.ended:
             return
         self._more = False
         running, self._running = self._running, {}
@@ -141,7 +145,8 @@ class Race(Generic[_Session]):
 
     def end(self) -> None:
         """Nobody is interested any more: give up what still runs."""
-        if not self._over:
+        if not self.ended:
+            self.given_up = True
             self._finish("given up", None)
 
     def _heard(self, path: Path[_Session]) -> None:
@@ -155,27 +160,26 @@ class Race(Generic[_Session]):
 
     def _verified(self, session: _Session, path: Path[_Session]) -> None:
         runner = self._running.pop(path)
-        if path.kind == RELAY and not self._won and self._clock is not None:
+        if path.kind == RELAY and self.winner is None and self._clock is not None:
             if self._waiting is None:
                 now = self._now()
                 took = None if runner.heard_at is None else now - runner.heard_at
                 self._waiting = path, session, runner.entries
                 self._adoption.verified(now, took)
             self._settle()
-        elif self._won:
+        elif self.winner is not None:
             self._tell_winner(path, runner.entries, self._where(session), "lost", _LATER)
             self._finish("another path was faster", Winner(path, session))
         else:
             self._win(path, session, runner.entries)
 
     def _win(self, path: Path[_Session], session: _Session, entries: list[Candidate]) -> None:
-        self._won = True
+        winner = self.winner = Winner(path, session)
         self._tell_winner(path, entries, self._where(session))
-        lasting = path.kind == RELAY and self._clock is not None
-        if not lasting:
-            self._finish("another path was faster", None, result=Winner(path, session))
+        if path.kind != RELAY or self._clock is None:
+            self._finish("another path was faster", None, result=winner)
             return
-        self.result.callback(Winner(path, session))
+        self.result.callback(winner)
         for other in [each for each in self._running if each.kind == RELAY]:
             self._drop(other, "another relay was faster")
         self._settle()
@@ -215,17 +219,17 @@ class Race(Generic[_Session]):
 
     def _settle(self) -> None:
         """Take the relay if it is time, and see whether anything is left to wait for."""
-        if self._over:
+        if self.ended:
             return
         if self._waiting is not None:
             self._maybe_take(*self._waiting)
             return
         if self._more or self._running:
             return
-        if self._won:
+        if self.winner is not None:
             self._finish("", None)
         else:
-            self._over = True
+            self.ended = True
             self.result.errback(ConnectFailed(self._sentence()))
             self.over.callback(None)
 
@@ -265,7 +269,7 @@ class Race(Generic[_Session]):
         result: Winner[_Session] | None = None,
     ) -> None:
         """Cancel what still runs, and tell everybody."""
-        self._over = True
+        self.ended = True
         self._stop_timer()
         for path in list(self._running):
             self._drop(path, why)

@@ -16,7 +16,7 @@ from wavesync.interfaces import Address
 from wavesync.session.client import ClientSession
 from wavesync.signalling.proved import Prover
 from wavesync.signalling.relay_answers import RelayAnswer
-from wavesync.signalling.relay_urls import Relay
+from wavesync.signalling.relay_urls import MAX_RELAYS, Relay
 from wavesync.signalling.relay_wire import RelayRequest, RequestKind
 
 __all__ = ["MAX_HOPS", "MAX_REPEATS", "RelayPath", "Relaying"]
@@ -64,6 +64,7 @@ class RelayPath:
     :param server: its whole name.
     :param options: the relays.
     :param connection_id: 32 hex digits, by which mediator, relay and server know the connect.
+    :ivar options: the relays that it begins with.
     :ivar relay: the relay that was asked last.
     """
 
@@ -82,10 +83,19 @@ class RelayPath:
         self.relay: Relay | None = None
         self._relaying = relaying
         self._server = server
-        self._options = list(options)
+        self.options = tuple(options)
         self._connection_id = connection_id
         self._sessions = sessions
         self._hops = self._repeats = 0
+
+    @property
+    def proved(self) -> tuple[RelayOption, ...]:
+        """The relays for a further connection: first the one that had the server."""
+        others = tuple(each for each in self.options if each.relay != self.relay)
+        if self.relay is None:
+            return others
+        distance = {each.relay: each.distance for each in self.options}.get(self.relay, 0.0)
+        return (RelayOption(self.relay, distance), *others)[:MAX_RELAYS]
 
     def open(self) -> Deferred[ClientSession]:
         """Ask the relays, and verify the server."""
@@ -93,7 +103,7 @@ class RelayPath:
 
     async def _open(self) -> ClientSession:
         dials = RelayDials(self._relaying.clock, self._relaying.dial)
-        for option in self._options:
+        for option in self.options:
             dials.add(option)
         try:
             while True:

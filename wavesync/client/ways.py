@@ -2,6 +2,7 @@
 
 from wavesync.client.hole import Hole
 from wavesync.client.paths import HolePath, Sessions, TCPPath, UDPPort
+from wavesync.client.race import RELAY
 from wavesync.client.way import KnownWay
 from wavesync.interfaces import Address, IReactor
 from wavesync.session.client import ClientSession
@@ -59,6 +60,8 @@ class Ways:
         session: ClientSession,
         address: Address,
         sessions: Sessions,
+        *,
+        spare: bool = False,
     ) -> None:
         """Keep a way that was verified; a hole is held open from now on.
 
@@ -66,36 +69,59 @@ class Ways:
         :param server: the whole name of the server that was found.
         :param session: the session that was verified, which goes on.
         :param address: where its far end is.
+        :param spare: nobody else needs the session.
         """
-        old = self._known.get(server)
-        if old is not None:
-            self.forget(old)
-        if len(self._known) >= MAX_KNOWN:
-            self.forget(next(iter(self._known.values())))
-        self._names[name] = server
         if session.path_kind != "udp":
             reactor = self._reactor
-            self._known[server] = KnownWay(
+            way = KnownWay(
                 server,
                 session.path_kind,
                 address,
                 lambda: TCPPath(reactor, address, sessions),
                 reactor,
             )
+            self.remember_path(name, way)
+            if spare:
+                session.close()
             return
         assert self._port is not None
         if self._learner is not None:
             self._learner.start()
         port = self._port
-        hole = self._known[server] = Hole(
+        hole = Hole(
             server,
             address,
             lambda: HolePath(port, address, sessions),
             clock=self._reactor,
             on_lost=self.forget,
         )
-        hole.hold()
-        hole.watch(session)
+        self.remember_path(name, hole)
+        if spare:
+            hole.hold(session)
+        else:
+            hole.hold()
+            hole.watch(session)
+
+    def remember_path(self, name: str, way: KnownWay) -> None:
+        """Keep a way in place of an older one to the same server.
+
+        :param name: what was asked for.
+        """
+        old = self._known.get(way.server)
+        if old is not None:
+            self.retire(old)
+        if len(self._known) >= MAX_KNOWN:
+            self.forget(next(iter(self._known.values())))
+        self._names[name] = way.server
+        self._known[way.server] = way
+
+    def retire(self, way: KnownWay) -> None:
+        """There is a better one: connections that are being made over a relay go on, others end."""
+        if way.kind == RELAY:
+            if self._known.get(way.server) is way:
+                del self._known[way.server]
+        else:
+            self.forget(way)
 
     def forget(self, way: KnownWay) -> None:
         """It works no more."""

@@ -1,0 +1,64 @@
+"""The sessions that a client makes to servers: all to one server share one TLS context."""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+
+from wavesync.client.paths import Sessions
+from wavesync.client.revoking import RevocationWatch
+from wavesync.client.ways import MAX_KNOWN
+from wavesync.identity.credentials import Credentials
+from wavesync.identity.ids import Target
+from wavesync.session.client import ClientSession, connect_session
+from wavesync.session.liveness import Timing
+from wavesync.session.tls import ClientTLS, client_context
+
+__all__ = ["ServerSessions"]
+
+
+class ServerSessions:
+    """Makes what paths make their sessions with.
+
+    :param credentials: the client's.
+    :param watch: ends sessions with revoked servers.
+    :param wall_clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        credentials: Credentials,
+        watch: RevocationWatch,
+        timing: Timing,
+        *,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._clock = clock
+        self._credentials = credentials
+        self._watch = watch
+        self._timing = timing
+        self._wall_clock = wall_clock
+        self._contexts: dict[str, ClientTLS] = {}
+
+    def __call__(self, server: Target) -> Sessions:
+        """Make what makes the sessions of one server's paths."""
+        context = self._contexts.get(str(server))
+        if context is None:
+            if len(self._contexts) >= MAX_KNOWN:
+                self._contexts.clear()
+            context = client_context(
+                self._credentials,
+                server,
+                wall_clock=self._wall_clock,
+                revoked=self._watch.revocations.revoked,
+            )
+            self._contexts[str(server)] = context
+
+        def make() -> tuple[IProtocolFactory, Deferred[ClientSession]]:
+            factory, ready = connect_session(
+                self._credentials, server, self._clock, timing=self._timing, context=context
+            )
+            return factory, ready.addCallback(self._watch.add)
+
+        return make
