@@ -235,6 +235,13 @@ class CheckTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertEqual(len(self.asked), 1)
 
+    def test_closed(self) -> None:
+        """A client that is closed, even twice, asks nobody, whatever session ends up with it."""
+        self.watch.close()
+        self.watch.close()
+        self.watch.add(ClientSession(self.clock))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_no_session(self) -> None:
         """Without a session nobody is asked, and with a new one it begins again."""
         self.session.lost = True

@@ -132,9 +132,10 @@ class RevocationWatch:
             self.revocations.changed.remove(self._changed)
         if self._fetching is not None:
             self._fetching.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
         self._closed = True
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
 
     def _wait(self) -> None:
         """Set the timer for the next check."""
