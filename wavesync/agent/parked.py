@@ -1,0 +1,225 @@
+"""One connection of a server at a relay: asked for, parked, taken by a client (docs/relay)."""
+
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHandshakeListener,
+    IProtocol,
+    IReactorTime,
+    ITransport,
+)
+from twisted.internet.protocol import Protocol as BaseProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import directlyProvides, implementer, providedBy
+
+from wavesync.session.bridge import send_at_once
+from wavesync.signalling.errors import SignallingError
+from wavesync.signalling.numbers import SILENCE_FACTOR
+from wavesync.signalling.relay_answers import AnswerReader, RelayAnswer
+from wavesync.signalling.relay_lines import Idle, Line, LineReader, Move, Open, Ping, Pong, Ready
+
+__all__ = ["ANSWER_TIMEOUT", "MAX_KEEP_ALIVE", "MIN_KEEP_ALIVE", "LegOwner", "ParkedLeg"]
+
+ANSWER_TIMEOUT = 10.0
+"""Seconds from the connection to the relay's answer, TLS included."""
+
+MIN_KEEP_ALIVE, MAX_KEEP_ALIVE = 1.0, 120.0
+"""Seconds between PINGs that are believed at least and at most, whatever a relay says."""
+
+
+class LegOwner(Protocol):
+    """Who parks: told of all that happens, in this order and never after ``leg_over``."""
+
+    def leg_request(self, leg: "ParkedLeg") -> bytes:
+        """The connection stands: give the request to park, signed now."""
+
+    def leg_parked(self, leg: "ParkedLeg", answer: RelayAnswer, round_trip: float) -> None:
+        """The relay took the connection; the round trip is in seconds."""
+
+    def leg_refused(self, leg: "ParkedLeg", answer: RelayAnswer) -> None:
+        """The relay did not; the leg is over."""
+
+    def leg_told(self, leg: "ParkedLeg", line: Idle | Move) -> None:
+        """The relay says something about all connections."""
+
+    def leg_taken(self, leg: "ParkedLeg", client: Open) -> tuple[IProtocol, IAddress] | None:
+        """A client comes: give what speaks with it and its address, or None to turn it away.
+
+        The leg counts no more.
+        """
+
+    def leg_over(self, leg: "ParkedLeg", why: str) -> None:
+        """The connection ended before a client came, or never stood."""
+
+
+class _ClientTransport:
+    """A leg's transport once a client has taken it: the same, but for who is at its other end."""
+
+    def __init__(self, transport: ITransport, peer: IAddress) -> None:
+        self._transport = transport
+        self._peer = peer
+        directlyProvides(self, providedBy(transport))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def getPeer(self) -> IAddress:
+        """Where the client is, on the relay's word (ITransport)."""
+        return self._peer
+
+
+@implementer(IHandshakeListener)
+class ParkedLeg(BaseProtocol):
+    """Asks to be parked, answers PING, and becomes the path of a client.
+
+    :param clock: gives the time and timers.
+    :ivar parked_at: when the relay took it; ``None`` before.
+    """
+
+    def __init__(self, clock: IReactorTime, owner: LegOwner) -> None:
+        self.parked_at: float | None = None
+        self._clock = clock
+        self._owner: LegOwner | None = owner
+        self._answer = AnswerReader()
+        self._lines = LineReader()
+        self._client: IProtocol | None = None
+        self._asked_at = self._heard_at = 0.0
+        self._patience = ANSWER_TIMEOUT
+        self._watch: IDelayedCall | None = None
+        self._gone = False
+
+    def connectionMade(self) -> None:
+        """Ask (IProtocol)."""
+        owner, transport = self._owner, self.transport
+        assert transport is not None
+        if owner is None:
+            self._close()
+            return
+        send_at_once(transport)
+        self._asked_at = self._heard_at = self._clock.seconds()
+        self._watch = self._clock.callLater(self._patience, self._look)
+        transport.write(owner.leg_request(self))
+
+    def handshakeCompleted(self) -> None:
+        """Over TLS the request leaves now: the round trip begins (IHandshakeListener)."""
+        self._asked_at = self._clock.seconds()
+
+    def dataReceived(self, data: bytes) -> None:
+        """The answer, then lines, then what a client says (IProtocol)."""
+        if self._client is not None:
+            self._client.dataReceived(data)
+            return
+        self._heard_at = self._clock.seconds()
+        try:
+            if self.parked_at is None:
+                data = self._take_answer(data)
+            if self._owner is not None and self.parked_at is not None:
+                for line in self._lines.feed(data):
+                    self._take_line(line)
+        except SignallingError as error:
+            self._end(f"it makes no sense: {error}")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The relay, or the client behind it, is gone (IProtocol)."""
+        self._gone = True
+        client, self._client = self._client, None
+        self._end("the connection was closed")
+        if client is not None:
+            client.connectionLost(reason)
+
+    def abandon(self) -> None:
+        """Close it, unless a client has it; the owner hears no more of it."""
+        if self._client is None:
+            self._owner = None
+            self._close()
+
+    def _take_answer(self, data: bytes) -> bytes:
+        """Read the relay's answer; what follows it is returned."""
+        answer = self._answer.feed(data)
+        if answer is None:
+            return b""
+        owner = self._owner
+        if answer.status != 101:
+            self._owner = None
+            self._close()
+            if owner is not None:
+                owner.leg_refused(self, answer)
+            return b""
+        if answer.parking is None:
+            raise SignallingError("no word on how many connections are wanted")
+        now = self._clock.seconds()
+        self.parked_at = now
+        every = min(max(answer.parking.keep_alive, MIN_KEEP_ALIVE), MAX_KEEP_ALIVE)
+        self._patience = SILENCE_FACTOR * every
+        self._restart_watch()
+        if owner is not None:
+            owner.leg_parked(self, answer, now - self._asked_at)
+        return self._answer.rest
+
+    def _take_line(self, line: Line) -> None:
+        owner = self._owner
+        if owner is None:
+            return
+        match line:
+            case Ping():
+                self._write(Pong().encode())
+            case Idle() | Move():
+                owner.leg_told(self, line)
+            case Open():
+                self._take_client(owner, line)
+            case _:
+                raise SignallingError(f"{type(line).__name__} is no word of a relay")
+
+    def _take_client(self, owner: LegOwner, line: Open) -> None:
+        """A client's bytes follow; ours may, too, behind READY."""
+        self._stop_watch()
+        self._owner = None
+        taken = owner.leg_taken(self, line)
+        # Whoever is turned away is answered, too: silence would have the relay try the next leg.
+        self._write(Ready().encode())
+        if taken is None or self.transport is None:
+            if self.transport is not None:
+                self.transport.loseConnection()
+            return
+        self._client, peer = taken
+        self._client.makeConnection(_ClientTransport(self.transport, peer))  # type: ignore[arg-type]
+        if self._lines.rest and self._client is not None:
+            self._client.dataReceived(self._lines.rest)
+        self._lines.rest = b""
+
+    def _look(self) -> None:
+        """See whether anything came lately."""
+        left = self._heard_at + self._patience - self._clock.seconds()
+        if left > 0:
+            self._watch = self._clock.callLater(left, self._look)
+        else:
+            self._end("it fell silent" if self.parked_at is not None else "no answer came")
+
+    def _restart_watch(self) -> None:
+        self._stop_watch()
+        self._watch = self._clock.callLater(self._patience, self._look)
+
+    def _stop_watch(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None and watch.active():
+            watch.cancel()
+
+    def _end(self, why: str) -> None:
+        """It is of no use any more."""
+        owner, self._owner = self._owner, None
+        self._close()
+        if owner is not None:
+            owner.leg_over(self, why)
+
+    def _write(self, data: bytes) -> None:
+        if self.transport is not None and not self._gone:
+            self.transport.write(data)
+
+    def _close(self) -> None:
+        self._stop_watch()
+        # Twisted's TLS does not bear to be aborted once it is lost.
+        if self.transport is not None and not self._gone:
+            self.transport.abortConnection()  # type: ignore[attr-defined]
