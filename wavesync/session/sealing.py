@@ -4,8 +4,12 @@ Twisted's own transport gathers small writes until the next turn of the reactor,
 second gathering: a session's frames come together in its :class:`Outbox`, which knows when a turn ends.
 """
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+import functools
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from zope.interface import implementedBy
+from zope.interface.declarations import Provides
 
 __all__ = ["FULL_RECORD", "WORTH_A_RECORD", "ClientTLSFactory", "Outbox", "ServerTLSFactory"]
 
@@ -66,7 +70,26 @@ class Outbox:
         self.flush()
 
 
-class _ServerTLS(TLSMemoryBIOProtocol):
+@functools.cache
+def _declarations(kind: type, below: type) -> list[object]:
+    """All that Twisted declares of a TLS transport over transports of a class.
+
+    zope.interface works each of them out again unless somebody keeps it.
+    """
+    provided = implementedBy(below)
+    return [Provides(kind, each) for each in (*provided, provided)]
+
+
+class _TLS(TLSMemoryBIOProtocol):
+    """Knows what it provides."""
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """Begin (IProtocol)."""
+        _declarations(type(self), type(transport))  # type: ignore[arg-type]
+        super().makeConnection(transport)
+
+
+class _ServerTLS(_TLS):
     """Sends nothing after its handshake before the session has something to say.
 
     What OpenSSL would send are tickets that nobody needs (:mod:`wavesync.session.tls`); by themselves
@@ -95,7 +118,7 @@ class _ServerTLS(TLSMemoryBIOProtocol):
 class ClientTLSFactory(TLSMemoryBIOFactory):
     """Makes a client's TLS transports."""
 
-    protocol = TLSMemoryBIOProtocol
+    protocol = _TLS
 
 
 class ServerTLSFactory(TLSMemoryBIOFactory):
