@@ -16,8 +16,9 @@ from wavesync.udt.connection import Connection
 from wavesync.udt.estimators import INITIAL_RTT
 from wavesync.udt.packet import ControlType, DataPacket, encode_control
 from wavesync.udt.send_buffer import SendBuffer
-from wavesync.udt.sender import ACK_DELAY, FEW, HURRY, SETUP, SETUP_RTT, Sender
+from wavesync.udt.sender import Sender
 from wavesync.udt.statistics import Statistics
+from wavesync.udt.tail import ACK_DELAY, FEW, HURRY, SETUP, SETUP_RTT
 
 FLIGHTS = (("client", 350), ("server", 1900), ("client", 1500), ("server", 100))
 """Who says how many bytes: about what TLS and the opening of a service do."""

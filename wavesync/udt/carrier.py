@@ -6,6 +6,7 @@ turn of the reactor, so that what is above works on bursts whatever the carrier.
 """
 
 import errno
+import ipaddress
 import socket
 import sys
 from collections import deque
@@ -29,6 +30,7 @@ __all__ = [
     "ICarrier",
     "Receiver",
     "SocketCarrier",
+    "numeric",
     "slices",
 ]
 
@@ -81,6 +83,14 @@ class ICarrier(Interface):
 
     def stop() -> None:
         """Stop receiving and give the address back.  Idempotent."""
+
+
+def numeric(address: Address) -> Address:
+    """:return: the address with its host in the one form that carriers report.
+
+    :raises ValueError: the host is not numeric.
+    """
+    return ipaddress.ip_address(address[0]).compressed, address[1]
 
 
 def slices(burst: Burst) -> list[bytes]:

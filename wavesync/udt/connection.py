@@ -36,6 +36,7 @@ from wavesync.udt.send_buffer import SendBuffer
 from wavesync.udt.sender import Sender
 from wavesync.udt.sequence import MODULUS
 from wavesync.udt.statistics import Statistics
+from wavesync.udt.tail import SharedTrip
 
 __all__ = [
     "CloseReason",
@@ -71,6 +72,7 @@ class Connection:
     :param receive_window: packets that we are ready to buffer.
     :param early_window: packets that we buffer until :meth:`trust`; ``None`` for all the same.
     :param sparing: the peer is a wavesync end: it needs fewer ACKs, and its light ones are final.
+    :param shared_trip: what other connections with the peer's address know of the round trip.
     :param congestion: the strategy; a new default one when None.
     :param hold_data_until: time before which no data packet leaves.
     :ivar statistics: counters.
@@ -114,11 +116,12 @@ class Connection:
         receive_window: int = 8192,
         early_window: int | None = None,
         sparing: bool = False,
+        shared_trip: SharedTrip | None = None,
         congestion: CongestionControl | None = None,
         hold_data_until: float = 0.0,
     ) -> None:
         """Begin with nothing sent and nothing received."""
-        self.statistics = Statistics()
+        statistics = self.statistics = Statistics()
         self._now = now
         self._local_id = local_id
         self._peer_id = peer_id
@@ -129,7 +132,8 @@ class Connection:
             peer_window,
             congestion if congestion is not None else BottleneckControl(),
             hold_data_until,
-            self.statistics,
+            statistics,
+            shared_trip,
         )
         self._segment = receive_mss - IP_UDP_OVERHEAD
         self._receiver = Receiver(
@@ -138,14 +142,12 @@ class Connection:
             self._segment,
             receive_window if early_window is None else min(early_window, receive_window),
             payload_size(send_mss),
-            self.statistics,
+            statistics,
             sparing,
         )
         self._window = receive_window
         self._path = PathSize(peer_id, self._buffer, send_mss)
-        self._feedback = Feedback(
-            self._buffer, self._sender, self._receiver, self.statistics, sparing
-        )
+        self._feedback = Feedback(self._buffer, self._sender, self._receiver, statistics, sparing)
         self._deliveries = Deliveries(self._receiver)
         self._patience = Patience(now)
         self.keep_alive_interval = KEEP_ALIVE_INTERVAL
@@ -216,9 +218,7 @@ class Connection:
         elif kind == ControlType.ACK:
             self._feedback.on_ack(info, body, now)
         elif kind == ControlType.ACK2:
-            if self._receiver.on_ack2(info, now):
-                trip = self._receiver.round_trip
-                self._sender.round_trip.adopt(trip.rtt, trip.variance)
+            self._feedback.on_ack2(info, now)
         elif kind == ControlType.NAK:
             self._feedback.on_nak(body, now)
         # Keep-alives have been heard; congestion warnings, drop requests, peer errors, unknown

@@ -100,6 +100,12 @@ class Feedback:
         if trip.sampled:
             self._receiver.round_trip.adopt(trip.rtt, trip.variance)
 
+    def on_ack2(self, number: int, now: float) -> None:
+        """Take an ACK2, by its information word: it measures the way for what we send, too."""
+        if self._receiver.on_ack2(number, now):
+            trip = self._receiver.round_trip
+            self._sender.round_trip.adopt(trip.rtt, trip.variance)
+
     def on_nak(self, body: memoryview, now: float) -> None:
         """Take a NAK."""
         near = self._buffer.acknowledged

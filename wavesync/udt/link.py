@@ -10,6 +10,7 @@ from wavesync.interfaces import Address, Burst
 from wavesync.udt.connection import Connection
 from wavesync.udt.courtesy import Courtesy
 from wavesync.udt.handshake import REQUEST, Agreement, Handshake
+from wavesync.udt.tail import SharedTrip
 from wavesync.udt.transport import UDTTransport
 
 __all__ = ["Link", "Ports", "connection_for"]
@@ -61,6 +62,7 @@ def connection_for(
     window: int,
     early_window: int | None,
     hold_data_until: float,
+    shared_trip: SharedTrip,
 ) -> Connection:
     """Make the connection that was agreed on; the rest as :class:`Connection` has it."""
     return Connection(
@@ -75,6 +77,7 @@ def connection_for(
         receive_window=window,
         early_window=early_window,
         sparing=agreement.wavesync,
+        shared_trip=shared_trip,
         hold_data_until=hold_data_until,
     )
 

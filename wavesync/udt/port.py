@@ -4,7 +4,6 @@ A shell: :mod:`wavesync.udt.sorting` tells packets apart, :mod:`wavesync.udt.tur
 timer; decisions are those of the listener, the attempts and the connections.
 """
 
-import ipaddress
 import secrets
 from collections.abc import Callable, Collection, Sequence
 
@@ -15,7 +14,7 @@ from twisted.logger import Logger
 from wavesync.interfaces import Address, Burst
 from wavesync.udt.accepting import Acceptor
 from wavesync.udt.calls import ClientCall, OnEvent, Rendezvous
-from wavesync.udt.carrier import Arrival, ICarrier
+from wavesync.udt.carrier import Arrival, ICarrier, numeric
 from wavesync.udt.connecting import DEFAULT_TIMEOUT, ClientAttempt
 from wavesync.udt.cookies import KEY_SIZE
 from wavesync.udt.courtesy import Courtesy
@@ -31,6 +30,7 @@ from wavesync.udt.paths import MAX_UNHEARD
 from wavesync.udt.punching import PunchAttempt
 from wavesync.udt.rendezvous import RendezvousAttempt
 from wavesync.udt.sorting import Sorter, StunHandler
+from wavesync.udt.tail import SharedTrips
 from wavesync.udt.turns import Turns
 
 __all__ = ["CLOSE_GRACE", "LAST_WORDS", "MAX_CALLS", "Port"]
@@ -41,14 +41,6 @@ CLOSE_GRACE = 1.0
 """Seconds that connections get to drain when the port is closed."""
 LAST_WORDS = 0.25
 """Seconds for which the socket outlives its last connection, to repeat the SHUTDOWN."""
-
-
-def numeric(address: Address) -> Address:
-    """:return: the address with its host in the one form that carriers report.
-
-    :raises ValueError: the host is not numeric.
-    """
-    return ipaddress.ip_address(address[0]).compressed, address[1]
 
 
 class Port:
@@ -90,6 +82,7 @@ class Port:
         self._randbits = randbits
         self._choose_isn = choose_isn or (lambda: randbits(31))
         self._turns = Turns(clock)
+        self._trips = SharedTrips()
         self._acceptor = Acceptor(self, randbits(8 * KEY_SIZE).to_bytes(KEY_SIZE, "big"))
         self._sorter = Sorter(self._acceptor, self.send)
         self._sorter.stun_handler = stun_handler
@@ -309,7 +302,12 @@ class Port:
     ) -> Link:
         """Make the link for what was agreed on."""
         connection = connection_for(
-            agreement, self.seconds(), self._window, self._early_window, hold_data_until
+            agreement,
+            self.seconds(),
+            self._window,
+            self._early_window,
+            hold_data_until,
+            self._trips.of(remote),
         )
         link = Link(self, connection, agreement, remote, sources, answer=answer, courtesy=courtesy)
         self._sorter.links[agreement.local_id] = link

@@ -11,6 +11,7 @@ from wavesync.udt.packet import HEADER_SIZE
 from wavesync.udt.ranges import RangeSet
 from wavesync.udt.send_buffer import SendBuffer
 from wavesync.udt.statistics import Statistics
+from wavesync.udt.tail import FEW, MIN_TAIL_TIMEOUT, SharedTrip, tail_timeout
 
 __all__ = ["PeerReport", "Sender"]
 
@@ -19,28 +20,6 @@ PACING_INTERVAL = 0.001
 
 PACING_CREDIT = 0.008
 """Seconds of sending that a late timer may catch up at once."""
-
-MIN_TAIL_TIMEOUT = 0.03
-"""Seconds; the unacknowledged tail is never sent again sooner."""
-
-MAX_TAIL_TIMEOUT = 1.0
-"""Seconds between repeats of the tail, or two round trips if that is longer."""
-
-ACK_DELAY = 0.02
-"""Seconds that a peer may take to acknowledge; libudt and we do so every 10 ms."""
-
-FEW = 4
-"""Unacknowledged packets up to which a tail is repeated sooner."""
-
-HURRY = (1.25, 1.5)
-"""Round trips after which so small a tail is repeated for the first times."""
-
-SETUP = 16
-"""Packets at the beginning that are repeated as if the round trip were no longer than
-:data:`SETUP_RTT`: a handshake waits for each of them."""
-
-SETUP_RTT = 0.1
-"""Seconds."""
 
 RESEND_ALL_AFTER = 2
 """Fruitless repeats of only the ends of the tail before all of it is sent again."""
@@ -75,6 +54,7 @@ class Sender:
     :param congestion: the strategy.
     :param hold_until: seconds; nothing leaves before.
     :param statistics: counters to keep.
+    :param shared_trip: what other connections with the peer's address know, and are told.
     :ivar round_trip: from a packet's leaving to its acknowledgement.
     """
 
@@ -90,12 +70,14 @@ class Sender:
         "_lost",
         "_missing",
         "_next_send",
+        "_patient_until",
         "_probes",
         "_queue",
         "_recent",
         "_recent_times",
         "_recovery_end",
         "_settled",
+        "_shared",
         "_statistics",
         "_timeouts",
         "round_trip",
@@ -109,8 +91,10 @@ class Sender:
         congestion: CongestionControl,
         hold_until: float,
         statistics: Statistics,
+        shared_trip: SharedTrip | None = None,
     ) -> None:
         """Begin with nothing sent."""
+        self._shared = SharedTrip() if shared_trip is None else shared_trip
         self._buffer = buffer
         self._congestion = congestion
         self._hold_until = hold_until
@@ -130,6 +114,7 @@ class Sender:
         self._settled = 0
         self._head_time = math.inf  # when the oldest unacknowledged packet last made us wait
         self._timeouts = 0
+        self._patient_until = -math.inf  # a crowd waits as long as this, whatever _head_time
         self._probes = 0  # packets that may leave although the window is full
         self._recovery_end = buffer.next  # before it, deliveries are not known well
         self._app_limited = 0  # sequence number; samples before it tell the writer's rate
@@ -214,8 +199,10 @@ class Sender:
             prior, limited = burst.delivered, burst.app_limited
             self._settle(now)
             exact = burst.first >= self._recovery_end
+            took = now - burst.sent_at
+            self._shared.add(took, now)
             if burst.clean:
-                rtt = now - burst.sent_at
+                rtt = took
                 self.round_trip.add(rtt)
         if known > self._app_limited:
             self._app_limited = 0
@@ -331,32 +318,21 @@ class Sender:
 
     @property
     def _tail_timeout(self) -> float:
-        """Seconds without progress after which the tail is sent again.
-
-        The first repeats only ask for news: the first of all after two round trips (RFC 8985,
-        7.2), sooner where so little is on its way that a needless copy costs next to nothing, and
-        soonest at the beginning: that is while somebody waits for a connection.
-        """
+        """Seconds without progress after which the tail is sent again."""
         buffer = self._buffer
-        rtt = self.round_trip.rtt
-        tries = self._timeouts
-        if buffer.next - buffer.acknowledged <= FEW:
-            if tries < len(HURRY):
-                wait = HURRY[tries] * rtt
-                if buffer.next - self._isn <= SETUP:
-                    wait = min(wait, HURRY[tries] * SETUP_RTT)
-                return max(wait + ACK_DELAY, MIN_TAIL_TIMEOUT)
-            tries -= 1
-        if not tries:
-            return max(2 * rtt + ACK_DELAY, MIN_TAIL_TIMEOUT)
-        base = max(2 * rtt, self.round_trip.repeat_interval) + ACK_DELAY
-        base = max(base, MIN_TAIL_TIMEOUT)
-        return min(math.ldexp(base, tries - 1), max(base, MAX_TAIL_TIMEOUT))
+        sent = buffer.next - self._isn
+        return tail_timeout(
+            self.round_trip, buffer.next - buffer.acknowledged, sent, self._timeouts
+        )
 
     def timer(self, now: float) -> None:
         """Queue the unacknowledged tail again if nothing has been acknowledged for too long."""
         since = self._head_time
         if now < since + MIN_TAIL_TIMEOUT or now < since + self._tail_timeout:
+            return
+        until = since + self._shared.patience(now)
+        if now < until:
+            self._patient_until = until
             return
         buffer = self._buffer
         first, stop = buffer.acknowledged, buffer.next
@@ -381,7 +357,7 @@ class Sender:
         """Tell when :meth:`datagrams` or :meth:`timer` will have something to do."""
         tail = self._head_time
         if tail < math.inf:
-            tail += self._tail_timeout
+            tail = max(tail + self._tail_timeout, self._patient_until)
         ready = self._queue or (self._buffer.unsent and self._buffer.next < self._limit)
         if not ready or self._room <= 0:
             return tail
