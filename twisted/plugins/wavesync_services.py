@@ -15,3 +15,10 @@ wavesync_agent = ServiceMaker(
     "Lets clients reach named services of this site behind NAT (wavesync).",
     "wavesync-agent",
 )
+
+wavesync_relay = ServiceMaker(
+    "wavesync relay",
+    "wavesync.relay.service",
+    "Passes bytes between clients and servers that have no direct path (wavesync).",
+    "wavesync-relay",
+)

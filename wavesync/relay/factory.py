@@ -1,0 +1,182 @@
+"""All connections of a relay, within the limits, and the one timer for everything that is due."""
+
+import ipaddress
+from collections.abc import Collection
+from typing import TypeAlias
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import ServerFactory
+from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
+
+from wavesync.relay.deadlines import Deadlines
+from wavesync.relay.house import House
+from wavesync.relay.protocol import RelayProtocol
+from wavesync.signalling.addresses import canonical
+from wavesync.signalling.shares import Shares
+from wavesync.stun.buckets import source_key
+
+__all__ = ["CLOSE_LIFE", "Network", "ProxiedFactory", "RelayFactory"]
+
+CLOSE_LIFE = 5.0
+"""Seconds that a peer has to take the last bytes of a connection that is being closed."""
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class RelayFactory(ServerFactory):
+    """Makes a :class:`~.protocol.RelayProtocol` for each connection.
+
+    :param house: what all connections share.
+    :param clock: gives the time and timers.
+    :ivar heads: connections whose request has not come yet.
+    """
+
+    noisy = False
+
+    def __init__(self, house: House, clock: IReactorTime) -> None:
+        limits = house.settings.limits
+        self.house = house
+        self.heads: Deadlines[RelayProtocol] = Deadlines(limits.head_time)
+        self._clock = clock
+        self._limits = limits
+        self._open: dict[RelayProtocol, None] = {}
+        self._hosts = Shares(limits.connections_per_host)
+        self._closing: Deadlines[RelayProtocol] = Deadlines(CLOSE_LIFE)
+        self._timer: IDelayedCall | None = None
+        self._timer_at: float | None = None
+        self._empty: list[Deferred[None]] = []
+
+    def __len__(self) -> int:
+        """Count the connections, joined ones as well."""
+        return len(self._open)
+
+    def buildProtocol(self, addr: IAddress | None) -> RelayProtocol:
+        """A protocol for one more connection."""
+        return RelayProtocol(self)
+
+    # What connections tell.
+
+    def arrive(self, protocol: RelayProtocol) -> bool:
+        """Count a connection in, unless there are too many.
+
+        Where too many have not said yet what they want, the one that has had most time for it goes.
+        """
+        if len(self._open) >= self._limits.connections:
+            self.house.statistics.refused["connections"] += 1
+            return False
+        self.house.statistics.connections += 1
+        self._open[protocol] = None
+        self.heads.begin(protocol, self._clock.seconds())
+        if len(self.heads) > self._limits.heads:
+            oldest = self.heads.oldest()
+            assert oldest is not None
+            self.house.statistics.refused["heads"] += 1
+            oldest.abort()
+        self.turn()
+        return True
+
+    def locate(self, protocol: RelayProtocol, host: str) -> bool:
+        """Count a connection to where it comes from (an IPv6 /64 is one place), if there is room."""
+        source = source_key(host)
+        if not self._hosts.room(source):
+            self.house.statistics.refused["connections-of-host"] += 1
+            protocol.source = ("", 0)
+            return False
+        self._hosts.take(source)
+        return True
+
+    def depart(self, protocol: RelayProtocol, host: str) -> None:
+        """Count a connection out."""
+        del self._open[protocol]
+        self._closing.end(protocol)
+        if host:
+            self._hosts.give_back(source_key(host))
+        if not self._open:
+            empty, self._empty = self._empty, []
+            for each in empty:
+                each.callback(None)
+
+    def close(self, protocol: RelayProtocol) -> None:
+        """A connection is being closed: see that it is closed in the end."""
+        if protocol in self._open:
+            self._closing.begin(protocol, self._clock.seconds())
+            self.turn()
+
+    # The end.
+
+    def when_empty(self) -> Deferred[None]:
+        """Fires once no connection is left; at once when there is none."""
+        waiting: Deferred[None] = Deferred()
+        if self._open:
+            self._empty.append(waiting)
+        else:
+            waiting.callback(None)
+        return waiting
+
+    def abort_all(self) -> None:
+        """Close every connection at once; those of pairs as well."""
+        self.house.pairs.end("stopped")
+        for protocol in list(self._open):
+            protocol.abort()
+
+    # The one timer.
+
+    def turn(self) -> None:
+        """Set the timer for what is due next."""
+        found = (self.heads.deadline(), self._closing.deadline(), self.house.deadline())
+        at = min((each for each in found if each is not None), default=None)
+        if self._timer is not None:
+            # One that comes too early does no harm, and finds out when it is due.
+            if at is not None and self._timer_at is not None and self._timer_at <= at:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if at is not None:
+            self._timer_at = at
+            self._timer = self._clock.callLater(max(0.0, at - self._clock.seconds()), self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        now = self._clock.seconds()
+        for protocol in self.heads.take_due(now):
+            self.house.statistics.refused["head-time"] += 1
+            protocol.abort()
+        for protocol in self._closing.take_due(now):
+            protocol.abort()
+        self.house.timer(now)
+        self.turn()
+
+    def stop_timer(self) -> None:
+        """Nothing is due any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class ProxiedFactory(HAProxyWrappingFactory):
+    """Takes connections from trusted proxies, which tell where they come from (PROXY protocol).
+
+    :param factory: what serves them.
+    :param trusted: the addresses of proxies; a connection from elsewhere is closed.
+    """
+
+    noisy = False
+
+    def __init__(self, factory: RelayFactory, trusted: Collection[Network]) -> None:
+        super().__init__(factory)
+        self._relay = factory
+        self._trusted = tuple(trusted)
+
+    def buildProtocol(  # type: ignore[override]
+        self, addr: IAddress | None
+    ) -> HAProxyProtocolWrapper | None:
+        """A protocol for one more connection; none for somebody who is not a trusted proxy."""
+        if isinstance(addr, IPv4Address | IPv6Address):
+            host, _ = canonical((addr.host, addr.port))
+            ip = ipaddress.ip_address(host)
+            if any(ip in network for network in self._trusted):
+                return super().buildProtocol(addr)
+        self._relay.house.statistics.refused["untrusted-proxy"] += 1
+        return None

@@ -1,0 +1,173 @@
+"""One connection to a relay: its socket, its first request, and then whatever role that gives it."""
+
+from typing import TYPE_CHECKING, cast
+
+from twisted.internet.interfaces import ITransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wavesync.interfaces import Address
+from wavesync.relay.legs import bottom
+from wavesync.relay.pair import ILegTransport
+from wavesync.relay.role import Role
+from wavesync.relay.vitality import keep_alive
+from wavesync.signalling.addresses import canonical
+from wavesync.signalling.relay_answers import RelayAnswer
+from wavesync.signalling.relay_heads import HeadError
+from wavesync.signalling.relay_wire import RequestReader
+
+if TYPE_CHECKING:
+    from wavesync.relay.factory import RelayFactory
+
+__all__ = ["READ_SIZE", "RelayProtocol"]
+
+READ_SIZE = 16_384
+"""Bytes read from a connection at a time, until it is joined."""
+
+_NOWHERE: Address = ("", 0)
+
+
+class RelayProtocol(Protocol):
+    """A connection (:class:`wavesync.relay.role.Wire`).
+
+    :param factory: what all connections share.
+    :ivar source: from where it comes; known with its first bytes, since a proxy may tell.
+    """
+
+    log = Logger()
+
+    def __init__(self, factory: "RelayFactory") -> None:
+        self._factory = factory
+        self._reader: RequestReader | None = RequestReader()
+        self._role: Role | None = None
+        self._silent = False  # nothing that comes is of interest any more
+        self._open = self._handed_over = False
+        self.source = _NOWHERE
+
+    @property
+    def _leg(self) -> ILegTransport:
+        assert self.transport is not None
+        return cast(ILegTransport, self.transport)
+
+    @property
+    def stream(self) -> ITransport:
+        """The transport, for a join."""
+        return self._leg
+
+    # IProtocol.
+
+    def connectionMade(self) -> None:
+        """Count the connection in, or close it where there are too many."""
+        if not self._factory.arrive(self):
+            self.abort()
+            return
+        self._open = True
+        beneath = bottom(self._leg)
+        if hasattr(beneath, "bufferSize"):
+            beneath.bufferSize = READ_SIZE
+        delay_less = getattr(beneath, "setTcpNoDelay", None)
+        if delay_less is not None:
+            delay_less(True)
+        keep_alive(beneath)
+
+    def dataReceived(self, data: bytes) -> None:
+        """The request; then the role's own."""
+        if self._silent:
+            return
+        if self.source is _NOWHERE and not self._locate():
+            return
+        if self._role is not None:
+            self._role.received(data)
+        elif self._reader is not None:
+            self._read(data)
+        self._factory.turn()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Count the connection out."""
+        self._silent = True
+        role, self._role = self._role, None
+        if role is not None:
+            role.lost()
+        self.gone()
+        self._factory.turn()
+
+    def _locate(self) -> bool:
+        """Find out where it comes from; tell whether one more may come from there."""
+        peer = self._leg.getPeer()
+        try:
+            self.source = canonical((peer.host, peer.port))  # type: ignore[attr-defined]
+        except (AttributeError, ValueError):
+            self.log.warn("a connection from nowhere: {peer}", peer=peer)
+            self.abort()
+            return False
+        if self._factory.locate(self, self.source[0]):
+            return True
+        self.abort()
+        return False
+
+    def _read(self, data: bytes) -> None:
+        assert self._reader is not None
+        house = self._factory.house
+        try:
+            request = self._reader.feed(data)
+        except HeadError as error:
+            answer = RelayAnswer(error.status, sentence=f"{error}.")
+            house.refuse(self, answer, f"head-{error.status}")
+            return
+        if request is None:
+            return
+        rest, self._reader = self._reader.rest, None
+        self._factory.heads.end(self)
+        role = house.welcome(request, self, rest)
+        if not self._silent:
+            self._role = role
+
+    # Wire.
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+        if not self._silent:
+            self._leg.write(data)
+
+    def finish(self, data: bytes) -> None:
+        """Send, and close once it has left, or after a while anyway."""
+        if self._silent:
+            return
+        self._silence()
+        self._leg.write(data)
+        self._leg.loseConnection()
+        self._factory.close(self)
+
+    def abort(self) -> None:
+        """Close at once; does nothing to a connection that was handed over."""
+        if not self._handed_over:
+            self._silence()
+            self._leg.abortConnection()
+
+    def pause(self) -> None:
+        """Read nothing more for now."""
+        if not self._silent:
+            self._leg.pauseProducing()
+
+    def resume(self) -> None:
+        """Read on."""
+        if not self._silent:
+            self._leg.resumeProducing()
+
+    def hand_over(self) -> None:
+        """The transport is joined with another."""
+        self.pause()
+        self._silence()
+        self._handed_over = True
+
+    def gone(self) -> None:
+        """The connection is closed."""
+        if self._open:
+            self._open = False
+            self._factory.depart(self, self.source[0])
+
+    def _silence(self) -> None:
+        self._silent = True
+        self._role = self._reader = None
+        self._factory.heads.end(self)

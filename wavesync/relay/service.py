@@ -1,0 +1,212 @@
+"""``twist wavesync-relay``: the relay as a Twisted service."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IListeningPort,
+    IProtocolFactory,
+    IReactorFromThreads,
+    IReactorTime,
+)
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python import usage
+
+from wavesync.interfaces import Address, IReactor
+from wavesync.relay.factory import ProxiedFactory, RelayFactory
+from wavesync.relay.house import House
+from wavesync.relay.listening import Listening, load_certificate, open_listening
+from wavesync.relay.presence import IPresence, MemoryPresence
+from wavesync.relay.settings import RelaySettings
+from wavesync.services import or_exit
+from wavesync.settings import load_settings
+from wavesync.steady import keep_steady
+
+__all__ = ["Options", "RelayService", "makeService", "on_next_signal"]
+
+
+class RelayService(Service):
+    """Listens on every configured address.
+
+    :param settings: checked settings.
+    :param reactor: sockets and time.
+    :param random: gives that many unpredictable bytes.
+    :param wall_clock: seconds since the epoch.
+    :param presence: where else servers may be; nowhere by default.
+    :param next_signal: has a callable called when somebody is impatient while the relay drains.
+    :ivar house: the core, while the service runs (a new one each time it starts).
+    :ivar addresses: where it listens, with real port numbers: plain ones, then TLS, then proxied.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: RelaySettings,
+        reactor: IReactor,
+        random: Callable[[int], bytes] = os.urandom,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+        presence: IPresence | None = None,
+        next_signal: Callable[[Callable[[], None]], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._clock = IReactorTime(reactor)
+        self._random = random
+        self._wall_clock = wall_clock
+        self._presence = MemoryPresence(relay=settings.relay) if presence is None else presence
+        self._next_signal = next_signal
+        self._ports: list[IListeningPort] = []
+        self._patience: IDelayedCall | None = None
+        self.house, self.connections = self._build()
+        self.addresses: tuple[Address, ...] = ()
+        if settings.tls_listen:
+            load_certificate(settings.certificate, settings.key)
+
+    def _build(self) -> tuple[House, RelayFactory]:
+        house = House(
+            self._settings,
+            self._reactor,
+            self._random,
+            wall=self._wall,
+            presence=self._presence,
+        )
+        return house, RelayFactory(house, self._clock)
+
+    def startService(self) -> None:
+        """Begin to listen.
+
+        :raises SettingsError: an address cannot be listened on.
+        """
+        settings = self._settings
+        self.house, self.connections = self._build()
+        ways: list[tuple[tuple[str, ...], IProtocolFactory]] = [(settings.listen, self.connections)]
+        if settings.tls_listen:
+            options = load_certificate(settings.certificate, settings.key)
+            secured = TLSMemoryBIOFactory(options, False, self.connections, clock=self._clock)
+            secured.noisy = False
+            ways.append((settings.tls_listen, secured))
+        for each in settings.proxied:
+            proxied = ProxiedFactory(self.connections, each.networks)
+            ways.append(((each.listen,), proxied))
+        with ExitStack() as closing:  # Twisted works on duplicates of the sockets
+            opened: list[tuple[Listening, IProtocolFactory]] = []
+            for listen, factory in ways:
+                for listening in open_listening(listen):
+                    closing.callback(listening.close)
+                    opened.append((listening, factory))
+            for listening, factory in opened:
+                family = socket.AddressFamily(listening.tcp.family)
+                port = self._reactor.adoptStreamPort(
+                    listening.tcp.fileno(),
+                    family,
+                    factory,  # type: ignore[arg-type]
+                )
+                self._ports.append(port)
+        self.addresses = tuple(listening.address for listening, _ in opened)
+        super().startService()
+        self.log.info(
+            "relay {name} is ready on {addresses}",
+            name=settings.name,
+            addresses=", ".join(_text(address) for address in self.addresses),
+        )
+
+    def stopService(self) -> Deferred[None]:
+        """Drain: send away whoever is not joined, leave pairs some time; fires when none is left."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    def hurry(self) -> None:
+        """End all pairs at once, instead of leaving them the rest of their time."""
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()
+            self._give_up()
+
+    async def _stop(self) -> None:
+        ports, self._ports = self._ports, []
+        self.addresses = ()
+        for port in ports:
+            stopped = port.stopListening()
+            if isinstance(stopped, Deferred):
+                await stopped
+        self.house.drain()
+        pairs = len(self.house.pairs)
+        grace = self._settings.drain_grace
+        if pairs:
+            self.log.info(
+                "draining: {pairs} pairs have {grace} seconds to end", pairs=pairs, grace=grace
+            )
+        if self._next_signal is not None:
+            self._next_signal(self.hurry)
+        self._patience = self._clock.callLater(grace, self._give_up)
+        await self.connections.when_empty()
+        if self._patience.active():
+            self._patience.cancel()
+        self.connections.stop_timer()
+        await self._presence.stop()
+
+    def _give_up(self) -> None:
+        if self.house.pairs:
+            self.log.info("ending {pairs} pairs", pairs=len(self.house.pairs))
+        self.connections.abort_all()
+
+    def _wall(self, now: float) -> float:
+        """The date of a moment, however the clock has been set since."""
+        return now + self._wall_clock() - self._clock.seconds()
+
+
+def _text(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def on_next_signal(reactor: IReactorFromThreads, act: Callable[[], None]) -> None:
+    """Call *act* in the reactor when SIGTERM or SIGINT comes; Twisted has had its own by then."""
+
+    def handle(number: int, frame: object) -> None:
+        reactor.callFromThread(act)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+
+
+class Options(usage.Options):
+    """The options of ``twist wavesync-relay``."""
+
+    synopsis = "[--config FILE]"
+    longdesc = (
+        "Run a wavesync relay: servers park connections here, clients ask for them, and the relay "
+        "passes bytes between the two. What goes through is encrypted from end to end. Without "
+        "--config it listens on all addresses, TCP port 3356, serves any system, and calls itself "
+        "'localhost': fit for trying things on one machine. For real use write a file with at "
+        'least name = "HOST", the host name by which agents and clients reach it (see '
+        "etc/relay.toml, which shows every setting with its default), and open TCP port 3356."
+    )
+    optParameters = [["config", "c", None, "Settings file (TOML)."]]
+
+
+def makeService(options: Options) -> IService:
+    """Return the service that *options* ask for, or end the process with one sentence."""
+    from twisted.internet import reactor
+
+    keep_steady(IReactorTime(reactor))
+    path: str | None = options["config"]
+
+    def make() -> IService:
+        settings = RelaySettings() if path is None else load_settings(path, RelaySettings)
+
+        def next_signal(act: Callable[[], None]) -> None:
+            on_next_signal(IReactorFromThreads(reactor), act)
+
+        return RelayService(settings, reactor, next_signal=next_signal)  # type: ignore[arg-type]
+
+    return or_exit("wavesync-relay", make)
