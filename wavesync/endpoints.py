@@ -26,7 +26,8 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
 from wavesync.agent.sharing import AgentOptions, Agents
-from wavesync.client.connector import PATHS, Connector, check_paths
+from wavesync.client.connector import Connector
+from wavesync.client.options import PATHS, check_paths
 from wavesync.client.pool import ConnectorOptions, Connectors
 from wavesync.errors import SettingsError, WavesyncError
 from wavesync.identity.files import default_directory

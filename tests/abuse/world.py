@@ -21,7 +21,8 @@ from tests.abuse.strangers import PAYLOAD, EchoCheck, LogLines, Once, Stranger, 
 from wavesync.agent.introductions import MAX_REMEMBERED, MAX_RENDEZVOUS
 from wavesync.agent.service import AgentService
 from wavesync.agent.settings import AgentSettings
-from wavesync.client.connector import MAX_TIMELINES, PATHS, Connector
+from wavesync.client.connector import MAX_TIMELINES, Connector
+from wavesync.client.options import PATHS
 from wavesync.client.opening import open_connector
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.proofs import MAX_CACHED_CERTIFICATES

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.cli.support import Command, reactor
 from wavesync.cli.demo import Row, _size, run_demo, show
 from wavesync.cli.main import COMMANDS
-from wavesync.client.connector import PATHS
+from wavesync.client.options import PATHS
 
 
 class BadEcho(Protocol):

@@ -9,8 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.world import CLIENT_HOST, MEDIATOR_HOST, SERVER_HOST, Talker, World
 from tests.signalling.provers import client, server
-from wavesync.client.connector import MAX_KNOWN, MAX_TIMELINES, check_paths
+from wavesync.client.connector import MAX_KNOWN, MAX_TIMELINES
 from wavesync.client.hole import IDLE_LIMIT
+from wavesync.client.options import check_paths
 from wavesync.client.report import Timeline
 from wavesync.errors import ConnectFailed, NotAllowed, SettingsError
 from wavesync.identity.ids import Target

@@ -1,6 +1,6 @@
 """A client, a server and a mediator on a network in memory, on virtual time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -19,11 +19,14 @@ from zope.interface import implementer
 
 from tests.signalling.provers import NOW, client, prover, server
 from wavesync.client.connector import Connector
+from wavesync.client.relay_path import Relaying
 from wavesync.identity.credentials import Credentials
 from wavesync.interfaces import Address
 from wavesync.session.server import NamedServices, ServerSessionFactory
 from wavesync.signalling.messages import Bind, Connect, ConnectAnswer, ConnectionResult, Refusal
 from wavesync.signalling.numbers import Method
+from wavesync.signalling.relay_lists import ParkedAt
+from wavesync.signalling.relay_urls import Relay
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message, StunError, decode
 from wavesync.testing.network import Network, run_for
@@ -117,6 +120,7 @@ class World:
     :ivar refusal: what the mediator answers with instead, if it is set.
     :ivar start_delay: what the client is told of when the server begins to punch, seconds.
     :ivar told_after: seconds after which the server is told.
+    :ivar relays: where the server says that it has parked.
     :ivar news: number and bytes of the revocation list that the mediator hands out.
     """
 
@@ -128,9 +132,14 @@ class World:
         start_delay: float = 0.0,
         told_after: float = 0.0,
         mediator_tcp: int | None = None,
+        relays: Sequence[Relay] = (),
+        relaying: "Callable[[World], Relaying] | None" = None,
         **options: Any,
     ) -> None:
         self.reactor = MemoryReactor()
+        self.relays = tuple(relays)
+        if relaying is not None:
+            options["relaying"] = relaying(self)
         self.start_delay = start_delay
         self.told_after = told_after
         self._own = own
@@ -223,7 +232,8 @@ class World:
             self.reactor.callLater(self.told_after, self._punch, source, self.token)
         elif self.punching:
             self._punch(source, self.token)
-        signed = Bind(1, self.tcp, ()).encode(
+        parked = tuple(ParkedAt(relay) for relay in self.relays)
+        signed = Bind(1, self.tcp, (), parked).encode(
             b"b" * 12, prover(server(), now=self.wall_clock(), audience=MEDIATOR_HOST)
         )
         answer = ConnectAnswer(

@@ -12,11 +12,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python.failure import Failure
 
-from wavesync.client.connector import PATHS, Connector, check_client, check_paths
+from wavesync.client.connector import Connector
 from wavesync.client.memory import Memory, memory_path
 from wavesync.client.opening import open_connector
+from wavesync.client.options import PATHS, check_client, check_paths
 from wavesync.client.report import Timeline
 from wavesync.errors import SettingsError
+from wavesync.garbage import collect_seldom
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.files import default_directory
 from wavesync.identity.ids import Target
@@ -193,6 +195,7 @@ def run_in_reactor(main: Callable[[IReactor], Coroutine[Deferred[Any], Any, int]
     from twisted.internet import reactor
 
     keep_steady(IReactorTime(reactor))
+    collect_seldom()
     running: list[Deferred[int]] = []
     outcome: list[int | Failure] = []
     ended: Deferred[None] = Deferred()

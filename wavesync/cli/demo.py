@@ -19,8 +19,9 @@ from twisted.python.failure import Failure
 from wavesync.agent.service import AgentService
 from wavesync.agent.settings import AgentSettings
 from wavesync.cli.common import new_parser, run_in_reactor
-from wavesync.client.connector import PATHS, Connector
+from wavesync.client.connector import Connector
 from wavesync.client.opening import open_connector
+from wavesync.client.options import PATHS
 from wavesync.client.report import Timeline
 from wavesync.errors import ConnectFailed, WavesyncError
 from wavesync.identity.credentials import Credentials

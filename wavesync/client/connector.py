@@ -7,7 +7,7 @@ ones as soon as the first connection is verified.
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore, fail
@@ -22,6 +22,7 @@ from wavesync.client.improving import Improving
 from wavesync.client.introducer import Introducer
 from wavesync.client.introduction import NoMediator
 from wavesync.client.memory import Memory
+from wavesync.client.options import PATHS, check_client, check_paths
 from wavesync.client.paths import UDPPort
 from wavesync.client.race import RELAY, Race, Winner
 from wavesync.client.recalling import try_again
@@ -36,7 +37,6 @@ from wavesync.errors import ConnectFailed, NotAllowed, SettingsError, WavesyncEr
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
 from wavesync.identity.revocations import Revocations
-from wavesync.identity.verify import Role
 from wavesync.interfaces import Address, IReactor
 from wavesync.session.client import ClientSession
 from wavesync.session.liveness import Timing
@@ -52,15 +52,9 @@ __all__ = [
     "MAX_ALONE",
     "MAX_KNOWN",
     "MAX_TIMELINES",
-    "PATHS",
     "ClientPort",
     "Connector",
-    "check_client",
-    "check_paths",
 ]
-
-PATHS = ("tcp", "udp", "relay")
-"""The kinds of path this version can take."""
 
 MAX_TIMELINES = 64
 """Timelines kept of the last connects."""
@@ -68,33 +62,6 @@ MAX_TIMELINES = 64
 MAX_ALONE = 8
 """Connects at a time that go to a mediator each by itself, because the one that they waited for shows no
 way (an agent dials 16 times at a time for one client)."""
-
-
-def check_client(credentials: Credentials) -> Credentials:
-    """Return *credentials* if they are a client's.
-
-    :raises SettingsError: they are a server's.
-    """
-    if credentials.role is not Role.CLIENT:
-        raise SettingsError(
-            "these are a server's credentials; connecting needs a client's"
-            " (wavesync system add-client NAME)"
-        )
-    return credentials
-
-
-def check_paths(kinds: Iterable[str]) -> frozenset[str]:
-    """Return these kinds of path as a set.
-
-    :raises SettingsError: one is not of :data:`PATHS`, or there is none.
-    """
-    wanted = frozenset(kinds)
-    unknown = sorted(wanted - set(PATHS))
-    if unknown:
-        raise SettingsError(f"no such path: {', '.join(unknown)}; there are {', '.join(PATHS)}")
-    if not wanted:
-        raise SettingsError(f"no path is named; there are {', '.join(PATHS)}")
-    return wanted
 
 
 class ClientPort(UDPPort, Protocol):
@@ -397,7 +364,6 @@ class Connector:
     def _look_for_better(self, server: Target) -> None:
         """Race direct paths to a server that is reached through a relay."""
         timeline = Timeline(str(server), self._reactor.seconds)
-        self.timelines.append(timeline)
         looking = self._start(self._attempts.winner(server, timeline, relay=False), timeline)
         looking.addCallbacks(lambda winner: self._better(server, winner), lambda _: None)
 

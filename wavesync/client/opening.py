@@ -7,8 +7,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 
 from wavesync.client.attempt import CONNECT_LIMIT
-from wavesync.client.connector import PATHS, Connector, check_client, check_paths
+from wavesync.client.connector import Connector
 from wavesync.client.memory import Memory
+from wavesync.client.options import PATHS, check_client, check_paths
 from wavesync.client.relay_path import Relaying
 from wavesync.client.stream_opening import StreamOpener
 from wavesync.errors import SettingsError

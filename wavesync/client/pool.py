@@ -10,8 +10,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorCore
 
-from wavesync.client.connector import PATHS, Connector
+from wavesync.client.connector import Connector
 from wavesync.client.opening import open_connector
+from wavesync.client.options import PATHS
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.revocations import Revocations, list_path
 from wavesync.interfaces import IReactor
