@@ -200,6 +200,25 @@ class Joined:
         self.assertEqual(len(await receive(server, up)), up)
         self.assertEqual(len(await receive(client, down)), down)
 
+    async def test_stalled_reader_resets(self) -> None:
+        """A pair whose one end reads nothing ends when that end breaks."""
+        pair, client, server = await self.joined(small=1 << 18)
+        await self.stuff(client, lambda: pair.up)
+        far_reset(server)
+        await until(lambda: self.ended)
+        self.assertEqual(self.ended, [SERVER_BROKE])
+        self.assertEqual(self.held(pair), 0)
+        await self.broken(client)
+
+    async def test_abort_while_stalled(self) -> None:
+        """So it does when the relay ends it, and nothing is left of what it held."""
+        pair, client, _ = await self.joined(small=1 << 18)
+        await self.stuff(client, lambda: pair.up)
+        pair.abort("idle")
+        await until(lambda: self.ended)
+        self.assertEqual(self.held(pair), 0)
+        self.assertEqual(self.plumbing.pipes.open, self.plumbing.pipes.spare)
+
     async def test_one_way_stalls(self) -> None:
         """One direction that is stuck does not stop the other."""
         pair, client, server = await self.joined(small=1 << 18)
@@ -287,6 +306,8 @@ class Portable:
         """Count the bytes that wait in Twisted's buffers, of every layer."""
         total = 0
         for leg in (pair._client, pair._server):
+            if leg.lost:
+                continue
             wire = leg.wire
             beneath: Any = bottom(wire)
             total += len(beneath.dataBuffer) - beneath.offset + beneath._tempDataLen

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from wavesync.relay.pair import MAX_HELD_ONE_WAY
 from wavesync.relay.pipes import NOT_SPLICED, Pipe
-from wavesync.relay.plumbing import LITTLE
+from wavesync.relay.plumbing import LITTLE, SHARED_BURST
 
 if TYPE_CHECKING:
     from wavesync.relay.sockets import Side, SocketPair
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["BUDGET", "Flow"]
 
 BUDGET = 4
-"""Moves in one turn of the reactor."""
+"""Moves in one turn of the reactor; only one while there are conversations."""
 
 # asm-generic/socket.h; nine numbers of four bytes, of which the fourth is the size of the send
 # buffer and the sixth how much of it is taken (sock_diag(7)).
@@ -98,7 +98,7 @@ class Flow:
             self._bulk = n >= MAX_HELD_ONE_WAY
             if self.held:
                 self._wait()
-            if self._rested(n, now) or self.held or n < length:
+            if self._rested(n, now) or self.held or n < length or length <= SHARED_BURST:
                 return
 
     def _length(self) -> int:

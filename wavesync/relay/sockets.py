@@ -127,11 +127,16 @@ class Side:
 
     def doRead(self) -> None:
         """There is something to read (IReadDescriptor)."""
-        self.inward.pull()
+        if self._reading:
+            self.inward.pull()
 
     def doWrite(self) -> None:
-        """The socket takes bytes (IWriteDescriptor)."""
-        self.outward.push()
+        """The socket takes bytes (IWriteDescriptor).
+
+        The reactor tells of both in one breath, and reading may have ended the pair.
+        """
+        if self._writing:
+            self.outward.push()
 
     def fileno(self) -> int:
         """:return: the descriptor."""
