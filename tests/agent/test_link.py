@@ -20,7 +20,8 @@ from tests.agent.support import (
 from tests.signalling.provers import AUDIENCE, NOW, server
 from wavesync.agent.doubt import DIAL_AFTER
 from wavesync.agent.doubt import PATIENCE as PATIENCE_OF_DOUBT
-from wavesync.agent.link import MAX_COMPLAINTS, Link, Listed
+from wavesync.agent.link import Link, Listed
+from wavesync.agent.troubles import MAX_COMPLAINTS
 from wavesync.agent.waits import Waits
 from wavesync.identity.verify import VerificationError
 from wavesync.interfaces import Address

@@ -11,7 +11,6 @@ from tests.agent.support import LogListener, MemoryEndpoint
 from tests.signalling.provers import server
 from wavesync.agent.parking import (
     GIVE_UP,
-    MAX_COMPLAINTS,
     MAX_IDLE,
     MAX_REPEATS,
     MIN_IDLE,
@@ -21,6 +20,7 @@ from wavesync.agent.parking import (
     Taken,
 )
 from wavesync.agent.parking_waits import ParkingWaits
+from wavesync.agent.troubles import MAX_COMPLAINTS
 from wavesync.session.relayed import RelayedAddress
 from wavesync.signalling.relay_lines import Idle, Move, Open
 from wavesync.signalling.relay_wire import RelayRequest, RequestKind

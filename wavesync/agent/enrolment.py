@@ -20,6 +20,7 @@ from wavesync.signalling.messages import (
     registration_key,
 )
 from wavesync.signalling.numbers import ErrorCode
+from wavesync.signalling.relay_urls import Relay
 from wavesync.stun.message import MessageClass
 from wavesync.stun.transactions import Answer
 
@@ -35,6 +36,7 @@ class Granted:
     :ivar keep_alive: seconds between keep-alives, each way.
     :ivar time: the mediator's clock, seconds since the epoch.
     :ivar crl_number: of the revocation list that the mediator holds; 0 for none.
+    :ivar relays: those that the mediator knows.
     """
 
     id: int
@@ -42,6 +44,7 @@ class Granted:
     keep_alive: float
     time: float
     crl_number: int = 0
+    relays: tuple[Relay, ...] = ()
 
 
 class EnrolmentOwner(Protocol):
@@ -121,7 +124,8 @@ class Enrolment:
             if answer.message.message_class is MessageClass.ERROR:
                 self._refused(Refusal.decode(answer.message))
                 return
-            registered = Registered.decode(answer.message)
+            # Whether a relay may be at this very host is for whoever dials it to judge.
+            registered = Registered.decode(answer.message, allow_loopback=True)
             key = registration_key(
                 self._exchange, registered.exchange_key, registered.registration_id
             )
@@ -134,6 +138,7 @@ class Enrolment:
             registered.keep_alive,
             registered.time,
             registered.crl_number,
+            registered.relays,
         )
         self._owner.enrolment_granted(granted)
 

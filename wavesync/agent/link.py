@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wavesync.agent.doubt import Doubt
@@ -14,7 +14,8 @@ from wavesync.agent.enrolment import Enrolment, Granted
 from wavesync.agent.publishing import Listed, Publishing
 from wavesync.agent.registration import Registration, Wait, build_registration
 from wavesync.agent.revoking import CrlExchange
-from wavesync.agent.takers import IntroductionTaker, StreamTaker
+from wavesync.agent.takers import IntroductionTaker, RelayTaker, StreamTaker
+from wavesync.agent.troubles import Troubles
 from wavesync.agent.waits import Waits
 from wavesync.agent.warm import WarmMapping
 from wavesync.identity.credentials import Credentials
@@ -28,10 +29,7 @@ from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message
 from wavesync.stun.pace import Pace
 
-__all__ = ["MAX_COMPLAINTS", "STEADY", "Link", "Listed"]
-
-MAX_COMPLAINTS = 8
-"""Different complaints in the log until this server is registered again."""
+__all__ = ["STEADY", "Link", "Listed"]
 
 STEADY = 10.0
 """Seconds after which a registration has worked: the next one is tried for at once again."""
@@ -56,6 +54,7 @@ class Link:
     :param streams: is told of clients that dial over TCP the port that the leg comes from.
     :param pace: how often the UDP mapping is used; carefully when None.
     :param revocations: what this agent knows of revoked certificates; nothing when None.
+    :param relays: is told of the mediator's relays, and knows where this server has parked.
     """
 
     log = Logger()
@@ -76,6 +75,7 @@ class Link:
         streams: StreamTaker | None = None,
         pace: Pace | None = None,
         revocations: Revocations | None = None,
+        relays: RelayTaker | None = None,
     ) -> None:
         self.mediator = mediator
         self.warm = WarmMapping(clock, send_udp, pace if pace is not None else Pace(), self.doubt)
@@ -90,6 +90,7 @@ class Link:
         self._waits = waits if waits is not None else Waits()
         self._resolve = resolve
         self._streams = streams
+        self._relays = relays
         self._machine: Registration = build_registration(self)
         self._leg: Leg | None = None
         self._other_leg: Leg | None = None
@@ -99,7 +100,8 @@ class Link:
         self._dialled_at = self._registered_at = 0.0
         self._mediator_ahead: float | None = None  # of our reactor's clock
         self._standby = False  # superseded, and not registered again yet
-        self._complaints: set[tuple[str, str]] = set()
+        self._troubles = Troubles(self.log, mediator=mediator, server=credentials.target)
+        self._complain = self._troubles.complain
         self._udp_address: Address | None = None
         self._enrolment: Enrolment | None = None
         self._granted: Granted | None = None
@@ -218,11 +220,13 @@ class Link:
         """Registered: tell the addresses and keep everything alive."""
         self.registered = True
         self._registered_at = self._clock.seconds()
-        self._complaints.clear()
+        self._troubles.clear()
         self._standby = False
         assert self._leg is not None and self._granted is not None
         self.log.info("registered with {mediator}", mediator=self.mediator)
-        self._publishing = Publishing(self.mediator, self._leg, self._prover, self._addresses)
+        self._publishing = Publishing(
+            self.mediator, self._leg, self._prover, self._addresses, self._relays
+        )
         self._publishing.refresh()
         self._crls = CrlExchange(
             self.mediator, self._leg, self._revocations, self._granted.crl_number
@@ -302,16 +306,6 @@ class Link:
             else:
                 self._machine.lost()
 
-    def _complain(self, words: str, why: str = "") -> None:
-        """Tell what goes wrong, each thing once until this server is registered again."""
-        known = (words, why) in self._complaints or len(self._complaints) >= MAX_COMPLAINTS
-        if not known:
-            self._complaints.add((words, why))
-        level = LogLevel.debug if known else LogLevel.warn
-        self.log.emit(
-            level, words, mediator=self.mediator, server=self._credentials.target, why=why
-        )
-
     def _indication(self, message: Message) -> None:
         if message.method == Method.CONNECTION_REQUESTED:
             self._taker.requested(self, message)
@@ -363,6 +357,8 @@ class Link:
         self._granted = granted
         self._mediator_ahead = granted.time - self._clock.seconds()
         self._leg.keep_alive(max(1.0, granted.keep_alive))
+        if self._relays is not None:
+            self._relays.told(self.mediator, granted.relays)
         self._machine.accepted()
 
     def enrolment_failed(self, why: str) -> None:

@@ -18,13 +18,13 @@ from twisted.python.failure import Failure
 
 from wavesync.agent.parked import ParkedLeg
 from wavesync.agent.parking_waits import ParkingWaits
+from wavesync.agent.troubles import Troubles
 from wavesync.signalling.relay_answers import RelayAnswer
 from wavesync.signalling.relay_lines import Idle, Move, Open
 from wavesync.signalling.relay_urls import Relay
 
 __all__ = [
     "GIVE_UP",
-    "MAX_COMPLAINTS",
     "MAX_IDLE",
     "MAX_REPEATS",
     "MIN_IDLE",
@@ -51,9 +51,6 @@ STEADY = 5.0
 
 GIVE_UP = 5.0
 """Seconds without any connection parked after which clients are not sent to the relay any more."""
-
-MAX_COMPLAINTS = 8
-"""Different complaints in the log until a connection is parked again."""
 
 Taken: TypeAlias = tuple[IProtocol, IAddress] | None
 """What speaks with a client, and the client's address; ``None`` for one that is turned away."""
@@ -109,7 +106,8 @@ class Parking:
         self._later: IDelayedCall | None = None
         self._nonce, self._nonce_until = b"", 0.0
         self._repeats = 0
-        self._complaints: set[tuple[str, str]] = set()
+        self._troubles = Troubles(self.log, relay=relay)
+        self._complain = self._troubles.complain
 
     def start(self) -> None:
         """Park."""
@@ -175,7 +173,7 @@ class Parking:
             self._trusted, self._trusted_since = True, self._clock.seconds()
         if not self._told:
             self._told = True
-            self._complaints.clear()
+            self._troubles.clear()
             self.log.info(
                 "parked at the relay {relay}, {ms} ms away",
                 relay=self.relay,
@@ -345,13 +343,6 @@ class Parking:
             self.round_trip = max(round_trip, 1e-6)
         else:
             self.round_trip += (round_trip - self.round_trip) / 8
-
-    def _complain(self, words: str, why: str, level: LogLevel = LogLevel.warn) -> None:
-        """Tell what goes wrong, each thing once until a connection is parked again."""
-        known = (words, why) in self._complaints or len(self._complaints) >= MAX_COMPLAINTS
-        if not known:
-            self._complaints.add((words, why))
-        self.log.emit(LogLevel.debug if known else level, words, relay=self.relay, why=why)
 
     # The one pause.
 

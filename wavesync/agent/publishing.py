@@ -6,16 +6,18 @@ from collections.abc import Callable
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from wavesync.agent.takers import RelayTaker
 from wavesync.interfaces import Address
 from wavesync.signalling.asking import NoAnswer
 from wavesync.signalling.leg import Leg
 from wavesync.signalling.messages import Bind, Prover
 from wavesync.signalling.refusals import nonce_asked
+from wavesync.signalling.relay_lists import ParkedAt
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import MessageClass
 from wavesync.stun.transactions import Answer
 
-__all__ = ["Listed", "Publishing"]
+__all__ = ["Listed", "Publishing", "fitting_bind"]
 
 Listed = tuple[tuple[Address, ...], tuple[Address, ...]]
 """Where this server accepts: TCP addresses, and own addresses of its UDP port."""
@@ -28,6 +30,7 @@ class Publishing:
     :param leg: the connection that the registration stands on.
     :param prover: signs, over a nonce when there is one.
     :param addresses: gives the addresses as they are now.
+    :param relays: knows where this server has parked; nowhere when None.
     """
 
     log = Logger()
@@ -38,30 +41,34 @@ class Publishing:
         leg: Leg,
         prover: Callable[[bytes], Prover],
         addresses: Callable[[], Listed],
+        relays: RelayTaker | None = None,
     ) -> None:
         self._mediator = mediator
         self._leg = leg
         self._prover = prover
         self._addresses = addresses
-        self._published: Listed | None = None
+        self._relays = relays
+        self._published: tuple[Listed, tuple[ParkedAt, ...]] | None = None
         self._sequence = 0
         self._over = False
 
     def refresh(self) -> None:
-        """Tell the addresses if they are not what was told last."""
-        if self._addresses() != self._published:
+        """Tell the addresses, and the relays, if they are not what was told last."""
+        if self._now() != self._published:
             self._bind()
 
     def end(self) -> None:
         """The registration is over: tell nothing more."""
         self._over = True
 
+    def _now(self) -> tuple[Listed, tuple[ParkedAt, ...]]:
+        return self._addresses(), () if self._relays is None else self._relays.parked
+
     def _bind(self, nonce: bytes = b"") -> None:
-        self._published = self._addresses()
+        (tcp, udp), relays = self._published = self._now()
         self._sequence += 1
-        tcp, udp = self._published
-        bind = Bind(self._sequence, tcp, udp)
-        asked = self._leg.ask(bind.encode(os.urandom(12), self._prover(nonce)))
+        request = fitting_bind(self._sequence, tcp, udp, relays, self._prover(nonce))
+        asked = self._leg.ask(request)
         asked.addCallbacks(self._bound, _unanswered, callbackArgs=(nonce,))
 
     def _bound(self, answer: Answer, nonce: bytes) -> None:
@@ -73,6 +80,26 @@ class Publishing:
             return
         self._published = None  # the next refresh tries again
         self.log.warn("the mediator {mediator} refuses the addresses", mediator=self._mediator)
+
+
+def fitting_bind(
+    sequence: int,
+    tcp: tuple[Address, ...],
+    udp: tuple[Address, ...],
+    relays: tuple[ParkedAt, ...],
+    prover: Prover,
+) -> bytes:
+    """Return the bytes of a ``bind``; where all does not fit, the last addresses are left out."""
+    while True:
+        try:
+            return Bind(sequence, tcp, udp, relays).encode(os.urandom(12), prover)
+        except ValueError:
+            if not tcp and not udp:
+                raise
+        if len(tcp) > len(udp):
+            tcp = tcp[:-1]
+        else:
+            udp = udp[:-1]
 
 
 def _unanswered(failure: Failure) -> None:
