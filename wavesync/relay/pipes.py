@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import socket
+from collections.abc import Sequence
 
 __all__ = [
     "MAX_PIPES",
@@ -33,7 +34,7 @@ NOT_SPLICED = frozenset(
 )
 """Errors of splice(2) that say it cannot be done here, rather than that a connection broke."""
 
-_SMALLER = (PIPE_SIZE, PIPE_SIZE // 4)
+_SIZES = (PIPE_SIZE, PIPE_SIZE // 4)
 
 Pipe = tuple[int, int]
 """The descriptors to read from and to write to."""
@@ -42,14 +43,17 @@ Pipe = tuple[int, int]
 class PipePool:
     """Empty pipes.
 
+    :param limit: how many there may be, taken ones included.
+    :param sizes: bytes to ask for: the first that the kernel grants is taken, else its default.
     :ivar open: pipes there are, taken ones included.
     :ivar missed: how often none could be had.
     """
 
-    def __init__(self, limit: int = MAX_PIPES) -> None:
+    def __init__(self, limit: int = MAX_PIPES, sizes: Sequence[int] = _SIZES) -> None:
         self.open = 0
         self.missed = 0
         self._limit = limit
+        self._sizes = sizes
         self._spare: list[Pipe] = []
 
     @property
@@ -70,7 +74,7 @@ class PipePool:
             self.missed += 1
             return None
         self.open += 1
-        for size in _SMALLER:
+        for size in self._sizes:
             try:
                 fcntl.fcntl(pipe[0], fcntl.F_SETPIPE_SZ, size)
             except OSError:

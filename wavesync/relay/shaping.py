@@ -41,16 +41,19 @@ class Bucket:
 
         :return: seconds until the debt is paid; 0.0 when there is none.
         """
-        if now > self._since:
-            self._tokens = min(self._burst, self._tokens + (now - self._since) * self.rate)
-            self._since = now
+        self._fill(now)
         self._tokens -= n
         return max(0.0, -self._tokens / self.rate)
 
-    @property
-    def full(self) -> bool:
-        """Whether nothing is owed and everything is saved up, as of the last :meth:`take`."""
+    def full(self, now: float) -> bool:
+        """:return: whether all is saved up that can be: a new bucket would be the same."""
+        self._fill(now)
         return self._tokens >= self._burst
+
+    def _fill(self, now: float) -> None:
+        if now > self._since:
+            self._tokens = min(self._burst, self._tokens + (now - self._since) * self.rate)
+            self._since = now
 
 
 class Shaper:
