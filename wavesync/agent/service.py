@@ -29,6 +29,7 @@ from wavesync.agent.settings import AgentSettings, parse_address
 from wavesync.agent.stream_openings import StreamOpenings
 from wavesync.agent.udp_ports import UdpPorts
 from wavesync.errors import SettingsError
+from wavesync.garbage import collect_seldom
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.revocations import LOOK_INTERVAL, Revocations, list_path
 from wavesync.identity.verify import Peer, Role
@@ -359,6 +360,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     keep_steady(IReactorTime(reactor))
+    collect_seldom()
     path: str | None = options["config"]
 
     def make() -> IService:
