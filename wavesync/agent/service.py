@@ -337,8 +337,7 @@ def _udp_peer(transport: ITransport) -> Address | None:
 
 
 def _port_of(address: IAddress) -> int:
-    port: int = address.port  # type: ignore[attr-defined]
-    return port
+    return int(address.port)  # type: ignore[attr-defined]
 
 
 class Options(usage.Options):
