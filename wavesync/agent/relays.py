@@ -21,11 +21,13 @@ from twisted.python.failure import Failure
 from wavesync.agent.parking import Parking, Taken
 from wavesync.agent.parking_waits import ParkingWaits
 from wavesync.agent.relay_ranking import MAX_CANDIDATES, best_relays
+from wavesync.agent.relay_revoking import upload_list
 from wavesync.identity.credentials import Credentials
+from wavesync.identity.revocations import Revocations
 from wavesync.session.relayed import RelayedAddress
 from wavesync.signalling.proved import Prover
 from wavesync.signalling.relay_lines import Open
-from wavesync.signalling.relay_lists import MAX_PARKED, ParkedAt
+from wavesync.signalling.relay_lists import MAX_PARKED, ParkedAt, reachable
 from wavesync.signalling.relay_urls import Relay
 from wavesync.signalling.relay_wire import RelayRequest, RequestKind
 from wavesync.stun.buckets import SourceBuckets
@@ -36,6 +38,7 @@ __all__ = [
     "LOOK_INTERVAL",
     "MEASURE_INTERVAL",
     "SAME_ROUND_TRIP",
+    "UPLOAD_AGAIN",
     "Relays",
 ]
 
@@ -55,6 +58,9 @@ CLIENTS_A_SECOND = 100.0
 CLIENTS_AT_ONCE = 400.0
 """The same at once."""
 
+UPLOAD_AGAIN = 60.0
+"""Seconds until a relay is given the revocation list again that it did not take."""
+
 SAME_ROUND_TRIP = 0.25
 """By what part of itself, and by 5 ms, a round trip has to change for mediators to be told."""
 
@@ -69,7 +75,8 @@ class Relays:
     :param changed: called when :attr:`parked` has changed.
     :param own: relays of the agent's own settings, before all others.
     :param wall_clock: seconds since the epoch.
-    :param crl_number: gives the number of the revocation list that this agent has; 0 for none.
+    :param revocations: what this agent knows of revoked certificates; nothing when None.
+    :param allow_loopback: park at loopback addresses on a mediator's word, too.
     :param chance: gives a number from 0 to 1.
     """
 
@@ -85,7 +92,8 @@ class Relays:
         *,
         own: Sequence[Relay] = (),
         wall_clock: Callable[[], float],
-        crl_number: Callable[[], int] = lambda: 0,
+        revocations: Revocations | None = None,
+        allow_loopback: bool = False,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.parkings: dict[Relay, Parking] = {}
@@ -98,8 +106,13 @@ class Relays:
         self._changed = changed
         self._own = tuple(own)
         self._wall_clock = wall_clock
-        self._crl_number = crl_number
+        if revocations is None:
+            revocations = Revocations(credentials.system_key_bytes)
+        self._revocations = revocations
+        self._allow_loopback = allow_loopback
         self._chance = chance
+        self._uploads: dict[Relay, Deferred[None]] = {}
+        self._upload_again: dict[Relay, float] = {}
         self._told: dict[object, tuple[Relay, ...]] = {}
         self._round_trips: dict[Relay, float] = {}
         self._measuring: set[Deferred[None]] = set()
@@ -118,8 +131,8 @@ class Relays:
         self._running = False
         if self._looking is not None and self._looking.active():
             self._looking.cancel()
-        for measuring in list(self._measuring):
-            measuring.cancel()
+        for running in [*self._measuring, *self._uploads.values()]:
+            running.cancel()
         parkings, self.parkings = self.parkings, {}
         for parking in parkings.values():
             parking.stop()
@@ -128,7 +141,9 @@ class Relays:
     def told(self, mediator: object, relays: Sequence[Relay]) -> None:
         """A mediator knows these relays; it was forgotten what it said before."""
         before = self.candidates
-        self._told[mediator] = tuple(relays)
+        self._told[mediator] = tuple(
+            relay for relay in relays if reachable(relay, allow_loopback=self._allow_loopback)
+        )
         if self._running and self.candidates != before:
             self._measure_at = self._clock.seconds()
             self._look()
@@ -156,6 +171,7 @@ class Relays:
         else:
             self._choose()
         self._note()
+        self.revocations_changed()
 
     def _choose(self) -> None:
         for relay, parking in self.parkings.items():
@@ -192,6 +208,7 @@ class Relays:
         ):
             self._choose()
         self._note()
+        self.revocations_changed()
 
     def _note(self) -> None:
         """Have the mediators told where clients find this server, if that has changed."""
@@ -245,6 +262,50 @@ class Relays:
         if self._running and (len(self._round_trips) >= MAX_PARKED or not self._measuring):
             self._choose()
 
+    # What is revoked.
+
+    def revocations_changed(self) -> None:
+        """Hand the revocation list to relays in use that have an older one."""
+        number, now = self._revocations.number, self._clock.seconds()
+        for relay, parking in self.parkings.items():
+            older = parking.revocations is not None and parking.revocations < number
+            if older and relay not in self._uploads and now >= self._upload_again.get(relay, now):
+                self._upload_again[relay] = now + UPLOAD_AGAIN
+                upload = self._uploads[relay] = Deferred.fromCoroutine(
+                    upload_list(
+                        self._clock,
+                        relay,
+                        self._endpoint(relay),
+                        self._credentials,
+                        self._revocations.der,
+                        wall_clock=self._wall_clock,
+                    )
+                )
+                upload.addCallbacks(
+                    self._uploaded,
+                    self._not_uploaded,
+                    callbackArgs=(parking, number),
+                    errbackArgs=(relay,),
+                )
+                upload.addCallback(self._upload_over, relay)
+
+    def _uploaded(self, _: None, parking: Parking, number: int) -> None:
+        parking.revocations = number  # until it says otherwise: after a restart
+        self._upload_again.pop(parking.relay, None)
+
+    def _not_uploaded(self, failure: Failure, relay: Relay) -> None:
+        if failure.check(CancelledError) is None:
+            self.log.warn(
+                "no revocation list to the relay {relay}: {why}",
+                relay=relay,
+                why=failure.getErrorMessage(),
+            )
+
+    def _upload_over(self, _: None, relay: Relay) -> None:
+        del self._uploads[relay]
+        if self._running:
+            self.revocations_changed()  # it may have changed meanwhile
+
     # What each parking needs.
 
     def _request(self, relay: Relay, nonce: bytes) -> bytes:
@@ -252,7 +313,7 @@ class Relays:
             RequestKind.PARK,
             self._credentials.target,
             os.urandom(16).hex(),
-            revocations=self._crl_number(),
+            revocations=self._revocations.number,
         )
         prover = Prover(self._credentials, relay.audience, self._wall_clock(), nonce)
         return request.encode(relay, prover)

@@ -16,7 +16,6 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IReactorUDP,
     IStreamClientEndpoint,
-    ITransport,
 )
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import LoopingCall
@@ -25,14 +24,16 @@ from twisted.python import usage
 
 from wavesync.agent.introductions import Introductions
 from wavesync.agent.link import Link, Listed
+from wavesync.agent.relays import Relays
 from wavesync.agent.settings import AgentSettings, parse_address
 from wavesync.agent.stream_openings import StreamOpenings
+from wavesync.agent.trusting import TrustedClients
 from wavesync.agent.udp_ports import UdpPorts
 from wavesync.errors import SettingsError
 from wavesync.garbage import collect_seldom
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.revocations import LOOK_INTERVAL, Revocations, list_path
-from wavesync.identity.verify import Peer, Role
+from wavesync.identity.verify import Role
 from wavesync.interfaces import Address, IReactor
 from wavesync.services import or_exit
 from wavesync.session.liveness import Timing
@@ -41,6 +42,8 @@ from wavesync.settings import load_settings
 from wavesync.signalling.leg_endpoint import LegEndpoint
 from wavesync.signalling.local import local_hosts
 from wavesync.signalling.numbers import MAX_ADDRESSES
+from wavesync.signalling.relay_endpoint import relay_endpoint
+from wavesync.signalling.relay_urls import parse_relays
 from wavesync.signalling.resolving import resolve
 from wavesync.signalling.urls import Mediator, parse_mediators
 from wavesync.steady import keep_steady
@@ -73,6 +76,7 @@ class AgentService(Service):
     :raises SettingsError: the credentials are no server's, or nothing can be listened on.
     :ivar links: one for each mediator, while the service runs.
     :ivar ports: its UDP ports, while it runs.
+    :ivar relays: where it parks connections, while it runs.
     """
 
     log = Logger()
@@ -104,7 +108,7 @@ class AgentService(Service):
         self._introductions: Introductions | None = None
         self._streams: StreamOpenings | None = None
         self._refresh: LoopingCall | None = None
-        self._trusted: dict[ITransport, tuple[Port, Address]] = {}
+        trusted = TrustedClients(lambda: self.ports)
         self._pace = Pace()
         self._learner: LifetimeLearner | None = None
         if revocations is None:
@@ -117,12 +121,23 @@ class AgentService(Service):
             credentials,
             NamedServices(services) if isinstance(services, Mapping) else services,
             reactor,
-            on_authenticated=self._authenticated,
-            on_lost=self._lost,
+            on_authenticated=trusted.authenticated,
+            on_lost=trusted.lost,
             timing=Timing(pace=self._pace),
             wall_clock=wall_clock,
             revoked=self.revocations.revoked,
             max_sessions=settings.max_sessions,
+        )
+        self.relays = Relays(
+            reactor,
+            credentials,
+            partial(relay_endpoint, reactor),
+            self._sessions,
+            self._look_again,
+            own=(*parse_relays(settings.relays), *parse_relays(credentials.relays)),
+            wall_clock=wall_clock,
+            revocations=self.revocations,
+            allow_loopback=settings.allow_loopback,
         )
 
     def startService(self) -> None:
@@ -183,9 +198,11 @@ class AgentService(Service):
                 revocations=self.revocations,
                 streams=streams,
                 pace=self._pace,
+                relays=self.relays,
             )
             self.links.append(link)
             link.start()
+        self.relays.start()
         self._refresh = LoopingCall(self._look_again)
         self._refresh.clock = self._reactor
         self._refresh.start(REFRESH_INTERVAL, now=False)
@@ -211,6 +228,7 @@ class AgentService(Service):
             self._learner.stop()
         if self._looking.running:
             self._looking.stop()
+        self.relays.stop()
         links, self.links = self.links, []
         for link in links:
             link.stop()
@@ -299,6 +317,7 @@ class AgentService(Service):
                 " give it new credentials (wavesync system add-server --server-id {server})",
                 server=self._credentials.server,
             )
+        self.relays.revocations_changed()
         for link in self.links:
             link.revocations_changed()
 
@@ -310,30 +329,6 @@ class AgentService(Service):
         for link in self.links:
             if link.warm.received(message, source):
                 return
-
-    def _authenticated(self, peer: Peer, transport: ITransport) -> None:
-        """From now on this client's port connects without a cookie round trip."""
-        address = _udp_peer(transport)
-        port = None
-        if address is not None and self.ports is not None:
-            port = self.ports.at(_port_of(transport.getHost()))
-        if address is not None and port is not None:
-            self._trusted[transport] = port, address
-            port.trust(address)
-
-    def _lost(self, peer: Peer, transport: ITransport) -> None:
-        trusted = self._trusted.pop(transport, None)
-        if trusted is not None:
-            port, address = trusted
-            port.untrust(address)
-
-
-def _udp_peer(transport: ITransport) -> Address | None:
-    """The other end of a path over UDP; ``None`` for other paths."""
-    peer = transport.getPeer()
-    if getattr(peer, "type", "") != "UDP":
-        return None
-    return peer.host, peer.port  # type: ignore[attr-defined]
 
 
 def _port_of(address: IAddress) -> int:

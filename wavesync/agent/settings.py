@@ -9,6 +9,7 @@ from wavesync.errors import SettingsError
 from wavesync.interfaces import Address
 from wavesync.settings import Section
 from wavesync.signalling.numbers import MAX_ADDRESSES
+from wavesync.signalling.relay_urls import parse_relays
 from wavesync.signalling.urls import parse_mediators
 
 __all__ = ["AgentSettings", "parse_address"]
@@ -24,6 +25,7 @@ class AgentSettings(Section, frozen=True):
     crl: str = ""
     state: str = ""
     mediators: tuple[str, ...] = ()
+    relays: tuple[str, ...] = ()
     services: dict[str, str] = {}
     tcp_port: int = 0
     udp_port: int = 0
@@ -52,6 +54,7 @@ class AgentSettings(Section, frozen=True):
                 parse_address(address)
             if self.mediators:
                 parse_mediators(self.mediators)
+            parse_relays(self.relays)
         except SettingsError as error:
             raise ValueError(str(error)) from None
 
