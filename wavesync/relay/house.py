@@ -220,8 +220,11 @@ class House:
         self.pool.give_up(visitor.server, visitor, self.now())
         self.quotas.leave(visitor.place)
 
-    def join(self, visitor: Visitor, leg: Parked, to_server: bytes, to_client: bytes) -> None:
-        """Join the two; nothing of it reaches them any more."""
+    def join(self, visitor: Visitor, leg: Parked, to_client: bytes) -> None:
+        """Join the two; nothing of it reaches them any more.
+
+        :param to_client: what the server has said already.
+        """
         self.roll.remove(leg)
         self.visitors.end(visitor)
         client, server, place = visitor.wire, leg.wire, visitor.place
@@ -232,7 +235,7 @@ class House:
             self.clock,
             client.stream,
             server.stream,
-            to_server=to_server,
+            to_server=visitor.unsent,
             to_client=to_client,
             shaper=self.quotas.shape(place, self.now()),
             kernel=self.settings.splice == "auto",
@@ -244,8 +247,11 @@ class House:
             client.gone()
             server.gone()
 
-        joined = Joined(pair, visitor.peer, leg.peer, lambda: any(map(seems_dead, beneath)))
-        self.pairs.add(joined, over)
+        def dying() -> bool:
+            return any(seems_dead(each) for each in beneath)
+
+        early = visitor.early, len(to_client)
+        self.pairs.add(Joined(pair, visitor.peer, leg.peer, *early, dying), over)
 
     def take_list(self, der: bytes, system_key: bytes) -> RelayAnswer:
         """Take a revocation list in, and end what it revokes."""

@@ -20,6 +20,8 @@ class Joined:
     :ivar pair: the two legs.
     :ivar client: who the client is.
     :ivar server: who the server is.
+    :ivar early_up: bytes that the client had sent before they were joined.
+    :ivar early_down: bytes that the server had.
     :ivar dying: tells whether a leg seems dead: its kernel waits for an answer to something.
     :ivar suspect: whether a leg seemed dead when it was looked at last.
     """
@@ -27,8 +29,20 @@ class Joined:
     pair: IPair
     client: Peer
     server: Peer
+    early_up: int
+    early_down: int
     dying: Callable[[], bool]
     suspect: bool = False
+
+    @property
+    def up(self) -> int:
+        """Bytes from the client to the server."""
+        return self.early_up + int(self.pair.up)
+
+    @property
+    def down(self) -> int:
+        """Bytes from the server to the client."""
+        return self.early_down + int(self.pair.down)
 
 
 class Pairs:
@@ -54,8 +68,8 @@ class Pairs:
     @property
     def moved(self) -> tuple[int, int]:
         """Bytes to servers and to clients since the start, of pairs that are over as well."""
-        up = self._statistics.up + sum(each.pair.up for each in self._joined)
-        return up, self._statistics.down + sum(each.pair.down for each in self._joined)
+        up = self._statistics.up + sum(each.up for each in self._joined)
+        return up, self._statistics.down + sum(each.down for each in self._joined)
 
     def add(self, joined: Joined, over: Callable[[], None]) -> None:
         """Begin one.
@@ -68,8 +82,8 @@ class Pairs:
         def ended(reason: str) -> None:
             del self._joined[joined]
             self._statistics.ended[reason] += 1
-            self._statistics.up += joined.pair.up
-            self._statistics.down += joined.pair.down
+            self._statistics.up += joined.up
+            self._statistics.down += joined.down
             over()
 
         joined.pair.over.addCallback(ended)

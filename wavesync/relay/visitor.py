@@ -72,6 +72,16 @@ class Visitor:
         self._over = False
         self.received(early)
 
+    @property
+    def early(self) -> int:
+        """Bytes that are kept."""
+        return len(self._early)
+
+    @property
+    def unsent(self) -> bytes:
+        """What the server has not been sent yet."""
+        return self._early[self._sent :]
+
     def received(self, data: bytes) -> None:
         """Keep what comes before the server is ready (Role)."""
         self._early += data
@@ -110,7 +120,7 @@ class Visitor:
         self._leg = None
         self._over = True
         self.wire.write(_SWITCHED)
-        self._house.join(self, leg, self._early[self._sent :], first)
+        self._house.join(self, leg, first)
 
     def leg_broke(self, leg: Parked) -> None:
         """The server's connection is gone: another one."""
