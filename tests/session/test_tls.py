@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
@@ -16,10 +17,19 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.session.support import NOW, OTHER_SERVER_ID, SERVER_ID, Path, System, wall_clock
+from tests.session.support import (
+    NOW,
+    OTHER_SERVER_ID,
+    SERVER_ID,
+    Path,
+    Recorder,
+    System,
+    wall_clock,
+)
 from wavesync.errors import ConnectFailed
 from wavesync.identity.certificates import make_server_certificate
 from wavesync.identity.credentials import Credentials
@@ -42,7 +52,7 @@ from wavesync.session.tls import (
 
 def wrap(context: ClientTLS | ServerTLS, is_client: bool, clock: Clock) -> TLSMemoryBIOProtocol:
     """A TLS protocol for one connection, with nothing above it."""
-    factory = TLSMemoryBIOFactory(context, is_client, Factory.forProtocol(Protocol), clock)
+    factory = TLSMemoryBIOFactory(context, is_client, Factory.forProtocol(Recorder), clock)
     protocol = factory.buildProtocol(None)
     assert isinstance(protocol, TLSMemoryBIOProtocol)
     return protocol
@@ -55,6 +65,7 @@ class Handshake:
         clock = Clock()
         self.path = Path(clock)
         self.client, self.server = wrap(client, True, clock), wrap(server, False, clock)
+        self.told = self.client.wrappedProtocol
         self.path.connect(self.client, self.server)
 
 
@@ -307,13 +318,38 @@ class BadTests(SynchronousTestCase):
         """The client's end sees an alert, from which the person learns what is wrong."""
         old = self.system.client(now=NOW - 366 * 86400)
         done = Handshake(*both(old, self.server, self.server.target))
-        error = rejection(verdict_of(done.client))
+        assert isinstance(done.told, Recorder) and done.told.lost is not None
+        verdict = verdict_of(done.client)
+        self.assertTrue(verdict.ended(done.told.lost))
+        error = rejection(verdict)
         assert error is not None
-        self.assertIn("did not accept these credentials", str(error))
+        self.assertIn("did not accept these credentials: they have expired", str(error))
 
 
 class ErrorTests(SynchronousTestCase):
     """What people are told."""
+
+    def test_alerts(self) -> None:
+        """An alert is known by its number, whatever this OpenSSL says of it."""
+        known = {42, 43, 44, 45, 46, 48, 49, 51, 116, 120}
+        for alert in range(10, 121):
+            connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+            connection.set_connect_state()
+            self.assertRaises(SSL.WantReadError, connection.do_handshake)
+            connection.bio_write(bytes([21, 3, 3, 0, 2, 2, alert]))
+            error = self.assertRaises(SSL.Error, connection.do_handshake)
+            verdict = Verdict()
+            self.assertTrue(verdict.ended(Failure(error)))
+            self.assertEqual(verdict.alert, alert if alert in known else None)
+
+    def test_other_ends(self) -> None:
+        """A path that just ended, and a fault that this side has found, are no alerts."""
+        verdict = Verdict()
+        self.assertFalse(verdict.ended(Failure(ConnectionDone())))
+        for odd in ([], [("SSL routines", "", "certificate verify failed")], "words", None):
+            self.assertTrue(verdict.ended(Failure(SSL.Error(odd))))
+            self.assertIsNone(verdict.alert)
+        self.assertTrue(verdict.ended(Failure(SSL.Error())))
 
     def test_sentences(self) -> None:
         """Each way to fail has its own error, and none shows OpenSSL's lists."""

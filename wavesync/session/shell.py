@@ -5,7 +5,6 @@ It takes no decision about the protocol: it hands stimuli to the core and carrie
 
 from typing import cast
 
-from OpenSSL.SSL import Error as TLSError
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
@@ -142,9 +141,10 @@ class SessionShell(Protocol):
         self._path_lost = True
         self._outbox.drop()
         self._handshake_by = self._abort_path_by = None
+        tls_spoken = self._verdict.ended(reason)
         error = self._refusal
         if error is None and self._core is None:
-            error = handshake_error(self._verdict, reason.check(TLSError) is not None)
+            error = handshake_error(self._verdict, tls_spoken)
         if error is None:
             error = self.why_lost(reason)
         self._lost_error = error

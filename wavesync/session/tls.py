@@ -16,6 +16,8 @@
   tickets and the session cache off they are random ids under which nothing is kept.
 """
 
+import contextlib
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
 )
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wavesync.errors import ConnectFailed, WavesyncError
@@ -108,7 +111,8 @@ class Verdict:
     :ivar peer: who the other side is; None until its certificate was found good.
     :ivar reason: short code of why it was not found good.
     :ivar sentence: the same for people.
-    :ivar alert: the last alert the other side sent (RFC 8446, section 6); None without one.
+    :ivar alert: the alert with which the other side ended TLS (RFC 8446, section 6), once that has
+        :meth:`ended`; None without one, and for those that nobody here tells apart.
     """
 
     peer: Peer | None = None
@@ -123,6 +127,16 @@ class Verdict:
         if not self.reason:
             self.reason, self.sentence = reason, sentence
         return False
+
+    def ended(self, reason: Failure) -> bool:
+        """Take why the path ended.
+
+        :returns: whether the TLS library found a fault, or was told of one.
+        """
+        if reason.check(SSL.Error) is None:
+            return False
+        self.alert = _words_of_alerts().get(_last_words(reason.value))
+        return True
 
 
 class _NoProtocol(SSL.Error):
@@ -171,7 +185,6 @@ class _TLS:
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verify)
         # No certificate stands between a leaf and its system: none that a stranger sends is checked.
         context.set_verify_depth(0)
-        context.set_info_callback(_note_alert)
         self._context = context
 
     def _connection(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
@@ -321,10 +334,32 @@ def _select(connection: SSL.Connection, offered: list[bytes]) -> bytes:
     return ALPN
 
 
-def _note_alert(connection: SSL.Connection, where: int, value: int) -> None:
-    if where & SSL.SSL_CB_READ_ALERT == SSL.SSL_CB_READ_ALERT:
-        verdict = verdict_of(connection.get_app_data())
-        verdict.alert = value & 0xFF
+@functools.cache
+def _words_of_alerts() -> dict[str, int]:
+    """What this OpenSSL says when one of the alerts comes that we tell apart.
+
+    It has no other way to tell, but for a callback in each of the many steps of every handshake.  The
+    words differ between its versions, so it is shown each alert and says them.
+    """
+    words = {}
+    for alert in (*_REJECTED, _NO_ALPN):
+        connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+        connection.set_connect_state()
+        with contextlib.suppress(SSL.WantReadError):
+            connection.do_handshake()
+        connection.bio_write(bytes([21, 3, 3, 0, 2, 2, alert]))  # RFC 8446, sections 5.1 and 6
+        try:
+            connection.do_handshake()
+        except SSL.Error as error:
+            words[_last_words(error)] = alert
+    return words
+
+
+def _last_words(error: BaseException | None) -> str:
+    match getattr(error, "args", ()):
+        case ([*_, (_, _, str(words))],):
+            return words
+    return ""
 
 
 def verdict_of(transport: TLSMemoryBIOProtocol) -> Verdict:
