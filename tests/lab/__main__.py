@@ -68,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     full.add_argument(
         "--only", metavar="KIND,KIND", help="only the pairs within these kinds, and no other scene"
     )
+    full.add_argument(
+        "--relay",
+        action="store_true",
+        help="have a relay beside the mediator, and connect again two seconds after each connect",
+    )
     full.add_argument("--output", type=Path, metavar="FILE", help="write the Markdown table there")
     full.add_argument(
         "--jobs", type=int, default=6, metavar="N", help="clients at one time (default 6)"
@@ -78,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 def _full(options: argparse.Namespace, delay: float) -> int:
     """Run the matrix; the exit status tells whether all is as it must be."""
     only = [kind_named(name).name for name in (options.only or "").split(",") if name]
-    cells = all_cells(only)
+    cells = all_cells(only, relay=options.relay)
     total = len(cells) * options.rounds
     done: list[Cell] = []
     began = time.monotonic()

@@ -2,7 +2,8 @@
 
 ``python -m tests.lab.knock CREDENTIALS`` reads targets from its standard input, one a line, and prints
 the report of each connect as one line of JSON, with ``seconds``: from the call to success or to the
-sentence that says why not.
+sentence that says why not.  After ``again`` and a space on the line, the same client connects a second
+time a while later, and ``again`` in the report is the path of that, or the sentence.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 from twisted.internet.stdio import StandardIO
+from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineOnlyReceiver
 
 from wavesync.cli.common import run_in_reactor
+from wavesync.client.connector import Connector
 from wavesync.client.opening import open_connector
 from wavesync.client.report import Timeline
 from wavesync.errors import WavesyncError
@@ -26,9 +29,12 @@ from wavesync.identity.ids import Target
 from wavesync.interfaces import IReactor
 from wavesync.session.client import CONTROL
 
-__all__ = ["READY"]
+__all__ = ["PAUSE", "READY"]
 
 READY = "ready"
+
+#: Seconds between the first connect and the second one.
+PAUSE = 2.0
 
 _LIMIT = 15.0  # seconds after which a connect has failed, whatever it is doing
 
@@ -45,14 +51,25 @@ class _Lines(LineOnlyReceiver):
         print(READY, flush=True)
 
     def lineReceived(self, line: bytes) -> None:
-        Deferred.fromCoroutine(self._knock(Target.parse(line.decode())))
+        word, _, target = line.decode().rpartition(" ")
+        Deferred.fromCoroutine(self._knock(Target.parse(target), again=word == "again"))
 
     def connectionLost(self, reason: object = None) -> None:
         self.over.callback(0)
 
-    async def _knock(self, target: Target) -> None:
-        timeline = Timeline(str(target), self._reactor.seconds)
+    async def _knock(self, target: Target, *, again: bool) -> None:
         connector = open_connector(self._reactor, self._credentials)
+        timeline = await self._connect(connector, target)
+        report = timeline.as_dict() | {"seconds": timeline.elapsed() / 1000}
+        if again:
+            await deferLater(self._reactor, PAUSE)
+            second = await self._connect(connector, target)
+            report["again"] = second.path if second.outcome == "ok" else second.outcome
+        print(json.dumps(report, separators=(",", ":")), flush=True)
+        await connector.close()
+
+    async def _connect(self, connector: Connector, target: Target) -> Timeline:
+        timeline = Timeline(str(target), self._reactor.seconds)
         try:
             session = await connector.session(target, timeline).addTimeout(_LIMIT, self._reactor)
             opened = session.open(CONTROL, Protocol())
@@ -65,9 +82,7 @@ class _Lines(LineOnlyReceiver):
         except Exception as error:
             timeline.path = "broken"
             timeline.outcome = repr(error)
-        report = timeline.as_dict() | {"seconds": timeline.elapsed() / 1000}
-        print(json.dumps(report, separators=(",", ":")), flush=True)
-        await connector.close()
+        return timeline
 
 
 def main(arguments: list[str]) -> int:

@@ -17,7 +17,7 @@ from statistics import median
 from tests.lab.commands import LabError
 from tests.lab.kinds import KINDS
 from tests.lab.sites import SiteSettings
-from tests.lab.truth import ERROR_LIMIT, SCENES, TIMELY, Scene, expected
+from tests.lab.truth import ERROR_LIMIT, SCENES, TIMELY, Scene, expected, with_relay
 from tests.lab.wide import Meeting, Wide
 
 __all__ = ["Cell", "Trial", "all_cells", "as_markdown", "run_cells", "try_once"]
@@ -32,14 +32,17 @@ class Trial:
     """
     What one connect ended in.
 
-    :ivar path: ``udp``, ``tcp`` or ``error``; ``broken`` when the laboratory failed.
+    :ivar path: ``udp``, ``tcp``, ``relay`` or ``error``; ``broken`` when the laboratory failed.
     :ivar seconds: until the service answered, or the sentence was told.
     :ivar why: the error's sentence.
+    :ivar again: the path of a connection that was opened a while later, or why there was none; empty
+        where nobody tried.
     """
 
     path: str
     seconds: float
     why: str = ""
+    again: str = ""
 
 
 @dataclass(slots=True)
@@ -51,6 +54,7 @@ class Cell:
     :ivar server: the kind of the server's site; empty for a scene.
     :ivar wanted: what a trial may end in.
     :ivar meeting: where client and server are.
+    :ivar later: what a connection that is opened a while later may go by; empty where none is.
     :ivar trials: in order.
     """
 
@@ -58,18 +62,27 @@ class Cell:
     server: str
     wanted: frozenset[str]
     meeting: Meeting
+    later: frozenset[str] = frozenset()
     trials: list[Trial] = field(default_factory=list)
 
     @classmethod
-    def between(cls, client: str, server: str) -> Cell:
+    def between(cls, client: str, server: str, *, relay: bool = False) -> Cell:
         """Make the cell of two kinds."""
         meeting = Meeting(SiteSettings(client), SiteSettings(server))
-        return cls(client, server, expected(client, server), meeting)
+        return cls._make(client, server, expected(client, server), meeting, relay)
 
     @classmethod
-    def of(cls, scene: Scene) -> Cell:
+    def of(cls, scene: Scene, *, relay: bool = False) -> Cell:
         """Make the cell of a scene."""
-        return cls(scene.name, "", scene.expected, Meeting(scene.a, scene.b, scene.isp))
+        meeting = Meeting(scene.a, scene.b, scene.isp)
+        return cls._make(scene.name, "", scene.expected, meeting, relay)
+
+    @classmethod
+    def _make(
+        cls, client: str, server: str, wanted: frozenset[str], meeting: Meeting, relay: bool
+    ) -> Cell:
+        first, later = with_relay(wanted) if relay else (wanted, frozenset[str]())
+        return cls(client, server, first, meeting, later)
 
     @property
     def name(self) -> str:
@@ -103,6 +116,8 @@ class Cell:
             return f"{what}: {trial.why}" if trial.why else what
         if trial.path == "error" and trial.seconds > ERROR_LIMIT:
             return f"the error took {trial.seconds:.1f} s"
+        if self.later and trial.again not in self.later:
+            return f"later {trial.again or 'nothing'} instead of {' or '.join(sorted(self.later))}"
         return ""
 
     def as_text(self) -> str:
@@ -116,6 +131,9 @@ class Cell:
         )
         seconds = median(trial.seconds for trial in self.trials)
         mark = " **!**" if self.deviations else ""
+        later = dict.fromkeys(trial.again for trial in self.trials if trial.again)
+        if list(later) != list(dict.fromkeys(paths)) and later:
+            mark = f", then {' or '.join(later)}{mark}"
         return f"{told} {seconds * 1000:.0f}{mark}"
 
 
@@ -127,20 +145,21 @@ def try_once(wide: Wide, cell: Cell) -> Trial:
     except LabError as error:
         return Trial("broken", time.monotonic() - began, str(error).splitlines()[0])
     if report["outcome"] == "ok":
-        return Trial(report["path"], report["ms"]["accepted"] / 1000)
+        return Trial(report["path"], report["ms"]["accepted"] / 1000, "", report.get("again", ""))
     path = "broken" if report["path"] == "broken" else "error"
-    return Trial(path, report["seconds"], report["outcome"])
+    return Trial(path, report["seconds"], report["outcome"], report.get("again", ""))
 
 
-def all_cells(only: Collection[str] = ()) -> list[Cell]:
+def all_cells(only: Collection[str] = (), *, relay: bool = False) -> list[Cell]:
     """
     Make a cell for every client's kind with every server's, and for every scene.
 
     :param only: with these kinds, only the pairs within them, and no scene.
+    :param relay: with a relay in the core, and a second connection a while after each.
     """
     kinds = [kind for kind in KINDS if not only or kind in only]
-    cells = [Cell.between(*pair) for pair in itertools.product(kinds, repeat=2)]
-    return cells if only else cells + [Cell.of(scene) for scene in SCENES]
+    cells = [Cell.between(*pair, relay=relay) for pair in itertools.product(kinds, repeat=2)]
+    return cells if only else cells + [Cell.of(scene, relay=relay) for scene in SCENES]
 
 
 def run_cells(
@@ -155,7 +174,8 @@ def run_cells(
     :return: the cells, as they are done; what has not begun when the iterator is closed never is.
     """
     try:
-        with Wide([cell.meeting for cell in cells], delay=delay) as wide:
+        relay = any(cell.later for cell in cells)
+        with Wide([cell.meeting for cell in cells], delay=delay, relay=relay) as wide:
             yield from _in(wide, cells, rounds, jobs)
     except (LabError, OSError) as error:
         broken = Trial("broken", 0.0, str(error).splitlines()[0])

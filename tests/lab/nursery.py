@@ -163,7 +163,8 @@ def _import_all() -> None:
     import twisted.web.static  # noqa: F401
 
     import wavesync.agent.service
-    import wavesync.mediator.service  # noqa: F401
+    import wavesync.mediator.service
+    import wavesync.relay.service  # noqa: F401
 
     assert "twisted.internet.reactor" not in sys.modules
 

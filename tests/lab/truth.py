@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from tests.lab.kinds import KINDS
 from tests.lab.sites import SiteSettings
 
-__all__ = ["ERROR_LIMIT", "SCENES", "TIMELY", "TRUTH", "Scene", "expected"]
+__all__ = ["ERROR_LIMIT", "SCENES", "TIMELY", "TRUTH", "Scene", "expected", "with_relay"]
 
 #: Seconds within which a client is told that there is no way.
 ERROR_LIMIT = 3.0
@@ -83,6 +83,22 @@ def expected(client: str, server: str) -> frozenset[str]:
     :return: ``udp``, ``tcp`` or both, or ``error`` alone.
     """
     return TRUTH[KINDS[client].name, KINDS[server].name]
+
+
+def with_relay(wanted: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """
+    Tell what becomes of that where both sites reach a relay.
+
+    Nobody is told an error any more.  A direct path by UDP is heard before the relay is verified, and
+    waited for; one by TCP from both ends begins late, so that the relay may come first.
+
+    :param wanted: what a connect ends in without a relay.
+    :return: what it may end in, and what a connection that is opened 2 s later may go by.
+    """
+    if wanted == _LETTERS["-"]:
+        relay = frozenset({"relay"})
+        return relay, relay
+    return (wanted if "udp" in wanted else wanted | {"relay"}), wanted
 
 
 @dataclass(frozen=True, slots=True)

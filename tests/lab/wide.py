@@ -44,6 +44,15 @@ target_burst = 1e6
 introductions_per_host = 100000
 introductions_per_system = 100000
 """
+_RELAY_URL = f"http://{MEDIATOR_NAME}:3356"
+_RELAYS = f'relays = ["{_RELAY_URL}"]\n'
+_RELAY = f"""
+name = "{MEDIATOR_NAME}"
+listen = ["*:3356"]
+[limits]
+check_rate = 1000
+check_burst = 10000
+"""
 _AGENT = 'credentials = "{credentials}"\n[services]\nweb = "tcp:127.0.0.1:8080"\n'
 
 
@@ -80,17 +89,19 @@ class Knocker:
         """Wait until it takes targets."""
         self._process.wait_for_line(f"^{READY}$", timeout=_START_TIMEOUT)
 
-    def knock(self, target: Target) -> dict[str, Any]:
+    def knock(self, target: Target, *, again: bool = False) -> dict[str, Any]:
         """
         Connect once.
 
-        :return: the report, with ``seconds``.
+        :param again: connect a second time a while later.
+        :return: the report, with ``seconds``, and with ``again`` if that was wanted.
         :raises LabError: the client ended, or did not come back.
         """
         with self._lock:
             self._asked += 1
             assert self._process.stdin is not None
-            self._process.stdin.write(f"{target}\n".encode())
+            line = f"again {target}" if again else str(target)
+            self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
             asked = self._asked
             poll(lambda: len(self._reports()) >= asked, _KNOCK_TIMEOUT, self._process.output)
@@ -111,21 +122,25 @@ class Wide:
     :ivar lab: the laboratory.
     """
 
-    def __init__(self, meetings: Iterable[Meeting], *, delay: float = 0.0) -> None:
+    def __init__(
+        self, meetings: Iterable[Meeting], *, delay: float = 0.0, relay: bool = False
+    ) -> None:
         """
         Build it.
 
         :param meetings: what shall be possible.
         :param delay: one way between each site, or the ISP they share, and the core, in seconds,
             where its settings name none.
+        :param relay: have a relay beside the mediator, and all agents park there.
         :raises LabError: when it could not be built; nothing is left then.
         """
         self._delay = delay
+        self._relay = relay
         # The first two sites are nobody's: they are there because a laboratory has them.
         self.lab = Lab(SiteSettings("none", ipv6=True), "none")
         self._files = self.lab.directory / "wide"
         self._files.mkdir()
-        self._system = SystemCredentials.create((MEDIATOR_NAME,))
+        self._system = SystemCredentials.create((MEDIATOR_NAME,), (_RELAY_URL,) if relay else ())
         self._sites: dict[tuple[object, ...], Site] = {}
         self._isps: dict[Meeting, Router] = {}
         self._agents: dict[Host, tuple[Target, Process, bool]] = {}
@@ -144,6 +159,8 @@ class Wide:
                     "sees this server's UDP port" if udp else "registered with",
                     timeout=_START_TIMEOUT,
                 )
+                if relay:
+                    agent.wait_for_line("parked at the relay", timeout=_START_TIMEOUT)
             for knocker in self._knockers.values():
                 knocker.ready()
         except BaseException:
@@ -157,13 +174,13 @@ class Wide:
 
     def knock(self, meeting: Meeting) -> dict[str, Any]:
         """
-        Connect once.
+        Connect once, with a relay twice.
 
-        :return: the report, with ``seconds``.
+        :return: the report, with ``seconds``, and with a relay ``again``.
         :raises LabError: the client's program failed.
         """
         client, server = self._pairs[meeting]
-        return self._knockers[client].knock(self._agents[server][0])
+        return self._knockers[client].knock(self._agents[server][0], again=self._relay)
 
     def __enter__(self) -> Self:
         return self
@@ -203,9 +220,14 @@ class Wide:
 
     def _start_mediator(self) -> None:
         settings = self._files / "mediator.toml"
-        settings.write_text(_MEDIATOR)
+        settings.write_text((_RELAYS if self._relay else "") + _MEDIATOR)
         mediator = self._start(self.lab.mediator, "mediator", *_twist("mediator", settings))
         mediator.wait_for_line("is ready on", timeout=_START_TIMEOUT)
+        if self._relay:
+            settings = self._files / "relay.toml"
+            settings.write_text(_RELAY)
+            relay = self._start(self.lab.mediator, "relay", *_twist("relay", settings))
+            relay.wait_for_line("is ready on", timeout=_START_TIMEOUT)
 
     def _start_agent(self, host: Host) -> None:
         if host in self._agents:
