@@ -26,7 +26,7 @@ __all__ = ["ANSWER_TIMEOUT", "MAX_KEEP_ALIVE", "MIN_KEEP_ALIVE", "LegOwner", "Pa
 ANSWER_TIMEOUT = 10.0
 """Seconds from the connection to the relay's answer, TLS included."""
 
-MIN_KEEP_ALIVE, MAX_KEEP_ALIVE = 1.0, 120.0
+MIN_KEEP_ALIVE, MAX_KEEP_ALIVE = 1.0, 600.0
 """Seconds between PINGs that are believed at least and at most, whatever a relay says."""
 
 

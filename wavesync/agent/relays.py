@@ -214,7 +214,7 @@ class Relays:
         """Have the mediators told where clients find this server, if that has changed."""
         before = dict(self.parked)
         usable = [
-            ParkedAt(relay, _like(parking.round_trip, before.get(relay, 0.0)))
+            ParkedAt(relay, _told(parking.round_trip, before.get(relay, 0.0)))
             for relay, parking in self.parkings.items()
             if parking.usable
         ]
@@ -332,7 +332,7 @@ class _Knock(Protocol):
     """A connection that is made to see how long that takes."""
 
 
-def _like(round_trip: float, told: float) -> float:
-    """Return what was told, where that is still about right."""
-    close = abs(round_trip - told) <= max(SAME_ROUND_TRIP * told, 0.005)
-    return told if told and close else round_trip
+def _told(round_trip: float, before: float) -> float:
+    """Return what is to be told: the same as before where that is still about right."""
+    close = abs(round_trip - before) <= max(SAME_ROUND_TRIP * before, 0.005)
+    return before if before and close else max(round(round_trip, 3), 0.001)
