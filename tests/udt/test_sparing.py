@@ -2,7 +2,11 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.udt.ends import Pair
+from wavesync.interfaces import Address
+from wavesync.testing.network import run_for
 from wavesync.udt.connection import Connection
+from wavesync.udt.ending import SHUTDOWNS
 from wavesync.udt.packet import (
     Acknowledgement,
     ControlType,
@@ -11,6 +15,67 @@ from wavesync.udt.packet import (
 )
 
 _ME, _PEER = 5, 6
+
+
+class FarewellTests(SynchronousTestCase):
+    """How often SHUTDOWN is said."""
+
+    def setUp(self) -> None:
+        """Two ports, 5 ms apart, and what goes from one to the other."""
+        self.pair = Pair(delay=0.005)
+        self.lost: set[Address] = set()
+        self.said: list[Address] = []
+        self.pair.network.drop = self.note
+        self.served = self.pair.recorders(echo=True)
+        self.pair.there.listen(self.served)
+
+    def note(self, data: bytes, source: Address, destination: Address) -> bool:
+        """Note a SHUTDOWN, and lose it if so told."""
+        if data[:2] != encode_control(ControlType.SHUTDOWN, 0)[:2]:
+            return False
+        self.said.append(source)
+        return source in self.lost
+
+    def leave(self) -> None:
+        """Connect, and close again."""
+        ours = self.pair.recorders(b"hello")
+        self.pair.here.connect(Pair.THERE, ours)
+        run_for(self.pair.clock, 1.0)
+        ours.last.transport.loseConnection()
+        run_for(self.pair.clock, 1.0)
+
+    def test_answered(self) -> None:
+        """Once from each side, and nothing is left on either."""
+        self.leave()
+        self.assertEqual(self.said, [Pair.HERE, Pair.THERE])
+        for port in (self.pair.here, self.pair.there):
+            self.assertFalse(port._sorter.links)
+
+    def test_answer_lost(self) -> None:
+        """Who gets no answer says it as often as to others; the other side has gone."""
+        self.lost = {Pair.THERE}
+        self.leave()
+        self.assertEqual(self.said.count(Pair.HERE), SHUTDOWNS)
+        self.assertEqual(self.said.count(Pair.THERE), 1)
+        self.assertFalse(self.pair.there._sorter.links)
+
+    def test_first_lost(self) -> None:
+        """The second is answered like the first."""
+        self.lost = {Pair.HERE}
+        self.pair.clock.callLater(1.01, self.lost.clear)
+        self.leave()
+        self.assertEqual(self.said, [Pair.HERE, Pair.HERE, Pair.THERE])
+        self.assertIsNotNone(self.served.last.lost)
+
+    def test_both_at_once(self) -> None:
+        """When both close, neither answers the other."""
+        ours = self.pair.recorders(b"hello")
+        self.pair.here.connect(Pair.THERE, ours)
+        run_for(self.pair.clock, 1.0)
+        for end in (ours.last, self.served.last):
+            end.transport.loseConnection()
+        run_for(self.pair.clock, 1.0)
+        self.assertEqual(sorted(self.said), [Pair.HERE, Pair.THERE])
 
 
 class LastWordTests(SynchronousTestCase):

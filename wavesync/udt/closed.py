@@ -65,13 +65,10 @@ class ClosedConnections:
         if memory.until <= now:
             del self._memories[socket_id]
             return None
+        if datagram[:2] in (_SHUTDOWN_HEAD, _HANDSHAKE_HEAD):
+            return None
         answer = encode_control(ControlType.SHUTDOWN, memory.peer_id)
-        if (
-            datagram[:2] in (_SHUTDOWN_HEAD, _HANDSHAKE_HEAD)
-            or len(datagram) < len(answer)
-            or memory.answers >= MAX_ANSWERS
-            or now < memory.next_answer
-        ):
+        if len(datagram) < len(answer) or memory.answers >= MAX_ANSWERS or now < memory.next_answer:
             return None
         memory.answers += 1
         memory.next_answer = now + SPACING

@@ -155,7 +155,7 @@ class Connection:
         self._above_high = False
         self._closing = False
         self._closed: CloseReason | None = None
-        self._ending = Ending()
+        self._ending = Ending(replies=sparing)
 
     # What comes in
 
@@ -211,7 +211,7 @@ class Connection:
         if kind == ControlType.SHUTDOWN:
             if self._closed is None:
                 self._end(CloseReason.PEER)
-            self._ending.finish()
+            self._ending.heard(self._now)
         elif self._closed is not None:
             if kind in (ControlType.ACK, ControlType.NAK, ControlType.KEEP_ALIVE):
                 self._ending.answer(now)

@@ -2,7 +2,7 @@
 
 UDT never acknowledges a SHUTDOWN, and libudt says it once: if that is lost, the other side finds
 out after 46 s.  So it is said three times, and for a while each packet that still comes is answered
-by one more.
+by one more.  A wavesync end answers the first with one of its own, and the other need not go on.
 """
 
 import math
@@ -22,13 +22,16 @@ LINGER = 3.0
 class Ending:
     """The SHUTDOWNs of one connection.
 
+    :param replies: the peer is a wavesync end, to which its SHUTDOWN is answered.
     :ivar finished: nothing more is to be said.
     """
 
-    __slots__ = ("_due", "_end", "_left", "finished")
+    __slots__ = ("_due", "_end", "_is_reply", "_left", "_replies", "finished")
 
-    def __init__(self) -> None:
+    def __init__(self, *, replies: bool = False) -> None:
         """Begin while the connection lives."""
+        self._replies = replies
+        self._is_reply = False
         self._left = 0
         self._due = math.inf
         self._end = math.inf
@@ -39,6 +42,14 @@ class Ending:
         self._left = SHUTDOWNS
         self._due = now
         self._end = now + LINGER
+
+    def heard(self, now: float) -> None:
+        """The peer says SHUTDOWN: say nothing more, but for one answer to who said it first."""
+        if self._replies and self._end == math.inf:
+            self._is_reply = True
+            self._left, self._due = 1, now
+        else:
+            self.finish()
 
     def finish(self) -> None:
         """Say nothing more."""
@@ -59,6 +70,8 @@ class Ending:
         if not self._left or now < self._due:
             return False
         self._left -= 1
+        if self._is_reply:
+            self.finish()
         self._due = now + min(1.0, max(SHUTDOWN_INTERVAL, rtt))
         return True
 

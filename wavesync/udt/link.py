@@ -52,8 +52,8 @@ class Ports(TypingProtocol):
     def shown(self, link: "Link") -> None:
         """The client of an accepted link has shown itself."""
 
-    def settle(self) -> None:
-        """A protocol has been told the end."""
+    def ended(self) -> None:
+        """The protocol of a link has been told the end."""
 
 
 def connection_for(
@@ -92,6 +92,7 @@ class Link:
     :param sources: addresses from which packets are taken; may grow during a rendezvous.
     :param answer: for an accepted connection, the handshake that opened it.
     :param courtesy: for an accepted connection, when something may be sent.
+    :ivar ended: the port knows that the protocol has been told the end.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Link:
         self.remote = remote
         self.sources = sources
         self.scheduled: float | None = None
+        self.ended = False
         self.transport = UDTTransport(self, connection)
         self._port = port
         self._answer = answer
@@ -154,10 +156,15 @@ class Link:
 
     def turn(self, now: float) -> None:
         """Deliver what came, send what may be sent."""
-        was_connected = self.transport.connected
         self._work(now)
-        if was_connected and not self.transport.connected:
-            self._port.settle()
+        if not (self.transport.connected or self.ended):
+            self.end()
+
+    def end(self) -> None:
+        """Let the port know that it counts no more; once."""
+        if not self.ended:
+            self.ended = True
+            self._port.ended()
 
     def _work(self, now: float) -> None:
         connection = self.connection

@@ -77,8 +77,7 @@ class Port:
             raise ValueError("a UDT port needs one carrier, or two of different address families")
         self._clock = clock
         self._mss = mss
-        self._window = window
-        self._early_window = early_window
+        self._windows = (window, early_window)
         self._randbits = randbits
         self._choose_isn = choose_isn or (lambda: randbits(31))
         self._turns = Turns(clock)
@@ -89,6 +88,7 @@ class Port:
         self._when_idle: list[Deferred[None]] = []
         self._ending: IDelayedCall | None = None
         self._stopped = False
+        self._connected = 0
         for carrier in listed:
             carrier.start(self)
 
@@ -107,7 +107,7 @@ class Port:
     @property
     def connections(self) -> int:
         """Connections of which the protocol has not been told the end."""
-        return sum(link.transport.connected for link in self._sorter.links.values())
+        return self._connected
 
     @property
     def attempts(self) -> int:
@@ -268,7 +268,7 @@ class Port:
         if mss is None:
             ipv6 = any(":" in remote[0] for remote in remotes)
             mss = DEFAULT_MSS_IPV6 if ipv6 else DEFAULT_MSS
-        return Offer(socket_id, self._choose_isn(), mss, self._window)
+        return Offer(socket_id, self._choose_isn(), mss, self._windows[0])
 
     def local_address(self, remote: Address) -> Address:
         """:return: our address for the family of *remote*."""
@@ -302,22 +302,24 @@ class Port:
     ) -> Link:
         """Make the link for what was agreed on."""
         connection = connection_for(
-            agreement,
-            self.seconds(),
-            self._window,
-            self._early_window,
-            hold_data_until,
-            self._trips.of(remote),
+            agreement, self.seconds(), *self._windows, hold_data_until, self._trips.of(remote)
         )
         link = Link(self, connection, agreement, remote, sources, answer=answer, courtesy=courtesy)
         self._sorter.links[agreement.local_id] = link
+        self._connected += 1
         return link
+
+    def ended(self) -> None:
+        """The protocol of a link has been told the end."""
+        self._connected -= 1
+        self.settle()
 
     def forget(self, link: Link) -> None:
         """The link is over and has nothing more to say."""
         agreement = link.agreement
         if self._sorter.links.pop(agreement.local_id, None) is None:
             return
+        link.end()
         self._turns.drop(link)
         self._acceptor.listener.closed(agreement.local_id)
         self._sorter.closed.add(agreement.local_id, link.remote, agreement.peer_id, self.seconds())
