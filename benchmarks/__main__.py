@@ -6,7 +6,7 @@ import json
 import os
 import platform
 
-_NAMES = ("congestion", "first_byte", "holes", "udt")
+_NAMES = ("congestion", "first_byte", "holes", "relay", "udt")
 
 
 def main() -> int:
