@@ -1,4 +1,4 @@
-"""``wavesync demo``: mediator, agent and client in one process, every path tried."""
+"""``wavesync demo``: mediator, relay, agent and client in one process, every path tried."""
 
 import argparse
 import hashlib
@@ -13,6 +13,7 @@ from rich.table import Table
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IProtocolFactory, IReactorSocket
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.protocols.wire import Echo
 from twisted.python.failure import Failure
 
@@ -30,6 +31,8 @@ from wavesync.identity.system import SystemCredentials
 from wavesync.interfaces import IReactor
 from wavesync.mediator.service import MediatorService
 from wavesync.mediator.settings import MediatorSettings
+from wavesync.relay.service import RelayService
+from wavesync.relay.settings import RelaySettings
 from wavesync.signalling.urls import parse_mediators
 
 if TYPE_CHECKING:
@@ -41,10 +44,10 @@ _EXAMPLES = """\
 example:
   wavesync demo
 
-Makes a throw-away system in memory, runs a mediator, an agent and clients on 127.0.0.1 with sockets
-of their own, and echoes a random payload over every path: TCP, a UDP rendezvous with the addresses
-that the mediator observed, and further connections over what is open then.  The exit status is
-0 only if every payload came back whole.
+Makes a throw-away system in memory, runs a mediator, a relay, an agent and clients on 127.0.0.1 with
+sockets of their own, and echoes a random payload over every path: TCP, a UDP rendezvous with the
+addresses that the mediator observed, the relay, and further connections over what is open then.  The
+exit status is 0 only if every payload came back whole.
 """
 
 _HOST = "127.0.0.1"
@@ -186,8 +189,25 @@ async def run_demo(
     :param service: makes the protocols of the service; they should echo.
     :raises WavesyncError: the roles do not come together at all.
     """
+    relay = RelayService(RelaySettings(name=_HOST, listen=(f"{_HOST}:0",)), reactor)
+    relay.startService()
+    try:
+        url = f"http://{_HOST}:{relay.addresses[0][1]}"
+        return await _run_beside(reactor, url, payload, service, paths)
+    finally:
+        await relay.stopService()
+
+
+async def _run_beside(
+    reactor: IReactor,
+    relay: str,
+    payload: bytes,
+    service: IProtocolFactory,
+    paths: Sequence[str],
+) -> list[Row]:
+    """Run everything but the relay."""
     mediator = MediatorService(
-        MediatorSettings(name=_HOST, listen=(f"{_HOST}:0",)),
+        MediatorSettings(name=_HOST, listen=(f"{_HOST}:0",), relays=(relay,)),
         IReactorSocket(reactor),
     )
     mediator.startService()
@@ -205,7 +225,7 @@ async def run_demo(
         )
         agent.startService()
         try:
-            await _registered(reactor, agent)
+            await _registered(reactor, agent, relay if "relay" in paths else None)
             rows = []
             for path in paths:
                 rows += await _both(reactor, client, server.target, payload, path)
@@ -216,13 +236,19 @@ async def run_demo(
         await mediator.stopService()
 
 
-async def _registered(reactor: IReactor, agent: AgentService) -> None:
+async def _registered(reactor: IReactor, agent: AgentService, relay: str | None) -> None:
+    """Wait until the agent can be found, and has parked at the relay."""
     try:
         await agent.links[0].when_registered().addTimeout(_DEADLINE, reactor)
     except TimeoutError:
         raise ConnectFailed(
             f"the agent could not register with the mediator on {_HOST} in {_DEADLINE:.0f} s"
         ) from None
+    until = reactor.seconds() + _DEADLINE
+    while relay is not None and relay not in {str(each.relay) for each in agent.relays.parked}:
+        if reactor.seconds() > until:
+            raise ConnectFailed(f"the agent could not park at the relay {relay}")
+        await deferLater(reactor, 0.01)
 
 
 async def _both(
