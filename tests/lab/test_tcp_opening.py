@@ -82,6 +82,11 @@ class TCPOpeningTests(LabCase):
         product, digest = self.product(self.lab(near, far))
         self.fetched(product, digest, "--paths", "tcp")
 
+    def test_routers_that_refuse_nearby(self) -> None:
+        """Nor do such routers where a refusal is back in no time."""
+        product, digest = self.product(self.lab("linux-reject", "linux-reject"))
+        self.fetched(product, digest, "--paths", "tcp")
+
     def test_symmetric(self) -> None:
         """Where the mappings depend on the remote, the error comes in time, after a few SYNs."""
         product, _ = self.product(self.lab("symmetric", "no-udp"))

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.tcp.attempts import AT_ONCE, FIRST_GAP, LONGEST_GAP, MAX_ATTEMPTS, Attempts
+from wavesync.tcp.attempts import AT_ONCE, FIRST_GAP, HOPS, LONGEST_GAP, MAX_ATTEMPTS, Attempts
 
 SYN_SIZE = 60
 
@@ -20,11 +20,27 @@ class AttemptsTests(SynchronousTestCase):
         return gaps
 
     def test_gaps(self) -> None:
-        """The first repeats follow at once, then the gaps double up to the longest."""
+        """The first repeats follow at once; then only a router that was opened is waited at, twice as
+        long each time up to the longest."""
         gaps = self.gaps(0.5)
-        self.assertEqual(gaps[:AT_ONCE], [0.0] * AT_ONCE)
-        self.assertEqual(gaps[AT_ONCE : AT_ONCE + 3], [FIRST_GAP, 2 * FIRST_GAP, 4 * FIRST_GAP])
-        self.assertEqual(gaps[-1], LONGEST_GAP)
+        self.assertEqual(gaps[: AT_ONCE + 1], [0.0] * (AT_ONCE + 1))
+        self.assertEqual(
+            gaps[AT_ONCE + 1 : AT_ONCE + 6], [FIRST_GAP, 0.0, 2 * FIRST_GAP, 0.0, 4 * FIRST_GAP]
+        )
+        self.assertEqual(max(gaps), LONGEST_GAP)
+
+    def test_hops(self) -> None:
+        """After the first attempts every other SYN dies on the way, never two in turn; the last one
+        before such a SYN goes all the way."""
+        attempts = Attempts(lambda: 0.5)
+        hops = []
+        while not attempts.exhausted:
+            attempts.begun()
+            hops.append(attempts.hops)
+        self.assertEqual(hops[: AT_ONCE + 1], [None] * (AT_ONCE + 1))
+        self.assertEqual(hops[AT_ONCE + 2 :: 2], [None] * len(hops[AT_ONCE + 2 :: 2]))
+        self.assertEqual(hops[AT_ONCE + 1 :: 2][: len(HOPS)], list(HOPS))
+        self.assertGreater(min(HOPS), 1)
 
     def test_random(self) -> None:
         """Two ends do not keep step: each gap is between half and one and a half of its measure."""

@@ -6,6 +6,7 @@ end's listener.  The laboratory has real simultaneous opens (``tests/lab/test_tc
 
 import errno
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,13 @@ from wavesync.tcp.accepting import Accepting, Listeners
 from wavesync.tcp.attempts import MAX_ATTEMPTS
 from wavesync.tcp.dial import Dial
 from wavesync.tcp.opening import Opening
-from wavesync.tcp.sockets import listening_socket, shared_socket, why_not
+from wavesync.tcp.sockets import (
+    dying,
+    ended_well,
+    listening_socket,
+    shared_socket,
+    why_not,
+)
 
 LONG = 10.0
 
@@ -292,6 +299,36 @@ class PartTests(TestCase):
         dial = Dial(reactor, ("127.0.0.1", 0), ("127.0.0.1", 9), print, print)
         verifyObject(IWriteDescriptor, dial)
         self.assertEqual((dial.fileno(), dial.logPrefix()), (-1, "wavesync dial"))
+
+    def test_dying(self) -> None:
+        """Only what leaves meanwhile dies on the way, and nobody's word of it is believed."""
+        for host in ("127.0.0.1", *(("::1",) if has_ipv6() else ())):
+            six = ":" in host
+            level = socket.IPPROTO_IPV6 if six else socket.IPPROTO_IP
+            hops = socket.IPV6_UNICAST_HOPS if six else socket.IP_TTL
+            least = 73 if six else 21
+            with shared_socket((host, 0)) as made:
+                usual = made.getsockopt(level, hops)
+                with dying(made, 3):
+                    if sys.platform.startswith("linux"):
+                        self.assertEqual(made.getsockopt(level, hops), 3)
+                        self.assertEqual(made.getsockopt(level, least), 2)
+                self.assertEqual(made.getsockopt(level, hops), usual)
+                self.assertGreater(usual, 30)
+
+    def test_connected_after_all(self) -> None:
+        """A connection that stands is one, whatever was said of an earlier SYN."""
+
+        class Made(socket.socket):
+            """A socket that has heard of a host that cannot be reached."""
+
+            def getsockopt(self, *_: Any) -> Any:
+                return errno.EHOSTUNREACH
+
+        with Made() as made, listening_socket(("127.0.0.1", 0)) as listener:
+            self.assertEqual(ended_well(made), errno.EHOSTUNREACH)
+            made.connect(listener.getsockname())
+            self.assertEqual(ended_well(made), 0)
 
     def test_lost(self) -> None:
         """A reactor that only says that a connect is lost has said enough."""

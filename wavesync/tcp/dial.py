@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wavesync.interfaces import Address
-from wavesync.tcp.sockets import ended_well, limit_syns, shared_socket
+from wavesync.tcp.sockets import dying, ended_well, limit_syns, shared_socket
 
 __all__ = ["Dial"]
 
@@ -22,6 +22,7 @@ class Dial:
 
     :param own: see :func:`~wavesync.tcp.sockets.shared_socket`.
     :param on_connected: called with the connected socket, which is the callee's from then on.
+    :param hops: how far the first SYN gets; all the way when None.
     :param on_failed: called with the error's number instead, maybe before :meth:`start` returns.
     :ivar remote: as given.
     """
@@ -33,12 +34,15 @@ class Dial:
         remote: Address,
         on_connected: Callable[[socket.socket], None],
         on_failed: Callable[[int], None],
+        *,
+        hops: int | None = None,
     ) -> None:
         self._reactor = reactor
         self._own = own
         self.remote = remote
         self._on_connected = on_connected
         self._on_failed = on_failed
+        self._hops = hops
         self._socket: socket.socket | None = None
 
     def start(self) -> None:
@@ -46,7 +50,12 @@ class Dial:
         try:
             made = self._socket = shared_socket(self._own)
             limit_syns(made)
-            error = made.connect_ex(self.remote)
+            if self._hops is None:
+                error = made.connect_ex(self.remote)
+            else:
+                # What follows, an answer to the peer's SYN for instance, goes all the way.
+                with dying(made, self._hops):
+                    error = made.connect_ex(self.remote)
         except OSError as failed:
             self._fail(failed.errno or errno.EINVAL)
             return

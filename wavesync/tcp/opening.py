@@ -89,11 +89,18 @@ class Opening:
             made.close()
 
     def _attempt(self) -> None:
+        if self._dial is not None:
+            self._dial.cancel()
         self._attempts.begun()
+        hops = self._attempts.hops
+        failed = self._dial_failed if hops is None else _ignore
         self._dial = Dial(
-            self._reactor, self._own, self._remote, self._established, self._dial_failed
+            self._reactor, self._own, self._remote, self._established, failed, hops=hops
         )
         self._dial.start()
+        if hops is not None and not self._over:
+            # It has opened our router, and is heard of no more; the peer's SYN may end it well.
+            self._again()
 
     def _dial_failed(self, error: int) -> None:
         """Try again, as long as the reason may pass."""
@@ -102,7 +109,11 @@ class Opening:
         self._last = error
         if error not in RETRIED:
             self._give_up(error)
-        elif not self._attempts.exhausted:
+        else:
+            self._again()
+
+    def _again(self) -> None:
+        if not self._attempts.exhausted:
             # Never from within the attempt that has failed: it may fail before it returns.
             self._next = self._reactor.callLater(self._attempts.gap(), self._attempt)
 
@@ -144,3 +155,7 @@ class Opening:
         unlisten, self._unlisten = self._unlisten, None
         if unlisten is not None:
             unlisten()
+
+
+def _ignore(error: int) -> None:
+    """A SYN has died on the way, as it was to."""

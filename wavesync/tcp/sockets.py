@@ -8,11 +8,21 @@ and ``SO_REUSEPORT`` on every socket bound to the port, the first one included.
 import errno
 import os
 import socket
-from contextlib import ExitStack
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from wavesync.interfaces import Address
 
-__all__ = ["RETRIED", "ended_well", "listening_socket", "shared_socket", "why_not"]
+__all__ = [
+    "RETRIED",
+    "dying",
+    "ended_well",
+    "limit_syns",
+    "listening_socket",
+    "shared_socket",
+    "why_not",
+]
 
 RETRIED = frozenset(
     {
@@ -29,6 +39,8 @@ RETRIED = frozenset(
 early; ``EADDRNOTAVAIL`` means that the same two ends are being connected already."""
 
 _SYN_COUNT = 2
+_IP_MINTTL, _IPV6_MINHOPCOUNT = 21, 73  # <linux/in.h>, <linux/in6.h>
+_LEAST_HOPS = 2
 _BACKLOG = 8
 
 _WORDS = {
@@ -71,6 +83,29 @@ def limit_syns(made: socket.socket) -> None:
         made.setsockopt(socket.IPPROTO_TCP, option, _SYN_COUNT)
 
 
+@contextmanager
+def dying(made: socket.socket, hops: int) -> Iterator[None]:
+    """Have what leaves meanwhile get so many hops far, and its death be nothing to the connection.
+
+    Whoever drops it may say so by ICMP, with the packet as it was then.  Linux can be told to believe
+    no such word about packets that had come so near their end (RFC 5082); without that the connect
+    would fail, and what was opened for its sequence numbers were of no use to another one.  Where that
+    is not to be had, everything leaves as usual.
+    """
+    six = made.family == socket.AF_INET6
+    level = socket.IPPROTO_IPV6 if six else socket.IPPROTO_IP
+    limit = socket.IPV6_UNICAST_HOPS if six else socket.IP_TTL
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    made.setsockopt(level, _IPV6_MINHOPCOUNT if six else _IP_MINTTL, _LEAST_HOPS)
+    made.setsockopt(level, limit, hops)
+    try:
+        yield
+    finally:
+        made.setsockopt(level, limit, -1)
+
+
 def listening_socket(own: Address) -> socket.socket:
     """Make a socket like :func:`shared_socket` that listens.
 
@@ -87,7 +122,14 @@ def listening_socket(own: Address) -> socket.socket:
 
 def ended_well(made: socket.socket) -> int:
     """Return 0 when a connect has succeeded, the error's number otherwise."""
-    return made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    error = made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        # What ICMP said of an earlier SYN is told even where a later one, or the peer's, passed.
+        try:
+            made.getpeername()
+        except OSError:
+            return error
+    return 0
 
 
 def why_not(error: int) -> str:
