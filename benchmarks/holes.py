@@ -57,6 +57,11 @@ def measure(connections: int = 500) -> dict[str, object]:
         introductions = product.mediator.output().count(" ms (report ")
     result: dict[str, object] = json.loads(done.stdout)
     result["agent_cpu_seconds"] = round(agent, 2)
+    # How long the processors need for one connection: what is left of the figure on a busy machine.
+    result["cpu_milliseconds_per_connection"] = tuple(
+        round(seconds * 1000 / connections, 2)
+        for seconds in (float(str(result["client_cpu_seconds"])), agent)
+    )
     result["packets_per_connection"] = (
         round(client / connections, 1),
         round(server / connections, 1),

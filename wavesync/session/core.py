@@ -4,7 +4,6 @@ A shell hands in received bytes, its application's wishes and the time, and carr
 core gives back: bytes to send, events, and the time of the next :meth:`SessionCore.timer` call.
 """
 
-from collections import deque
 from typing import Final
 
 from wavesync.session.errors import Refusal
@@ -55,7 +54,7 @@ class SessionCore:
         self._timing = timing
         self._decoder = FrameDecoder()
         self._out: list[bytes] = []
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []
         self._now = now
         self.service: str | None = None
         """What was opened; None before OPEN."""
@@ -322,14 +321,12 @@ class SessionCore:
 
     def data_to_send(self) -> bytes:
         """All bytes to be written to the stream now."""
-        data = b"".join(self._out)
-        self._out.clear()
-        return data
+        out, self._out = self._out, []
+        return b"".join(out)
 
     def events(self) -> list[Event]:
         """All that happened since the last call."""
-        events = list(self._events)
-        self._events.clear()
+        events, self._events = self._events, []
         return events
 
     @property
