@@ -46,6 +46,7 @@ class RelayFactory(ServerFactory):
         self._closing: Deadlines[RelayProtocol] = Deadlines(CLOSE_LIFE)
         self._timer: IDelayedCall | None = None
         self._timer_at: float | None = None
+        self._stopped = False
         self._empty: list[Deferred[None]] = []
 
     def __len__(self) -> int:
@@ -125,6 +126,8 @@ class RelayFactory(ServerFactory):
 
     def turn(self) -> None:
         """Set the timer for what is due next."""
+        if self._stopped:
+            return
         found = (self.heads.deadline(), self._closing.deadline(), self.house.deadline())
         at = min((each for each in found if each is not None), default=None)
         if self._timer is not None:
@@ -149,7 +152,8 @@ class RelayFactory(ServerFactory):
         self.turn()
 
     def stop_timer(self) -> None:
-        """Nothing is due any more."""
+        """Nothing is due any more, whatever the last connection leaves to be done."""
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
