@@ -30,10 +30,7 @@ def bottom(transport: ITransport) -> object:
 
 def attach(transport: ITransport, protocol: IProtocol) -> None:
     """Have another protocol get all that a transport brings; the one before hears nothing more."""
-    if isinstance(transport, Connection) and transport.TLS:
-        # After startTLS: the protocol of the connection is TLS, and ours is above that.
-        transport.protocol.wrappedProtocol = protocol  # type: ignore[attr-defined]
-    elif isinstance(transport, ProtocolWrapper):
+    if isinstance(transport, ProtocolWrapper):
         transport.wrappedProtocol = protocol
     else:
         transport.protocol = protocol  # type: ignore[attr-defined]

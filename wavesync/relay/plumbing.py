@@ -1,5 +1,7 @@
 """What all pairs of a process share to move bytes: pipes, one buffer, and how much at a time."""
 
+from twisted.logger import Logger
+
 from wavesync.relay.pair import MAX_HELD_ONE_WAY
 from wavesync.relay.pipes import PIPE_SIZE, PipePool, splice_trouble
 
@@ -24,14 +26,19 @@ class Plumbing:
     :ivar copied: bytes that were read into our buffer.
     """
 
+    log = Logger()
+
     def __init__(self, *, kernel: bool = True, pipes: PipePool | None = None) -> None:
         self.pipes = PipePool() if pipes is None else pipes
-        self.trouble = splice_trouble() if kernel else None
-        self.kernel = kernel and self.trouble is None
+        self.trouble: str | None = None
+        self.kernel = kernel
         self.spliced = 0
         self.copied = 0
         self._buffer: memoryview | None = None
         self._talked = float("-inf")
+        trouble = splice_trouble() if kernel else None
+        if trouble is not None:
+            self.give_up(trouble)
 
     @property
     def buffer(self) -> memoryview:
@@ -41,12 +48,13 @@ class Plumbing:
         return self._buffer
 
     def give_up(self, why: str) -> None:
-        """Copy from now on: this kernel does not splice after all.
+        """Copy from now on: this kernel does not splice.
 
         :param why: half a sentence.
         """
         self.kernel = False
         self.trouble = why
+        self.log.warn("Relayed bytes are copied, which takes more CPU time: {why}.", why=why)
 
     def talk(self, now: float) -> None:
         """Somebody moved :data:`LITTLE` and waits for an answer, perhaps."""
