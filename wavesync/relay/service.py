@@ -143,7 +143,7 @@ class RelayService(Service):
         grace = self._settings.drain_grace
         if pairs:
             self.log.info(
-                "draining: {pairs} pairs have {grace} seconds to end", pairs=pairs, grace=grace
+                "draining: pairs left: {pairs}; they have {grace} s", pairs=pairs, grace=grace
             )
         if self._next_signal is not None:
             self._next_signal(self.hurry)
@@ -156,7 +156,7 @@ class RelayService(Service):
 
     def _give_up(self) -> None:
         if self.house.pairs:
-            self.log.info("ending {pairs} pairs", pairs=len(self.house.pairs))
+            self.log.info("draining: pairs ended: {pairs}", pairs=len(self.house.pairs))
         self.connections.abort_all()
 
     def _wall(self, now: float) -> float:
