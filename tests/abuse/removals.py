@@ -40,6 +40,7 @@ class Removal:
 
 _FORGED = "tests.abuse.test_forged.ForgedTests."
 _SPOOFED = "tests.abuse.test_spoofed."
+_HOSTILE = "tests.abuse.test_hostile_ends."
 _FLOODS = "tests.mediator.test_floods."
 
 REMOVALS = (
@@ -170,6 +171,27 @@ REMOVALS = (
         "if introduction is not None:\n"
         "                    introduction.client_knows(update.sequence)",
         ("tests.mediator.test_updates.AckTests.test_forged_echo",),
+    ),
+    Removal(
+        "a mediator's requests for one signature after the other",
+        "wavesync/client/asking.py",
+        "and way.challenges < MAX_CHALLENGES:",
+        "and True:",
+        (_HOSTILE + "HostileMediatorTests",),
+    ),
+    Removal(
+        "connections to mediators that are not needed any more",
+        "wavesync/client/asking.py",
+        "        if self._leg is not None:\n            self._leg.abandon()",
+        "        self._leg = None",
+        (_HOSTILE + "HostileMediatorTests",),
+    ),
+    Removal(
+        "connections to peers that were given up",
+        "wavesync/client/paths.py",
+        "        connecting.cancel()\n        session.cancel()",
+        "        connecting.cancel()",
+        (_HOSTILE + "HostilePeerTests.test_storms",),
     ),
 )
 

@@ -22,8 +22,8 @@ from wavesync.agent.introductions import MAX_REMEMBERED, MAX_RENDEZVOUS
 from wavesync.agent.service import AgentService
 from wavesync.agent.settings import AgentSettings
 from wavesync.client.connector import MAX_TIMELINES, Connector
-from wavesync.client.options import PATHS
 from wavesync.client.opening import open_connector
+from wavesync.client.options import PATHS
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.proofs import MAX_CACHED_CERTIFICATES
 from wavesync.identity.system import SystemCredentials
@@ -52,6 +52,10 @@ MAX_GROWN_OBJECTS = 400
 
 _LONGEST_LIFE = 100.0
 """Seconds: more than the longest time for which anything of an attempt is remembered."""
+
+_STEP = 3.0
+"""Seconds that pass at a time meanwhile: whoever waits for an answer waits longer than that, or gets
+the turns in which it comes before his time is looked at again."""
 
 _MAX_TIMES = 20
 """Times that the few connections of a test may have in their timetable, old ones included."""
@@ -268,9 +272,9 @@ class AbuseCase(TestCase):
 
     async def calm_down(self, paths: Iterable[str] = PATHS) -> None:
         """Let all time limits pass; a further connect has expired memories cleared away."""
-        await self.reactor.skip(_LONGEST_LIFE, step=1.0)
+        await self.reactor.skip(_LONGEST_LIFE, step=_STEP)
         await self.good_connect(paths)
-        await self.reactor.skip(_LONGEST_LIFE, step=1.0)
+        await self.reactor.skip(_LONGEST_LIFE, step=_STEP)
         await self.reactor.pause(0.02)
 
     def measure(self) -> Measure:
