@@ -1,6 +1,7 @@
 """Tests for :mod:`wavesync.client.race`."""
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError
@@ -33,6 +34,16 @@ class FakePath:
         """Something answers."""
         assert self.on_heard is not None
         self.on_heard()
+
+
+class FakeSession:
+    """A session that can be closed, and lost."""
+
+    closed = lost = False
+
+    def close(self) -> None:
+        """Note it."""
+        self.closed = True
 
 
 class RaceTests(SynchronousTestCase):
@@ -296,6 +307,32 @@ class RelayTests(SynchronousTestCase):
         self.assertTrue(other.cancelled)
         self.race.enter([third])
         self.assertEqual(len(self.timeline.candidates), 3)
+
+    def test_second_relay_while_waiting(self) -> None:
+        """A second relayed session that is verified while the first one waits is closed."""
+        race: Race[Any] = Race(self.timeline, clock=self.clock, hold=1.0)
+        sessions = [FakeSession(), FakeSession()]
+        paths = [FakePath("relay", "x"), FakePath("relay", "y"), FakePath("udp", "z")]
+        race.enter(paths)
+        for path, session in zip(paths, sessions, strict=False):
+            path.opened.callback(session)  # type: ignore[arg-type]
+        self.assertEqual([session.closed for session in sessions], [False, True])
+        paths[2].opened.callback("direct")
+        self.assertEqual([session.closed for session in sessions], [True, True])
+
+    def test_lost_while_waiting(self) -> None:
+        """A relayed session that is lost while it waits is not taken."""
+        race: Race[Any] = Race(self.timeline, clock=self.clock, hold=1.0)
+        session = FakeSession()
+        relay, udp = FakePath("relay", "x"), FakePath("udp", "z")
+        race.enter([relay, udp])
+        race.no_more()
+        relay.opened.callback(session)  # type: ignore[arg-type]
+        session.lost = True
+        self.clock.advance(1.0)
+        self.assertNoResult(race.result)
+        udp.opened.callback("direct")
+        self.assertIs(self.successResultOf(race.result).path, udp)
 
     def test_relay_alone_fails(self) -> None:
         """When not even the relay works, its reason is told with the others."""

@@ -28,6 +28,8 @@ RELAY = "relay"
 _Session = TypeVar("_Session")
 
 _TOO_LONG = "somebody is there, but took too long to prove who it is"
+_LOST = "the relay gave the session up"
+_OTHER_RELAY = "another relay was faster"
 _LATER = "the relay was taken first; the next connections go here"
 
 
@@ -161,11 +163,15 @@ class Race(Generic[_Session]):
     def _verified(self, session: _Session, path: Path[_Session]) -> None:
         runner = self._running.pop(path)
         if path.kind == RELAY and self.winner is None and self._clock is not None:
-            if self._waiting is None:
-                now = self._now()
-                took = None if runner.heard_at is None else now - runner.heard_at
-                self._waiting = path, session, runner.entries
-                self._adoption.verified(now, took)
+            if self._waiting is not None:
+                for entry in runner.entries:
+                    self._timeline.close(entry, "lost", _OTHER_RELAY)
+                _let_go(session)
+                return
+            now = self._now()
+            took = None if runner.heard_at is None else now - runner.heard_at
+            self._waiting = path, session, runner.entries
+            self._adoption.verified(now, took)
             self._settle()
         elif self.winner is not None:
             self._tell_winner(path, runner.entries, self._where(session), "lost", _LATER)
@@ -181,7 +187,7 @@ class Race(Generic[_Session]):
             return
         self.result.callback(winner)
         for other in [each for each in self._running if each.kind == RELAY]:
-            self._drop(other, "another relay was faster")
+            self._drop(other, _OTHER_RELAY)
         self._settle()
 
     def _tell_winner(
@@ -239,6 +245,14 @@ class Race(Generic[_Session]):
         assert self._clock is not None
         due = self._adoption.due()
         assert due is not None
+        if getattr(session, "lost", False):
+            self._stop_timer()
+            self._waiting = None
+            for entry in entries:
+                self._timeline.close(entry, "failed", _LOST)
+            self._failures.append((path, _LOST))
+            self._settle()
+            return
         left = due - self._now()
         direct = self._more or any(other.kind != RELAY for other in self._running)
         if left <= 0 or not direct:
