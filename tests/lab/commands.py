@@ -12,7 +12,7 @@ from dataclasses import dataclass
 __all__ = ["COMMAND_TIMEOUT", "TOOLS", "Completed", "LabError", "environment", "run", "unavailable"]
 
 #: Seconds that a command may take unless its caller knows better.
-COMMAND_TIMEOUT = 10.0
+COMMAND_TIMEOUT = 60.0
 
 #: Every program that the laboratory starts, with the Debian package that brings it.
 TOOLS = {

@@ -19,7 +19,7 @@ __all__ = ["DelayedLink", "connect"]
 _SOURCE = Path(__file__).with_name("forwarder.cpp")
 _BUILD = Path(__file__).with_name("build")
 _COMPILE_TIMEOUT = 120.0
-_ANSWER_TIMEOUT = 5.0
+_ANSWER_TIMEOUT = 30.0
 #: Packets that a TUN device holds while the forwarder is not looking.
 _TUN_QUEUE = 10000
 _SEED = 20210

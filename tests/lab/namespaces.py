@@ -22,7 +22,7 @@ PREFIX = "wslab"
 _RUN = Path("/run/netns")
 _ETC = Path("/etc/netns")
 _NAME = re.compile(rf"{PREFIX}-(\d+)-(\d+)-\w+")
-_KILL_TIMEOUT = 5.0
+_KILL_TIMEOUT = 30.0
 
 _counter = itertools.count(1)
 

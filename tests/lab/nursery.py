@@ -28,7 +28,7 @@ __all__ = ["Hatched", "Nursery"]
 
 _NEW_NET, _NEW_MOUNTS = 0x40000000, 0x00020000
 _BIND, _RECURSIVE, _SLAVE = 0x1000, 0x4000, 0x80000
-_END_TIMEOUT = 5.0
+_END_TIMEOUT = 30.0
 
 
 class Hatched(Process):

@@ -17,7 +17,7 @@ from tests.lab.namespaces import Namespace
 __all__ = ["START_TIMEOUT", "Process", "poll", "processor_time"]
 
 #: Seconds that a process may take until it is ready.
-START_TIMEOUT = 10.0
+START_TIMEOUT = 60.0
 
 _POLL_INTERVAL = 0.01
 _TAIL = 2000

@@ -27,7 +27,7 @@ WEB = "web"
 """The service that a web server stands behind."""
 
 _PORT = 3345
-_START_TIMEOUT = 30.0  # seconds: Python takes its time where much else runs
+_START_TIMEOUT = 60.0  # seconds: Python takes its time where much else runs
 _REGISTERED = r"registered with"
 _MAPPED = r"sees this server's UDP port"
 _REQUEST = "GET /{name} HTTP/1.0\r\nHost: lab\r\n\r\n"
@@ -179,7 +179,7 @@ class Product:
         def lines() -> list[str]:
             return report.read_text().splitlines() if report.exists() else []
 
-        poll(lambda: len(lines()) >= count, 10, lambda: f"{len(lines())} of {count} reports")
+        poll(lambda: len(lines()) >= count, 60, lambda: f"{len(lines())} of {count} reports")
         return [json.loads(line) for line in lines()]
 
     def command(self, *arguments: str, credentials: Path | None = None) -> list[str]:

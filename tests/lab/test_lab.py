@@ -206,11 +206,11 @@ class MappingTests(LabCase):
 
     def test_timeout(self) -> None:
         """An unused mapping is forgotten after its time; one in use is not."""
-        lab = self.lab(SiteSettings("port", mapping_timeout=1), "none")
+        lab = self.lab(SiteSettings("port", mapping_timeout=2), "none")
         echo = lab.mediator.start([sys.executable, "-c", _ECHO_SOURCE])
         echo.wait_for_port(4000, udp=True)
         ask = [sys.executable, "-c", _ASK_TWICE, lab.mediator.address]
-        pauses = ["0", "0.4", "0.4", "0.4", "2.2"]
+        pauses = ["0", "0.7", "0.7", "0.7", "3.2"]
         first, *kept, late = lab.a.host.run([*ask, *pauses]).stdout.split()
         self.assertEqual(kept, [first] * 3)
         self.assertNotEqual(late, first)

@@ -14,8 +14,9 @@ from tests.lab.topology import Lab
 #: Isolated from whatever is installed, which would only make it start later.
 _PROGRAM = [sys.executable, "-I", "-S", str(Path(__file__).with_name("punch.py"))]
 _PORT = 3345
-_END_TIMEOUT = 10.0
+_END_TIMEOUT = 60.0
 _SECOND = 1.0
+_SLACK = 2.0  # for a loaded machine
 
 
 def _start_punch(lab: Lab, *, payload: int = 0, timeout: float = 3.0) -> list[Process]:
@@ -61,7 +62,7 @@ class PunchTests(LabCase):
         results = _punch(lab)
         for result in results:
             self.assertTrue(result["direct"], f"{a} x {b}: {results}")
-            self.assertLess(result["seconds"], _SECOND, f"{a} x {b}")
+            self.assertLess(result["seconds"], _SECOND + _SLACK, f"{a} x {b}")
         lab.close()
         return results
 

@@ -81,4 +81,4 @@ class RealInputTests(LabCase):
         def introductions() -> int:
             return mediator.output().count(f"{product.client.peer.text} to ")
 
-        poll(lambda: introductions() == 1, 5, lambda: f"{introductions()} introductions")
+        poll(lambda: introductions() == 1, 30, lambda: f"{introductions()} introductions")

@@ -67,7 +67,7 @@ class ForgerTests(LabCase):
             self.assertEqual([address.rpartition(":")[0] for address in won], [lab.b.wan])
         assert forger.stdin is not None
         forger.stdin.close()
-        poll(lambda: not forger.running, 5, forger.output)
+        poll(lambda: not forger.running, 60, forger.output)
         figures = json.loads(forger.output().splitlines()[-1])
         print(connects, figures)
         self.assertGreater(figures["handshakes"], 5 * _CONNECTS)

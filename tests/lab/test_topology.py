@@ -109,7 +109,7 @@ class ChangeTests(LabCase):
         count = len(process.output().splitlines())
         process.stdin.write(b"\n")
         process.stdin.flush()
-        poll(lambda: len(process.output().splitlines()) > count, 3, process.output)
+        poll(lambda: len(process.output().splitlines()) > count, 30, process.output)
         address, port = process.output().splitlines()[-1].split()
         return address, port
 
