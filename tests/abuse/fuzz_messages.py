@@ -28,7 +28,7 @@ from wavesync.stun.behaviour import BehaviourDiscovery
 from wavesync.stun.framing import StreamDecoder
 from wavesync.stun.message import BINDING, Message, MessageClass, StunError, decode, encode
 
-__all__ = ["MESSAGE_TARGETS"]
+__all__ = ["MESSAGE_TARGETS", "all_messages", "mended_message", "padded", "read_stream"]
 
 _ID = "c0" * 16
 _TRANSACTION = bytes(range(12))
@@ -61,7 +61,7 @@ def padded(data: bytearray, chance: random.Random) -> bytes:
 
 
 @cache
-def _all_messages() -> list[bytes]:
+def all_messages() -> list[bytes]:
     """One of each message there is."""
     server, peer = server_credentials(), prover(client_credentials(), now=NOW)
     own = server.target
@@ -105,7 +105,7 @@ def _all_messages() -> list[bytes]:
 
 def other_values(data: bytearray, chance: random.Random) -> bytes:
     """Give a good message in which attributes have other values, come twice or not at all."""
-    message = decode(chance.choice(_all_messages()))
+    message = decode(chance.choice(all_messages()))
     pairs = [
         (kind, value)
         for kind, value in message.attributes
@@ -324,14 +324,14 @@ MESSAGE_TARGETS = (
     ),
     Target(
         "stun streams",
-        lambda: [b"".join(_stun_seeds()[:3]), *_all_messages()[3:8]],
+        lambda: [b"".join(_stun_seeds()[:3]), *all_messages()[3:8]],
         read_stream,
         StunError,
         ("does not go on with a STUN message", "not a multiple of 4", "longer than 1300 bytes"),
     ),
     Target(
         "signalling messages",
-        _all_messages,
+        all_messages,
         read_message,
         StunError,
         (
@@ -372,7 +372,7 @@ MESSAGE_TARGETS = (
     ),
     Target(
         "a mediator's datagrams",
-        _all_messages,
+        all_messages,
         ask_mediator,
         count=3000,
         careless=ask_mediator_carelessly,

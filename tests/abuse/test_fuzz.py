@@ -5,11 +5,12 @@ import itertools
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.abuse.fuzz_identity import IDENTITY_TARGETS
+from tests.abuse.fuzz_legs import LEG_TARGETS
 from tests.abuse.fuzz_messages import MESSAGE_TARGETS
 from tests.abuse.fuzz_streams import STREAM_TARGETS
 from tests.abuse.fuzzing import Target, fuzz, mutants, planted
 
-TARGETS = (*IDENTITY_TARGETS, *MESSAGE_TARGETS, *STREAM_TARGETS)
+TARGETS = (*IDENTITY_TARGETS, *MESSAGE_TARGETS, *LEG_TARGETS, *STREAM_TARGETS)
 
 
 class FuzzTests(SynchronousTestCase):
@@ -39,6 +40,11 @@ class FuzzTests(SynchronousTestCase):
     def test_messages(self) -> None:
         """Messages over STUN, and who answers them."""
         for target in MESSAGE_TARGETS:
+            self.check(target)
+
+    def test_legs(self) -> None:
+        """Connections between mediators and others, and who agrees on a connection over them."""
+        for target in LEG_TARGETS:
             self.check(target)
 
     def test_streams(self) -> None:
