@@ -1,7 +1,7 @@
 """The connections that servers have parked, the clients that wait for one, and how many are wanted.
 
 A server's connections are taken newest first: those are most likely to be alive.  How many it should
-park follows demand: twice the clients of the last second and those that wait, as soon as they come,
+park follows demand: twice the clients of the last second, or of those that wait, as soon as they come,
 and less again after a minute without.
 """
 
@@ -98,7 +98,8 @@ class _Server(Generic[L, V]):
         if now - self._count_since > WINDOW:
             self._count_since, self._count = now, 0
         self._count += new
-        enough = max(least, min(most, 2 * (self._count + len(self.waiting))))
+        clients = max(self._count, len(self.waiting))
+        enough = max(least, min(most, 2 * clients))
         if enough >= self.wanted:
             self.wanted, self._peak, self._peak_since = enough, 0, now
         else:
@@ -235,7 +236,7 @@ class Pool(Generic[L, V]):
         found.waiting.move_to_end(visitor, last=not again)
         self.waiting += 1
         self._absent.pop(server, None)
-        self._demand(server, found, 0, now)
+        self._demand(server, found, 0 if again else 1, now)
         return Asked.WAITS
 
     def give_up(self, server: Target, visitor: V, now: float) -> bool:
