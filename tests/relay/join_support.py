@@ -26,6 +26,7 @@ from wavesync.relay.pair import ILegTransport
 
 __all__ = [
     "LATER",
+    "Certificate",
     "Far",
     "Legs",
     "far_reset",
@@ -118,7 +119,7 @@ async def far_tls(far: Far) -> ssl.SSLSocket:
             return secured
 
 
-class _Certificate(ContextFactory):
+class Certificate(ContextFactory):
     """A server's context with a fresh certificate."""
 
     def __init__(self) -> None:
@@ -196,7 +197,7 @@ class Legs:
     def _listen(self) -> None:
         self._plain = _Legs(Leg)
         self._tls = _Legs(TalkativeLeg)
-        secured = TLSMemoryBIOFactory(_Certificate(), False, self._tls)
+        secured = TLSMemoryBIOFactory(Certificate(), False, self._tls)
         self._ports = {}
         for tls, factory in ((False, self._plain), (True, secured)):
             port = reactor.listenTCP(0, cast(Any, factory), interface="127.0.0.1")

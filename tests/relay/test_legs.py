@@ -12,7 +12,17 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols.haproxy import proxyEndpoint
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.relay.join_support import Far, Leg, Legs, TalkativeLeg, receive, receive_all, send, until
+from tests.relay.join_support import (
+    Certificate,
+    Far,
+    Leg,
+    Legs,
+    TalkativeLeg,
+    receive,
+    receive_all,
+    send,
+    until,
+)
 from wavesync.relay.joining import join
 from wavesync.relay.legs import bottom, plain
 from wavesync.relay.plumbing import Plumbing
@@ -81,6 +91,13 @@ class KindTests(TestCase):
             self.assertIsInstance(bottom(leg), Connection)
 
         return Deferred.fromCoroutine(check())
+
+    async def test_start_tls(self) -> None:
+        """Nor is one that has become TLS on the way."""
+        leg: Any = (await Legs(self.addCleanup).make())[0]
+        self.assertIdentical(plain(leg), leg)
+        leg.startTLS(Certificate())
+        self.assertIdentical(plain(leg), None)
 
 
 class UnknownTests(SynchronousTestCase):
