@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography import x509
@@ -53,19 +54,14 @@ def _write_certificate(path: Path) -> None:
     path.write_bytes(made.public_bytes(pem) + text)
 
 
-def _requests(count: int) -> list[bytes]:
-    """Requests to park, of as many servers as it takes."""
-    system = SystemCredentials.create(())
+def _requests(system: SystemCredentials, count: int) -> Iterator[bytes]:
+    """Requests to park, of as many servers as it takes; each is good for half a minute."""
     relay = Relay("localhost", 3356, False)
-    made: list[bytes] = []
-    while len(made) < count:
-        now = time.time()
-        server = system.add_server(now=now)
-        prover = Prover(server, "localhost", now)
-        for _ in range(min(_EACH, count - len(made))):
+    for start in range(0, count, _EACH):
+        server = system.add_server(now=time.time())
+        for _ in range(min(_EACH, count - start)):
             request = RelayRequest(RequestKind.PARK, server.target, secrets.token_hex(16))
-            made.append(request.encode(relay, prover))
-    return made
+            yield request.encode(relay, Prover(server, "localhost", time.time()))
 
 
 def _park(port: int, request: bytes, context: ssl.SSLContext | None) -> socket.socket:
@@ -107,10 +103,10 @@ def parked_kb(count: int, directory: Path, *, tls: bool) -> float:
     try:
         port = ports["tls" if tls else "plain"]
         dialled(port).close()
-        ends = [_park(port, request, context) for request in _requests(_EACH)]
-        requests = _requests(count)
+        system = SystemCredentials.create(())
+        ends = [_park(port, request, context) for request in _requests(system, _EACH)]
         before = resident(process.pid)
-        ends += [_park(port, request, context) for request in requests]
+        ends += [_park(port, request, context) for request in _requests(system, count)]
         grown = resident(process.pid) - before
         for end in ends:
             end.close()
