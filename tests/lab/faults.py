@@ -79,7 +79,7 @@ def mediator_gone(scene: Scene, seconds: float) -> int:
         opened += 1
         time.sleep(0.25)
     gone = f"the mediator was gone for {seconds:g} s"
-    scene.note(f"slowest of {opened} connections over the hole while {gone}", slowest, 3)
+    scene.note(f"slowest of {opened} connections over the hole while {gone}", slowest, 8)
     before = scene.said(scene.agent, REGISTERED)
     scene.product.start_mediator()
     _back(scene, f"agent registered after {gone}", before)
@@ -89,14 +89,14 @@ def mediator_gone(scene: Scene, seconds: float) -> int:
     lasted, frames, gap = watched(viewer, 60)
     if not lasted:
         raise LabError(f"a stream broke after {frames} frames")
-    scene.note(f"longest gap in a live stream of {frames} frames while {gone}", gap, 2)
+    scene.note(f"longest gap in a live stream of {frames} frames while {gone}", gap, 6)
     return opened
 
 
 def mediator_restarted(scene: Scene) -> None:
     """Restart the mediator in good order, as an update does."""
     before = scene.said(scene.agent, REGISTERED)
-    scene.mediator.stop(timeout=8)
+    scene.mediator.stop(timeout=30)
     scene.product.start_mediator()
     _back(scene, "agent registered after a restart of the mediator", before)
 

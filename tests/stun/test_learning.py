@@ -9,6 +9,25 @@ from wavesync.stun.learning import AGAIN_AFTER, RETRY_AFTER, START_AFTER, Lifeti
 from wavesync.stun.pace import SHORTEST_PAUSE, Pace
 
 
+class Kept:
+    """Knows something, or nothing, of this network.
+
+    :ivar kept: what it was given to keep.
+    """
+
+    def __init__(self, known: tuple[Lifetime, float] | None) -> None:
+        self.known = known
+        self.kept: list[Lifetime] = []
+
+    def recall(self) -> tuple[Lifetime, float] | None:
+        """Tell it."""
+        return self.known
+
+    def keep(self, lifetime: Lifetime) -> None:
+        """Keep it."""
+        self.kept.append(lifetime)
+
+
 class LifetimeLearnerTests(SynchronousTestCase):
     """A host that runs for long sends no more often than its NAT demands."""
 
@@ -43,6 +62,37 @@ class LifetimeLearnerTests(SynchronousTestCase):
         self.clock.advance(AGAIN_AFTER)
         self.searches[1].callback(Lifetime(9.0, 10.0))
         self.assertAlmostEqual(self.pace.interval, 5.4)
+
+    def test_kept(self) -> None:
+        """What was found within the hour counts from the start, and is not searched for again until
+        then; what is older counts until it was searched for; what is found is kept."""
+        for age, wait in ((600.0, AGAIN_AFTER - 600.0), (2 * AGAIN_AFTER, START_AFTER)):
+            kept = Kept((Lifetime(20.0, None), age))
+            self.learner = LifetimeLearner(
+                self.clock, self.search, self.pace, kept=kept, random=lambda: 0.5
+            )
+            self.pace.interval = SHORTEST_PAUSE
+            self.searches.clear()
+            self.learner.start()
+            self.assertEqual(self.pace.interval, 12.0)
+            self.clock.advance(wait - 1)
+            self.assertEqual(self.searches, [])
+            self.clock.advance(1)
+            self.searches[0].callback(Lifetime(25.0, 30.0))
+            self.assertEqual((self.pace.interval, kept.kept), (15.0, [Lifetime(25.0, 30.0)]))
+            self.learner.stop()
+
+    def test_nothing_kept(self) -> None:
+        """On a network that is new the search comes soon; what cannot be found out is not kept."""
+        kept = Kept(None)
+        self.learner = LifetimeLearner(
+            self.clock, self.search, self.pace, kept=kept, random=lambda: 0.5
+        )
+        self.learner.start()
+        self.clock.advance(START_AFTER)
+        self.searches[0].callback("nobody answers")
+        self.assertEqual((kept.kept, self.pace.interval), ([], SHORTEST_PAUSE))
+        self.learner.stop()
 
     def test_not_found(self) -> None:
         """Where nothing can be found out, what is known stands, and it is tried again soon."""

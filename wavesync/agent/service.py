@@ -40,6 +40,7 @@ from wavesync.session.liveness import Timing
 from wavesync.session.server import NamedServices, ServerSessionFactory, Services
 from wavesync.settings import load_settings
 from wavesync.signalling.leg_endpoint import LegEndpoint
+from wavesync.signalling.lifetimes import Lifetimes, lifetimes_path
 from wavesync.signalling.local import local_hosts
 from wavesync.signalling.numbers import MAX_ADDRESSES
 from wavesync.signalling.relay_endpoint import relay_endpoint
@@ -73,6 +74,7 @@ class AgentService(Service):
     :param mediators: whom to register with.
     :param wall_clock: seconds since the epoch.
     :param revocations: the system's revoked certificates; in memory only when None.
+    :param lifetimes: how long NATs keep mappings, as was found before; nothing is kept when None.
     :raises SettingsError: the credentials are no server's, or nothing can be listened on.
     :ivar links: one for each mediator, while the service runs.
     :ivar ports: its UDP ports, while it runs.
@@ -91,6 +93,7 @@ class AgentService(Service):
         settings: AgentSettings = AgentSettings(),  # noqa: B008
         wall_clock: Callable[[], float] = time.time,
         revocations: Revocations | None = None,
+        lifetimes: Lifetimes | None = None,
     ) -> None:
         if credentials.role is not Role.SERVER:
             raise SettingsError(
@@ -110,7 +113,7 @@ class AgentService(Service):
         self._refresh: LoopingCall | None = None
         trusted = TrustedClients(lambda: self.ports)
         self._pace = Pace()
-        self._learner: LifetimeLearner | None = None
+        self._learner = LifetimeLearner(reactor, self._search_lifetime, self._pace, kept=lifetimes)
         if revocations is None:
             revocations = Revocations(credentials.system_key_bytes)
         self.revocations = revocations
@@ -207,7 +210,6 @@ class AgentService(Service):
         self._refresh.clock = self._reactor
         self._refresh.start(REFRESH_INTERVAL, now=False)
         if IReactorUDP.providedBy(self._reactor):
-            self._learner = LifetimeLearner(self._reactor, self._search_lifetime, self._pace)
             self._learner.start()
         if self.revocations.has_files:
             self._looking.start(LOOK_INTERVAL, now=False)
@@ -224,8 +226,7 @@ class AgentService(Service):
         super().stopService()
         if self._refresh is not None and self._refresh.running:
             self._refresh.stop()
-        if self._learner is not None:
-            self._learner.stop()
+        self._learner.stop()
         if self._looking.running:
             self._looking.stop()
         self.relays.stop()
@@ -390,6 +391,7 @@ def makeService(options: Options) -> IService:
                 state=list_path(settings.state_directory, credentials.system),
                 handed_in=settings.crl_path,
             ),
+            lifetimes=Lifetimes(lifetimes_path(settings.state_directory), wall_clock=time.time),
         )
 
     return or_exit("wavesync-agent", make)

@@ -73,8 +73,8 @@ class AgentSettings(Section, frozen=True):
 
     @property
     def state_directory(self) -> Path:
-        """Where the newest revocation list is kept: as named, as systemd says, or beside the
-        credentials."""
+        """Where the newest revocation list, and what was learned of NATs, are kept: as named, as
+        systemd says, or beside the credentials."""
         if self.state:
             return _path(self.state)
         given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]

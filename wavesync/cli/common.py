@@ -24,6 +24,7 @@ from wavesync.identity.files import default_directory
 from wavesync.identity.ids import Target
 from wavesync.identity.revocations import Revocations, list_path
 from wavesync.interfaces import IReactor
+from wavesync.signalling.lifetimes import Lifetimes, lifetimes_path
 from wavesync.signalling.urls import parse_mediators
 from wavesync.steady import keep_steady
 
@@ -99,6 +100,7 @@ class Plan:
     :ivar report: where the report goes, if one is wanted.
     :ivar revocations: what is known of revoked servers, kept beside the credentials.
     :ivar memory: what worked before on which network, likewise.
+    :ivar lifetimes: how long NATs keep mappings, likewise.
     """
 
     target: Target
@@ -109,6 +111,7 @@ class Plan:
     report: str | None
     revocations: Revocations
     memory: Memory
+    lifetimes: Lifetimes
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Plan":
@@ -136,6 +139,7 @@ class Plan:
             arguments.report,
             revocations,
             Memory(memory_path(path.parent, credentials.system), wall_clock=time.time),
+            Lifetimes(lifetimes_path(path.parent), wall_clock=time.time),
         )
 
     def open_connector(self, reactor: IReactor) -> Connector:
@@ -151,6 +155,7 @@ class Plan:
             allow_loopback=self.allow_loopback,
             revocations=self.revocations,
             memory=self.memory,
+            lifetimes=self.lifetimes,
         )
 
     def timeline(self, clock: IReactorTime) -> Timeline:

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 from twisted.logger import Logger
 
-from wavesync.client.network import network_name
 from wavesync.errors import SettingsError
 from wavesync.identity.files import write_file
 from wavesync.identity.ids import Target
+from wavesync.signalling.network import network_name
 from wavesync.signalling.relay_urls import MAX_RELAYS, Relay, parse_relay
 
 __all__ = ["MAX_REMEMBERED", "REMEMBER_FOR", "Memory", "Remembered", "memory_path"]

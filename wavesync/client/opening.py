@@ -16,6 +16,7 @@ from wavesync.errors import SettingsError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.revocations import Revocations
 from wavesync.interfaces import Address, IReactor
+from wavesync.signalling.lifetimes import Lifetimes
 from wavesync.signalling.local import local_hosts
 from wavesync.signalling.numbers import MAX_ADDRESSES
 from wavesync.signalling.relay_endpoint import relay_endpoint
@@ -42,6 +43,7 @@ def open_connector(
     wall_clock: Callable[[], float] = time.time,
     revocations: Revocations | None = None,
     memory: Memory | None = None,
+    lifetimes: Lifetimes | None = None,
 ) -> Connector:
     """Bind a UDP port and make a connector that uses it.
 
@@ -50,6 +52,7 @@ def open_connector(
     :param allow_loopback: use loopback addresses too (everything on one host).
     :param revocations: what this client knows of revoked servers; in memory only when None.
     :param memory: what worked before; as long as the connector lives when None.
+    :param lifetimes: how long NATs keep mappings, as was found before; likewise.
     :raises SettingsError: a URL or path cannot be understood, no mediator is named, or UDP cannot
         be had.
     """
@@ -104,7 +107,7 @@ def open_connector(
         wall_clock=wall_clock,
         allow_loopback=allow_loopback,
         opener=opener,
-        learner=LifetimeLearner(reactor, search, Pace()),
+        learner=LifetimeLearner(reactor, search, Pace(), kept=lifetimes),
         revocations=revocations,
         relaying=relaying,
         memory=memory,

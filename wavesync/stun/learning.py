@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from random import random as random_fraction
+from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -11,7 +12,7 @@ from twisted.python.failure import Failure
 from wavesync.stun.behaviour_words import Lifetime
 from wavesync.stun.pace import Pace
 
-__all__ = ["AGAIN_AFTER", "RETRY_AFTER", "START_AFTER", "LifetimeLearner"]
+__all__ = ["AGAIN_AFTER", "RETRY_AFTER", "START_AFTER", "KeptLifetimes", "LifetimeLearner"]
 
 START_AFTER = 10.0
 """Seconds before the first search: whoever is gone by then need not know."""
@@ -25,6 +26,16 @@ RETRY_AFTER = 300.0
 _JITTER = 0.5
 
 
+class KeptLifetimes(Protocol):
+    """What was found on each network (:class:`wavesync.signalling.lifetimes.Lifetimes`)."""
+
+    def recall(self) -> tuple[Lifetime, float] | None:
+        """Find what is known of this network, and how many seconds old it is."""
+
+    def keep(self, lifetime: Lifetime) -> None:
+        """Note what was found."""
+
+
 class LifetimeLearner:
     """Searches, and sets a pace by what was found.
 
@@ -32,6 +43,7 @@ class LifetimeLearner:
     :param search: begins one search: its Deferred fires with what was found, or with a sentence that
         says why nothing was (:func:`wavesync.stun.discover.discover_lifetime`).
     :ivar pace: what is set.
+    :param kept: what earlier processes have found; nothing when None.
     :param random: gives a number from 0 to 1: waits differ by half, so that hosts that started in
         the same moment do not search in the same moment.
     """
@@ -44,21 +56,30 @@ class LifetimeLearner:
         search: Callable[[], Deferred[Lifetime | str]],
         pace: Pace,
         *,
+        kept: KeptLifetimes | None = None,
         random: Callable[[], float] = random_fraction,
     ) -> None:
         self._clock = clock
         self._search = search
         self.pace = pace
+        self._kept = kept
         self._random = random
         self._timer: IDelayedCall | None = None
         self._searching: Deferred[float] | None = None
         self._running = False
 
     def start(self) -> None:
-        """Begin, unless it has begun."""
-        if not self._running:
-            self._running = True
+        """Begin, unless it has begun: at once with what is kept, else with a search."""
+        if self._running:
+            return
+        self._running = True
+        known = self._kept.recall() if self._kept is not None else None
+        if known is None:
             self._wait(START_AFTER)
+            return
+        lifetime, age = known
+        self.pace.learned(lifetime)
+        self._wait(max(START_AFTER, AGAIN_AFTER - age))
 
     def stop(self) -> None:
         """End."""
@@ -84,6 +105,8 @@ class LifetimeLearner:
             self.log.debug("how long the NAT keeps mappings is not known: {why}", why=found)
             return RETRY_AFTER
         self.pace.learned(found)
+        if self._kept is not None:
+            self._kept.keep(found)
         self.log.info(
             "the NAT keeps an unused mapping for {alive} s or more: one packet each {pause} s",
             alive=round(found.alive, 1),

@@ -1,11 +1,11 @@
-"""Tests for :mod:`wavesync.client.network`."""
+"""Tests for :mod:`wavesync.signalling.network`."""
 
 from pathlib import Path
 
 import ifaddr
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.client.network import network_name
+from wavesync.signalling.network import network_name
 
 _HEAD = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n"
 _ROUTES = _HEAD + (

@@ -1,0 +1,106 @@
+"""How long NATs keep mappings, by network, kept across restarts.
+
+It saves a process that starts anew the search, and its NAT the packets of a careful pace.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from twisted.logger import Logger
+
+from wavesync.errors import SettingsError
+from wavesync.identity.files import write_file
+from wavesync.signalling.network import network_name
+from wavesync.stun.behaviour_words import Lifetime
+
+__all__ = ["KEEP_FOR", "MAX_NETWORKS", "Lifetimes", "lifetimes_path"]
+
+MAX_NETWORKS = 64
+"""Networks of which it is kept; the one that was looked at the longest ago goes first."""
+
+KEEP_FOR = 7 * 86400.0
+"""Seconds after which it does not count any more."""
+
+_MAX_FILE = 1 << 16
+_MAX_NAME = 64
+_LONGEST = 86400.0
+
+
+def lifetimes_path(directory: Path) -> Path:
+    """Where they are kept in a directory of credentials, or of state."""
+    return directory / "lifetimes.json"
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """What was found on one network, and when."""
+
+    alive: float
+    gone: float | None
+    at: float
+
+    def sound(self) -> bool:
+        """Whether all of it can be used."""
+        return all(0 <= each <= _LONGEST for each in (self.alive, self.gone or 0.0))
+
+
+class Lifetimes:
+    """Keeps them.
+
+    :param path: the file; two processes may have the same.
+    :param wall_clock: seconds since the epoch.
+    :param network: names the network that this host is on now.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        wall_clock: Callable[[], float],
+        network: Callable[[], str] = network_name,
+    ) -> None:
+        self._path = path
+        self._wall_clock = wall_clock
+        self._network = network
+
+    def recall(self) -> tuple[Lifetime, float] | None:
+        """Find what is known of the network that this host is on.
+
+        :returns: it, and how many seconds ago it was found.
+        """
+        found = self._load().get(self._network())
+        if found is None:
+            return None
+        age = self._wall_clock() - found.at
+        return (Lifetime(found.alive, found.gone), age) if 0 <= age < KEEP_FOR else None
+
+    def keep(self, lifetime: Lifetime) -> None:
+        """Note what was found on the network that this host is on."""
+        known = self._load()
+        name = self._network()
+        known.pop(name, None)
+        known[name] = _Entry(lifetime.alive, lifetime.gone, self._wall_clock())
+        text = msgspec.json.encode(dict(list(known.items())[-MAX_NETWORKS:])).decode()
+        try:
+            write_file(self._path, text, force=True, durable=False)
+        except (OSError, SettingsError) as error:
+            self.log.debug("{path} cannot be written: {why}", path=self._path, why=error)
+
+    def _load(self) -> dict[str, _Entry]:
+        try:
+            with open(self._path, "rb") as file:
+                data = file.read(_MAX_FILE + 1)
+            if len(data) > _MAX_FILE:
+                raise msgspec.DecodeError("it is too long")
+            found = msgspec.json.decode(data, type=dict[str, _Entry])
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.DecodeError) as error:
+            # It only saves packets; whoever cannot have it goes without.
+            self.log.debug("{path} is not used: {why}", path=self._path, why=error)
+            return {}
+        return {
+            name: entry for name, entry in found.items() if len(name) <= _MAX_NAME and entry.sound()
+        }
