@@ -96,13 +96,16 @@ class RefusedTests(AbuseCase):
 
     def silent(self) -> str:
         """A mediator's URL at which connections are accepted and nothing is said."""
-        stranger = Stranger(HOST)
-        self.addCleanup(stranger.close)
-        silent = socket.socket()
-        self.addCleanup(silent.close)
-        silent.bind((HOST, stranger.address[1]))
-        silent.listen(0)
-        return f"{HOST}:{stranger.address[1]}"
+        while True:
+            stranger, silent = Stranger(HOST), socket.socket()
+            self.addCleanup(stranger.close)
+            self.addCleanup(silent.close)
+            try:
+                silent.bind((HOST, stranger.address[1]))
+            except OSError:
+                continue  # that port is free for UDP only
+            silent.listen(0)
+            return f"{HOST}:{stranger.address[1]}"
 
     def test_storms(self) -> Deferred[None]:
         """An expired certificate, another system, a server or service that is not there, and
@@ -124,10 +127,10 @@ class RefusedTests(AbuseCase):
             "unknown server": self.refusing(self.connector(), away, "echo", fails, "not"),
             "unknown service": self.refusing(tcp, own, "nonsense", Refused, "known: echo"),
             "no mediator": self.refusing(
-                self.connector(mediators=[self.nobody()]), own, "echo", fails, "mediator", wait=12.0
+                self.connector(mediators=[self.nobody()]), own, "echo", fails, "mediator", wait=4.0
             ),
             "silent mediator": self.refusing(
-                self.connector(mediators=[self.silent()]), own, "echo", fails, "mediator", wait=12.0
+                self.connector(mediators=[self.silent()]), own, "echo", fails, "mediator", wait=4.0
             ),
         }
 
