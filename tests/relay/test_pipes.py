@@ -44,6 +44,19 @@ class PipePoolTests(SynchronousTestCase):
             self.assertEqual(fcntl.fcntl(pipe[0], fcntl.F_GETPIPE_SZ), size)
             pool.give(pipe)
 
+    def test_small_ones_are_not_kept(self) -> None:
+        """Pipes made while there were no large ones go when they are empty: the next may be large."""
+        sizes = [1 << 18]
+        pool = self.pool(sizes=sizes)
+        large = pool.take()
+        sizes[0] = -1
+        small = pool.take()
+        assert large is not None and small is not None
+        pool.give(small)
+        pool.give(large)
+        self.assertEqual((pool.spare, pool.open, pool.take()), (1, 1, large))
+        pool.give(large)
+
     def test_used_again(self) -> None:
         """One pipe serves all who give it back."""
         pool = self.pool()

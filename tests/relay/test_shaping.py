@@ -75,12 +75,13 @@ class ShaperTests(SynchronousTestCase):
 
     def test_slowest(self) -> None:
         """The longest wait counts, and all pay."""
-        fast, slow = Bucket(1e6, 0.0), Bucket(1e5, 0.0)
-        shaper = Shaper([fast, slow])
-        self.assertEqual(shaper.grain, slow.grain)
-        wait = shaper.take(110_000, 0.0)
-        self.assertAlmostEqual(wait, 1.0)
-        self.assertAlmostEqual(fast.take(0, 0.0), 0.01)
+        for slow_first in (True, False):
+            fast, slow = Bucket(1e6, 0.0), Bucket(1e5, 0.0)
+            shaper = Shaper([slow, fast] if slow_first else [fast, slow])
+            self.assertEqual(shaper.grain, slow.grain)
+            wait = shaper.take(110_000, 0.0)
+            self.assertAlmostEqual(wait, 1.0)
+            self.assertAlmostEqual(fast.take(0, 0.0), 0.01)
 
     def test_no_limit(self) -> None:
         """Without buckets nobody waits."""

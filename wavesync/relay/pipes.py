@@ -55,6 +55,8 @@ class PipePool:
         self._limit = limit
         self._sizes = sizes
         self._spare: list[Pipe] = []
+        self._largest = 0
+        self._small: set[Pipe] = set()
 
     @property
     def spare(self) -> int:
@@ -74,17 +76,24 @@ class PipePool:
             self.missed += 1
             return None
         self.open += 1
-        for size in self._sizes:
-            try:
-                fcntl.fcntl(pipe[0], fcntl.F_SETPIPE_SZ, size)
-            except OSError:
-                continue  # EPERM: this user has no more large ones
-            break
+        size = self._enlarge(pipe)
+        if size < self._largest:
+            self._small.add(pipe)
+        else:
+            self._largest = size
         return pipe
 
+    def _enlarge(self, pipe: Pipe) -> int:
+        for size in self._sizes:
+            try:
+                return fcntl.fcntl(pipe[0], fcntl.F_SETPIPE_SZ, size)
+            except OSError:
+                continue  # EPERM: this user has no more large ones
+        return fcntl.fcntl(pipe[0], fcntl.F_GETPIPE_SZ)
+
     def give(self, pipe: Pipe) -> None:
-        """Give an empty pipe back."""
-        if len(self._spare) < MAX_SPARE:
+        """Give an empty pipe back; one that is smaller than others were is not kept."""
+        if len(self._spare) < MAX_SPARE and pipe not in self._small:
             self._spare.append(pipe)
         else:
             self.discard(pipe)
@@ -92,6 +101,7 @@ class PipePool:
     def discard(self, pipe: Pipe) -> None:
         """Close a pipe: bytes may be in it."""
         self.open -= 1
+        self._small.discard(pipe)
         os.close(pipe[0])
         os.close(pipe[1])
 
