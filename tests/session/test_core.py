@@ -29,7 +29,7 @@ from wavesync.session.frames import (
     Reset,
     encode,
 )
-from wavesync.session.receipts import ACKNOWLEDGE_EVERY
+from wavesync.session.receipts import ACKNOWLEDGE_BESIDE, ACKNOWLEDGE_EVERY
 
 
 class OpeningTests(SynchronousTestCase):
@@ -231,8 +231,15 @@ class StreamTests(SynchronousTestCase):
         )
         pair.client.write(b"again", pair.now)
         pair.server.receive(pair.client.data_to_send(), pair.now)
+        large = bytes(ACKNOWLEDGE_BESIDE + 1)
+        pair.server.write(large, pair.now)
+        self.assertEqual(frames(pair.server.data_to_send()), [Data(large)])
+        pair.server.write(large[1:], pair.now)
+        self.assertEqual(frames(pair.server.data_to_send()), [Data(large[1:]), Ack(13)])
+        pair.client.write(b"?", pair.now)
+        pair.server.receive(pair.client.data_to_send(), pair.now)
         pair.server.end(pair.now)
-        self.assertEqual(frames(pair.server.data_to_send()), [End(), Ack(13)])
+        self.assertEqual(frames(pair.server.data_to_send()), [End(), Ack(14)])
         pair.client.write(b"and again", pair.now)
         pair.server.receive(pair.client.data_to_send(), pair.now)
         self.assertEqual(frames(pair.server.data_to_send()), [])

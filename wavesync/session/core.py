@@ -34,7 +34,7 @@ from wavesync.session.frames import (
 )
 from wavesync.session.lifecycle import lifecycle
 from wavesync.session.liveness import SILENCE, Due, Liveness, Timing
-from wavesync.session.receipts import Receipts
+from wavesync.session.receipts import ACKNOWLEDGE_BESIDE, Receipts
 
 __all__ = ["CONTROL", "SessionCore", "Side", "Timing"]
 
@@ -119,7 +119,7 @@ class SessionCore:
         self._now = now
         self._written += len(data)
         self._out += encode_data(data)
-        self._acknowledge_if_due(now, beside=True)
+        self._acknowledge_if_due(now, beside=len(data) <= ACKNOWLEDGE_BESIDE)
 
     def end(self, now: float) -> None:
         """Write nothing more: tell the peer that all was sent.  Reading goes on."""

@@ -1,9 +1,13 @@
 """How much of a stream was received, and when that has to be acknowledged."""
 
-__all__ = ["ACKNOWLEDGE_EVERY", "Receipts"]
+__all__ = ["ACKNOWLEDGE_BESIDE", "ACKNOWLEDGE_EVERY", "Receipts"]
 
 ACKNOWLEDGE_EVERY = 262144
 """Bytes received after which an ACK is sent at once."""
+
+ACKNOWLEDGE_BESIDE = 4096
+"""Bytes that are written at once, at the most, for an ACK to go with them: it would make a record of its
+own behind the full ones of larger pieces."""
 
 
 class Receipts:
