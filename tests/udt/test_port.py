@@ -99,6 +99,14 @@ class ConnectTests(SynchronousTestCase):
             {ControlType.HANDSHAKE: 4, ControlType.ACK: data},
         )
 
+    def test_nothing_to_say(self) -> None:
+        """A client that does not speak at once sends a keep-alive at once."""
+        wire = Wire(self.pair)
+        self.connect()
+        run_for(self.pair.clock, 0.1)
+        kinds = [data[:2] for data in wire.to(Pair.THERE)]
+        self.assertIn(encode_control(ControlType.KEEP_ALIVE, 0)[:2], kinds)
+
     def test_trust_is_counted(self) -> None:
         """A source stays trusted until its last authenticated connection has ended."""
         self.pair.there.trust(Pair.HERE)
@@ -363,6 +371,15 @@ class LibudtCourtesyTests(SynchronousTestCase):
         run_for(self.pair.clock, 0.004)
         [data] = self.got()
         self.assertEqual(data[16:], b"hello")
+
+    def test_numbered_acks(self) -> None:
+        """Its data are acknowledged as libudt has it: with a number, and all four words."""
+        ours = self.shake_hands()
+        self.send(DataPacket(1000, 1, ours, b"hello").encode())
+        run_for(self.pair.clock, 0.01)
+        [ack] = [data for data in self.got() if data[:2] == encode_control(ControlType.ACK, 0)[:2]]
+        self.assertEqual(int.from_bytes(ack[4:8], "big"), 1)
+        self.assertGreaterEqual(len(ack), 32)
 
     def test_repeated_request(self) -> None:
         """A client that missed the answer gets the same one, and one connection."""

@@ -122,7 +122,7 @@ class ReceiveBuffer:
         :param size: payload bytes of each but the last.
         :returns: how many packets were new; ``missing`` and ``highest`` tell of new gaps.
         """
-        if first == self.highest and not self.missing:
+        if first == self.highest and not self.missing.count:
             room = self.free
             if count > room:
                 if room <= 0:

@@ -111,7 +111,7 @@ class Receiver:
         buffer = self._buffer
         number = extend(first, buffer.expected)
         highest = buffer.highest
-        holes = bool(buffer.missing)
+        holes = buffer.missing.count > 0
         accepted = buffer.accept(number, count, payload, size)
         if accepted:
             statistics.packets_received += accepted
@@ -142,7 +142,17 @@ class Receiver:
 
     def control(self, now: float, out: list[Burst]) -> None:
         """Append the NAKs and the ACK that are due."""
-        self._backlog += self._losses.due(now)
+        if now >= self._losses.deadline():
+            self._backlog += self._losses.due(now)
+        if self._backlog:
+            self._ask_again(out)
+        ack = self._acknowledger.due(now, self._buffer.free)
+        if ack is not None:
+            out.append(Burst(ack, len(ack)))
+            self._statistics.acks_sent += 1
+
+    def _ask_again(self, out: list[Burst]) -> None:
+        """Append the NAKs for the backlog, as far as they may leave at once."""
         for _ in range(MAX_NAKS_A_TURN):
             if not self._backlog:
                 break
@@ -152,10 +162,6 @@ class Receiver:
             packet = encode_nak(self._peer_id, wire)
             out.append(Burst(packet, len(packet)))
             self._statistics.naks_sent += 1
-        ack = self._acknowledger.due(now, self._buffer.free)
-        if ack is not None:
-            out.append(Burst(ack, len(ack)))
-            self._statistics.acks_sent += 1
 
     def deadline(self) -> float:
         """Tell when :meth:`control` will next have something; infinity for never."""

@@ -245,7 +245,7 @@ class Sender:
         congestion = self._congestion
         if self._recent_times:
             self._settle(now)
-        if not (self._queue or buffer.unsent):
+        if not (self._queue.count or buffer.unsent):
             if self._next_send <= now and self.in_flight < int(congestion.window):
                 self._app_limited = buffer.next
             return
@@ -255,7 +255,7 @@ class Sender:
             room = min(quantum, limit, self._room)
             if room <= 0:
                 return
-            if self._queue:
+            if self._queue.count:
                 count = self._send_again(room, now, out)
             else:
                 room = min(room, self._limit - buffer.next)
@@ -275,10 +275,11 @@ class Sender:
         has shrunk would wait for packets that have arrived behind the hole, which no ACK says.
         After a timeout nothing is known, and only what asks for news leaves in any case.
         """
-        if self._queue and not self._timeouts:
-            return self._queue.count
+        queued = self._queue.count
+        if queued and not self._timeouts:
+            return queued
         room = int(self._congestion.window) - self.in_flight
-        return max(room, 1) if self._queue and self._probes else room
+        return max(room, 1) if queued and self._probes else room
 
     def _send_again(self, room: int, now: float, out: list[Burst]) -> int:
         start, stop = self._queue.first()
@@ -358,7 +359,7 @@ class Sender:
         tail = self._head_time
         if tail < math.inf:
             tail = max(tail + self._tail_timeout, self._patient_until)
-        ready = self._queue or (self._buffer.unsent and self._buffer.next < self._limit)
+        ready = self._queue.count or (self._buffer.unsent and self._buffer.next < self._limit)
         if not ready or self._room <= 0:
             return tail
         return min(tail, max(self._next_send, self._hold_until))
