@@ -434,6 +434,8 @@ class LinkTests(SynchronousTestCase):
         self.clock.advance(DIAL_AFTER)
         second = self.mediator()
         self.assertEqual(second.received(), [])
+        # Nothing is heard over it before it is needed.
+        second.send(RegistrationEnded(ErrorCode.SUPERSEDED, "superseded").encode(b"e" * 12))
         self.assertTrue(self.link.registered)
         self.udp = []
         self.clock.advance(PATIENCE_OF_DOUBT - DIAL_AFTER)
