@@ -47,8 +47,7 @@ class Flow:
     :param tail: bytes that go first.
     :ivar moved: bytes read from the source.
     :ivar held: bytes read and not yet written.
-    :ivar ended: the source has said all.
-    :ivar finished: the sink has been told so.
+    :ivar ended: the source has said all, and the sink has been told so.
     """
 
     __slots__ = (
@@ -60,7 +59,6 @@ class Flow:
         "_source",
         "_tail",
         "ended",
-        "finished",
         "held",
         "moved",
     )
@@ -68,7 +66,7 @@ class Flow:
     def __init__(self, pair: "SocketPair", source: "Side", sink: "Side", tail: bytes) -> None:
         self.moved = 0
         self.held = len(tail)
-        self.ended = self.finished = False
+        self.ended = False
         self._pair = pair
         self._source = source
         self._sink = sink
@@ -203,9 +201,7 @@ class Flow:
             self._sink.write_on()
             return
         self._sink.write_off()
-        if self.ended:
-            self._finish()
-        elif self._rest is None:
+        if self._rest is None:
             self._source.read_on()
 
     def _push_tail(self) -> bool:
@@ -245,14 +241,9 @@ class Flow:
             self._source.read_on()
 
     def _end(self) -> None:
-        """The source has said all."""
+        """The source has said all, and as nothing is read while anything is held, all went on."""
         self.ended = True
         self._source.read_off()
-        if not self.held:
-            self._finish()
-
-    def _finish(self) -> None:
-        self.finished = True
         try:
             self._sink.socket.shutdown(socket.SHUT_WR)
         except OSError:

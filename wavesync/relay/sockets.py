@@ -260,7 +260,7 @@ class SocketPair:
 
     def check(self) -> None:
         """End, if both directions have."""
-        if self._up.finished and self._down.finished:
+        if self._up.ended and self._down.ended:
             self._end(DONE, abort=False)
 
     def abort(self, reason: str) -> None:
