@@ -79,7 +79,7 @@ def mediator_gone(scene: Scene, seconds: float) -> int:
         opened += 1
         time.sleep(0.25)
     gone = f"the mediator was gone for {seconds:g} s"
-    scene.note(f"slowest of {opened} connections over the hole while {gone}", slowest, 8)
+    scene.note(f"slowest of {opened} connections over the hole while {gone}", slowest, 15)
     before = scene.said(scene.agent, REGISTERED)
     scene.product.start_mediator()
     _back(scene, f"agent registered after {gone}", before)
@@ -89,7 +89,7 @@ def mediator_gone(scene: Scene, seconds: float) -> int:
     lasted, frames, gap = watched(viewer, 60)
     if not lasted:
         raise LabError(f"a stream broke after {frames} frames")
-    scene.note(f"longest gap in a live stream of {frames} frames while {gone}", gap, 6)
+    scene.note(f"longest gap in a live stream of {frames} frames while {gone}", gap, 8)
     return opened
 
 
