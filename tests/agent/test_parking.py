@@ -386,7 +386,7 @@ class AnswerTests(ParkingCase):
             self.assertEqual(self.dialled(), 0)
             self.clock.advance(0.2)
             self.assertEqual(self.dialled(), 1)
-            self.assertIn("is busy", self.said.pop())
+            self.assertIn("takes no connection now", self.said.pop())
 
     def test_odd_answers(self) -> None:
         """Whatever else is there, is no relay."""

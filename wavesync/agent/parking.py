@@ -200,7 +200,8 @@ class Parking:
                     self._later = self._clock.callLater(self._waits.FULL, self._turn)
             case 429 | 503:
                 self._trusted = False
-                self._complain("the relay {relay} is busy: {why}", f"status {answer.status}")
+                why = answer.reason or f"status {answer.status}"
+                self._complain("the relay {relay} takes no connection now: {why}", why)
                 self._pause_for(self._waits.busy(answer.retry_after))
             case status:
                 self._failed(f"it answers with status {status}")
