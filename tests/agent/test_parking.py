@@ -184,6 +184,22 @@ class IdleTests(ParkingCase):
         legs[0].say(CLIENT)
         self.assertEqual(self.dialled(), 1)
 
+    def test_doubt(self) -> None:
+        """After a router's restart all are replaced at once; until then the old ones are kept."""
+        legs = self.all_parked()
+        self.parking.doubt()
+        self.assertEqual((self.parking.idle, self.dialled()), (0, MIN_IDLE))
+        self.assertTrue(self.parking.usable)
+        legs[0].say(CLIENT)
+        legs[1].lose()
+        self.assertEqual((self.taken, self.dialled()), ([CLIENT], MIN_IDLE))
+        self.next().park()
+        self.assertEqual([leg.closed for leg in legs[2:]].count(True), 1)
+        self.all_parked()
+        self.assertEqual([leg.closed for leg in legs[2:]], [True] * 5)
+        self.assertFalse(legs[0].closed)
+        self.assertEqual((self.parking.idle, self.dialled(), self.said), (MIN_IDLE, 0, []))
+
     def test_stop(self) -> None:
         """Who stops closes what nobody uses, and leaves clients their connections."""
         legs = self.all_parked()

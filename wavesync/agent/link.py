@@ -276,6 +276,8 @@ class Link:
 
     def _better(self, leg: Leg) -> None:
         self._other_leg = leg
+        if self._relays is not None:
+            self._relays.doubt()
         self._machine.replaced()
 
     def _leg_connected(self, leg: Leg) -> None:

@@ -92,6 +92,7 @@ class Parking:
         self._waits = waits if waits is not None else ParkingWaits()
         self._running = False
         self._idle: dict[ParkedLeg, None] = {}
+        self._doubted: dict[ParkedLeg, None] = {}
         self._asking: dict[ParkedLeg, bytes] = {}  # with the nonce that each signed over
         self._dialling: set[Deferred[IProtocol]] = set()
         self._wanted, self._waiting = MIN_IDLE, 0
@@ -124,11 +125,21 @@ class Parking:
         dialling, self._dialling = self._dialling, set()
         for each in dialling:
             each.cancel()
-        legs = [*self._asking, *self._idle]
-        self._asking.clear()
-        self._idle.clear()
+        legs = [*self._asking, *self._idle, *self._doubted]
+        for known in (self._asking, self._idle, self._doubted):
+            known.clear()
         for leg in legs:
             leg.abandon()
+
+    def doubt(self) -> None:
+        """The network has changed: connections may be dead without anybody knowing.
+
+        Others are parked in their place; a client who comes over an old one all the same is served.
+        """
+        self._doubted.update(self._idle)
+        self._idle.clear()
+        self._note_down()
+        self._turn()
 
     @property
     def idle(self) -> int:
@@ -161,6 +172,8 @@ class Parking:
     def leg_parked(self, leg: ParkedLeg, answer: RelayAnswer, round_trip: float) -> None:
         """The relay took the connection."""
         assert answer.parking is not None
+        if self._doubted:
+            self._doubted.popitem()[0].abandon()
         self._asking.pop(leg, None)
         self._idle[leg] = None
         self._repeats = 0
@@ -224,6 +237,7 @@ class Parking:
     def leg_taken(self, leg: ParkedLeg, client: Open) -> Taken:
         """A client comes: another connection takes the place of this one."""
         self._idle.pop(leg, None)
+        self._doubted.pop(leg, None)
         self._waiting = max(0, self._waiting - 1)
         self._waits.reset()
         self._turn()
@@ -233,6 +247,9 @@ class Parking:
     def leg_over(self, leg: ParkedLeg, why: str) -> None:
         """A connection ended that no client had."""
         now = self._clock.seconds()
+        if leg in self._doubted:
+            del self._doubted[leg]
+            return
         if leg not in self._idle:
             self._asking.pop(leg, None)
             self._failed(why)

@@ -148,6 +148,11 @@ class Relays:
             self._measure_at = self._clock.seconds()
             self._look()
 
+    def doubt(self) -> None:
+        """The network has changed: park anew, what is parked may be dead."""
+        for parking in self.parkings.values():
+            parking.doubt()
+
     @property
     def candidates(self) -> tuple[Relay, ...]:
         """All relays that are known: those of the settings first."""

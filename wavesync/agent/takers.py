@@ -40,3 +40,6 @@ class RelayTaker(Protocol):
 
     def told(self, mediator: Mediator, relays: Sequence[Relay]) -> None:
         """A mediator knows these relays, whatever it said before."""
+
+    def doubt(self) -> None:
+        """A connection of this server has died unnoticed: others may have, too."""
