@@ -110,7 +110,7 @@ class TLSServerTests(Portable, Talking, TestCase):
     server_tls = True
 
 
-class TLSTests(Portable, Joined, TLSClosing, TestCase):
+class TLSTests(Portable, Talking, TLSClosing, TestCase):
     """Both legs are over TLS."""
 
     client_tls = server_tls = True

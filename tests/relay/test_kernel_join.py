@@ -218,7 +218,7 @@ class KernelJoinTests(Pairs):
         for stream in streams:
             stream.addErrback(lambda _: None)
         between = []
-        for _ in range(60):
+        for _ in range(25):
             before = sum(pair.up for pair, _, _ in bulk)
             await send(client, b"?" * 64)
             await receive(server, 64)
