@@ -107,9 +107,10 @@ class _Attempt:
         self._timeline = timeline
         self._began = owner.reactor.seconds()
         self._kinds = owner.candidates.kinds if relay else owner.candidates.kinds - {RELAY}
-        self._known = owner.memory.recall(str(target))
         self._early: list[Path[ClientSession]] = []
         self._introducing = owner.introducer.introduce(target)
+        # Everything else is done while the mediator's answer is under way: it takes some milliseconds.
+        self._known = owner.memory.recall(str(target))
         self._introduction: Introduction | None = None
         self._refusal: WavesyncError | None = None
         self._close_opener: Callable[[], None] | None = None
@@ -127,7 +128,6 @@ class _Attempt:
 
         :raises WavesyncError: nothing works.
         """
-        # Done while the mediator's answer is under way: it takes some milliseconds.
         ours = families_of(self._introducing.own)
         self._enter_known()
         result = self._introducing.result
@@ -218,8 +218,12 @@ class _Attempt:
             self._deadline.cancel()
         if self._close_opener is not None:
             self._close_opener()
-        self._note(better)
         first = self.race.winner
+        if self.race.given_up:
+            self._note(better)
+        else:
+            # The application's first bytes go first.
+            self._owner.reactor.callLater(0, self._note, better)
         seconds = self._took or self._owner.reactor.seconds() - self._began
         introducing = self._introducing
         if self._introduction is None or (first is None and self.race.given_up):
@@ -229,7 +233,6 @@ class _Attempt:
         elif first.path.kind == RELAY:
             introducing.finish(ResultCode.OK, RELAY, seconds)
         else:
-            # The application's first bytes go first.
             self._owner.reactor.callLater(
                 0, introducing.finish, ResultCode.OK, first.path.kind, seconds
             )

@@ -117,7 +117,7 @@ class Memory:
 
         :param name: what is asked for: a server, or a system.
         """
-        found = self._known.get(self._key(name))
+        found = self._known.get(f"{self._network()} {name}")
         if found is None or not 0 <= self._wall_clock() - found.at < REMEMBER_FOR:
             return None
         return found
@@ -130,7 +130,8 @@ class Memory:
         """
         now = self._wall_clock()
         known = msgspec.structs.replace(known, at=now)
-        keys = [self._key(each) for each in dict.fromkeys((name, known.server))]
+        network = self._network()
+        keys = [f"{network} {each}" for each in dict.fromkeys((name, known.server))]
         if all(_same(self._known.get(key), known) for key in keys):
             return
         if self._path is not None:
@@ -140,9 +141,6 @@ class Memory:
             self._known[key] = known
         self._trim()
         self._save()
-
-    def _key(self, name: str) -> str:
-        return f"{self._network()} {name}"
 
     def _trim(self) -> None:
         if len(self._known) > MAX_REMEMBERED:
