@@ -22,6 +22,8 @@ __all__ = ["CLOSE_LIFE", "Network", "ProxiedFactory", "RelayFactory"]
 CLOSE_LIFE = 5.0
 """Seconds that a peer has to take the last bytes of a connection that is being closed."""
 
+_LEAST_DELAY = 0.001  # rounding must not make a timer come too early again and again
+
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -138,7 +140,8 @@ class RelayFactory(ServerFactory):
             self._timer = None
         if at is not None:
             self._timer_at = at
-            self._timer = self._clock.callLater(max(0.0, at - self._clock.seconds()), self._due)
+            delay = max(_LEAST_DELAY, at - self._clock.seconds())
+            self._timer = self._clock.callLater(delay, self._due)
 
     def _due(self) -> None:
         self._timer = None

@@ -307,13 +307,13 @@ class House:
             visitor.expired()
         for upload in self.uploads.take_due(now):
             upload.expired()
-        if now - self._ticked >= _TICK:
+        if now >= self._ticked + _TICK:
             self._ticked = now
             for leg in self.pool.tick(now):
                 leg.close()
             self._tell_presence()
             self.admission.forget_old(now)
-        if now - self._checked >= CHECK_INTERVAL:
+        if now >= self._checked + CHECK_INTERVAL:
             self._checked = now
             self.pairs.check(now)
 
