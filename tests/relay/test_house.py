@@ -127,7 +127,7 @@ class ParkedTests(HouseCase):
         self.clock.advance(1.0)
         protocol.dataReceived(b"PONG\nPONG\n")
         assert leg.round_trip is not None
-        self.assertAlmostEqual(leg.round_trip, 1.0)
+        self.assertApproximates(leg.round_trip, 1.0, 1e-9)
         self.clock.advance(15.1)
         self.assertEqual(wire.said(), b"PING\n")
 
@@ -196,7 +196,7 @@ class VisitorTests(HouseCase):
             (1.0, MOST_READY),
             (None, MOST_READY),
         ):
-            self.assertAlmostEqual(self.patience(round_trip), expected, delta=0.02)
+            self.assertApproximates(self.patience(round_trip), expected, 0.02)
 
     def test_same_bytes(self) -> None:
         """The next connection gets what the first one got, and what has come since."""
