@@ -261,7 +261,7 @@ class Parking:
         if leg.parked_at is not None and now < leg.parked_at + STEADY:
             self._failed(why)
             return
-        if self._pause is None or (self._trusted and not self._idle):
+        if self._pause is None:
             # One of several is replaced; when all are lost, the relay has lost all servers'.
             self._pause_for(self._waits.LOST_TOGETHER, lambda: self._lost(why))
 
