@@ -266,7 +266,7 @@ class FailureTests(ParkingCase):
             self.advance(12)
         legs = self.all_parked()
         self.advance(STEADY + 0.1)
-        legs[0].say(CLIENT)
+        legs[0].say(Idle(8, 0))
         for _ in range(3):
             self.fail_dial()
             self.clock.advance(0)
