@@ -7,10 +7,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.abuse.fuzz_identity import IDENTITY_TARGETS
 from tests.abuse.fuzz_legs import LEG_TARGETS
 from tests.abuse.fuzz_messages import MESSAGE_TARGETS
+from tests.abuse.fuzz_relay import RELAY_TARGETS
 from tests.abuse.fuzz_streams import STREAM_TARGETS
 from tests.abuse.fuzzing import Target, fuzz, mutants, planted
 
-TARGETS = (*IDENTITY_TARGETS, *MESSAGE_TARGETS, *LEG_TARGETS, *STREAM_TARGETS)
+TARGETS = (*IDENTITY_TARGETS, *MESSAGE_TARGETS, *LEG_TARGETS, *RELAY_TARGETS, *STREAM_TARGETS)
 
 
 class FuzzTests(SynchronousTestCase):
@@ -35,6 +36,11 @@ class FuzzTests(SynchronousTestCase):
     def test_identity(self) -> None:
         """Proofs, certificates and revocation lists."""
         for target in IDENTITY_TARGETS:
+            self.check(target)
+
+    def test_relay(self) -> None:
+        """What is said to a relay, and by it."""
+        for target in RELAY_TARGETS:
             self.check(target)
 
     def test_messages(self) -> None:

@@ -21,6 +21,7 @@ from wavesync.errors import NotAllowed, SettingsError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.system import SystemCredentials
 from wavesync.mediator.settings import MediatorSettings
+from wavesync.relay.settings import RelaySettings
 from wavesync.settings import MAX_SETTINGS_SIZE, Section, load_settings
 
 _ETC = Path(__file__).parents[2] / "etc"
@@ -156,6 +157,10 @@ class FileTests(SynchronousTestCase):
         """The mediator's settings."""
         self.check_section(MediatorSettings, "mediator.toml")
 
+    def test_relay(self) -> None:
+        """The relay's settings."""
+        self.check_section(RelaySettings, "relay.toml")
+
     def test_agent(self) -> None:
         """The agent's settings."""
         self.check_section(AgentSettings, "agent.toml")
@@ -165,7 +170,7 @@ class FileTests(SynchronousTestCase):
         path = self.mktemp()
         for line in _LINES:
             Path(path).write_text(line + "\n", encoding="utf-8")
-            for section in (MediatorSettings, AgentSettings):
+            for section in (MediatorSettings, AgentSettings, RelaySettings):
                 with self.assertRaises(SettingsError, msg=(line, section)) as caught:
                     load_settings(path, section)
                 self.assertIn(path, str(caught.exception))

@@ -44,7 +44,7 @@ class Limits(Section, frozen=True):
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if name in _UNLIMITED:
-                if value < 0:
+                if not value >= 0:
                     raise ValueError(f"{name} must be 0 (no limit) or more")
             elif not value > 0:
                 raise ValueError(f"{name} must be more than 0")
