@@ -1,5 +1,8 @@
 """Tests for :mod:`wavesync.agent.parked`."""
 
+from OpenSSL.SSL import Error as TLSError
+from OpenSSL.SSL import SysCallError
+from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -233,6 +236,21 @@ class ParkedLegTests(SynchronousTestCase):
                 self.relay.send(then)
             self.assertTrue(self.relay.closed, (first, then))
             self.assertIn("over: it makes no sense", self.events()[-1])
+
+    def test_tls_fails(self) -> None:
+        """What is wrong with a relay's certificate can be read in the log."""
+        for error, words in (
+            (
+                TLSError([("SSL routines", "", "certificate verify failed")]),
+                "TLS fails: certificate",
+            ),
+            (TLSError(), "TLS fails: it is cut off"),
+            (SysCallError(-1, "Unexpected EOF"), "TLS fails: it is cut off"),
+            (VerificationError(errors=[]), "its certificate is for another host"),
+        ):
+            self.setUp()
+            self.relay.protocol.connectionLost(Failure(error))
+            self.assertIn(words, self.events()[0])
 
     def test_closed(self) -> None:
         """A connection that is closed is over, once."""

@@ -2,6 +2,8 @@
 
 from typing import Any, Protocol
 
+from OpenSSL.SSL import Error as TLSError
+from service_identity import VerificationError
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -126,7 +128,7 @@ class ParkedLeg(BaseProtocol):
         """The relay, or the client behind it, is gone (IProtocol)."""
         self._gone = True
         client, self._client = self._client, None
-        self._end("the connection was closed")
+        self._end(_why(reason))
         if client is not None:
             client.connectionLost(reason)
 
@@ -223,3 +225,14 @@ class ParkedLeg(BaseProtocol):
         # Twisted's TLS does not bear to be aborted once it is lost.
         if self.transport is not None and not self._gone:
             self.transport.abortConnection()  # type: ignore[attr-defined]
+
+
+def _why(reason: Failure) -> str:
+    """A few words on how a connection ended."""
+    if reason.check(VerificationError):
+        return "its certificate is for another host"
+    if reason.check(TLSError):
+        queue, *_ = [*getattr(reason.value, "args", ()), ()]
+        details = [str(each[-1]) for each in queue if each] if isinstance(queue, list) else []
+        return f"TLS fails: {', '.join(details) or 'it is cut off'}"
+    return "the connection was closed"
