@@ -232,7 +232,8 @@ def _why(reason: Failure) -> str:
     if reason.check(VerificationError):
         return "its certificate is for another host"
     if reason.check(TLSError):
-        queue, *_ = [*getattr(reason.value, "args", ()), ()]
-        details = [str(each[-1]) for each in queue if each] if isinstance(queue, list) else []
+        # OpenSSL's queue of errors, each a tuple of texts; other subclasses have other arguments.
+        queue: Any = getattr(reason.value, "args", None) or [()]
+        details = [str(each[-1]) for each in queue[0]] if isinstance(queue[0], list) else []
         return f"TLS fails: {', '.join(details) or 'it is cut off'}"
     return "the connection was closed"
