@@ -18,11 +18,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
-from tests.relay.join_support import Far, Legs, pause, receive, send, until
+from tests.relay.join_support import Far, Legs, far_reset, pause, receive, send, until
 from wavesync.relay.joining import join
+from wavesync.relay.legs import bottom
 from wavesync.relay.pair import MAX_HELD, MAX_HELD_ONE_WAY
 from wavesync.relay.pipes import MAX_SPARE, PIPE_SIZE, Pipe, PipePool
 from wavesync.relay.plumbing import LITTLE, SHARED_BURST, SHARED_FOR, Plumbing
+from wavesync.relay.vitality import seems_dead
 
 BIG = os.urandom(1 << 20) * 4
 
@@ -205,6 +207,20 @@ class KernelJoinTests(Pairs):
         self.assertTrue(grown <= most, f"{grown} bytes for {count} stalled pairs")
         self.assertTrue(last > count * MAX_HELD_ONE_WAY)
         self.assertTrue(all(getattr(pair, "held", 0) <= MAX_HELD for pair, _, _ in made))
+
+    async def test_reset_unnoticed(self) -> None:
+        """A client that breaks while its server reads nothing seems dead, its server does not."""
+        client, far_client = await self.legs.make()
+        server, _ = await self.legs.make()
+        pair = join(reactor, client, server, plumbing=self.plumbing)
+        await self.stuff(far_client)
+        beneath = [bottom(leg) for leg in (client, server)]
+        self.assertEqual([seems_dead(each) for each in beneath], [False, False])
+        far_reset(far_client)
+        await until(lambda: seems_dead(beneath[0]))
+        self.assertFalse(seems_dead(beneath[1]))
+        pair.abort("dead")
+        self.assertEqual(await pair.over, "dead")
 
     async def test_conversation_beside_bulk(self) -> None:
         """A few bytes get through in a few turns, while others move all they can."""

@@ -20,6 +20,7 @@ IDLE_BEFORE_PROBES = 10
 SILENCE = 15.0
 """Seconds without an acknowledgement, while one is waited for, after which a leg seems dead."""
 
+_TCP_CLOSE = 7  # a state of Linux's net/tcp_states.h, the first byte of struct tcp_info
 _LAST_ACK_AT = 56  # where tcpi_last_ack_recv is in Linux's struct tcp_info
 
 
@@ -32,13 +33,16 @@ def keep_alive(transport: object) -> None:
 
 
 def seems_dead(transport: object) -> bool:
-    """Tell whether something was not acknowledged for :data:`SILENCE`.
+    """Tell whether a leg was reset, or something was not acknowledged for :data:`SILENCE`.
+
+    A reset comes to nobody's notice while neither reading nor writing is wanted: the other leg does
+    not take what was read.
 
     An other end that acknowledges, and merely does not read, is alive.  It may seem dead for the one
     round trip that a probe of its closed window takes: only who seems dead twice is.
     """
     connected = getattr(transport, "connected", False)
-    if not connected or not sys.platform.startswith("linux") or not unanswered(transport):
+    if not connected or not sys.platform.startswith("linux"):
         return False
     connection: socket.socket = transport.getHandle()  # type: ignore[attr-defined]
     try:
@@ -46,6 +50,10 @@ def seems_dead(transport: object) -> bool:
     except OSError:
         return False
     if len(info) < _LAST_ACK_AT + 4:
+        return False
+    if info[0] == _TCP_CLOSE:
+        return True
+    if not unanswered(transport):
         return False
     (milliseconds,) = struct.unpack_from("=I", info, _LAST_ACK_AT)
     return bool(milliseconds / 1000 >= SILENCE)
