@@ -2,14 +2,17 @@
 
 import sys
 from collections.abc import Callable
-from typing import NoReturn, TextIO
+from typing import NoReturn, TextIO, TypeVar
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
 
 from wavesync.errors import WavesyncError
+from wavesync.settings import Section, load_settings
 
-__all__ = ["OrExit", "exit_with", "or_exit"]
+__all__ = ["OrExit", "exit_with", "from_settings", "or_exit"]
+
+S = TypeVar("S", bound=Section)
 
 
 def exit_with(name: str, error: WavesyncError, stream: TextIO | None = None) -> NoReturn:
@@ -28,6 +31,20 @@ def or_exit(name: str, make: Callable[[], IService]) -> IService:
         return OrExit(name, make())
     except WavesyncError as error:
         exit_with(name, error)
+
+
+def from_settings(
+    name: str, path: str | None, section: type[S], make: Callable[[S], IService]
+) -> IService:
+    """Return the service that *make* makes of a settings file, or end the process with the reason.
+
+    :param path: the file; None for the defaults.
+    """
+
+    def load() -> IService:
+        return make(section() if path is None else load_settings(path, section))
+
+    return or_exit(name, load)
 
 
 class OrExit(Service):

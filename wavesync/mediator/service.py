@@ -23,8 +23,8 @@ from wavesync.mediator.settings import MediatorSettings
 from wavesync.mediator.sockets import open_listening, open_pairs
 from wavesync.mediator.stream import LegFactory
 from wavesync.mediator.udp import MediatorDatagrams, PairedDatagrams
-from wavesync.services import or_exit
-from wavesync.settings import load_settings
+from wavesync.services import from_settings
+from wavesync.signalling.listening import address_text
 from wavesync.steady import keep_steady
 
 __all__ = ["MediatorService", "Options", "makeService"]
@@ -103,7 +103,7 @@ class MediatorService(Service):
         self.log.info(
             "mediator {name} is ready on {addresses}, UDP and TCP",
             name=self._settings.name,
-            addresses=", ".join(_text(address) for address in self.addresses),
+            addresses=", ".join(map(address_text, self.addresses)),
         )
 
     def _adopt_stream(self, tcp: socket.socket) -> None:
@@ -157,11 +157,6 @@ class MediatorService(Service):
         self._turn()
 
 
-def _text(address: Address) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 class Options(usage.Options):
     """The options of ``twist wavesync-mediator``."""
 
@@ -183,10 +178,8 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     keep_steady(IReactorTime(reactor))
-    path: str | None = options["config"]
 
-    def make() -> IService:
-        settings = MediatorSettings() if path is None else load_settings(path, MediatorSettings)
+    def make(settings: MediatorSettings) -> IService:
         return MediatorService(settings, IReactorSocket(reactor))
 
-    return or_exit("wavesync-mediator", make)
+    return from_settings("wavesync-mediator", options["config"], MediatorSettings, make)

@@ -1,8 +1,4 @@
-"""The sockets that a relay listens on, and its certificate."""
-
-import socket
-from collections.abc import Iterable
-from dataclasses import dataclass
+"""A relay's certificate, as files have it."""
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -12,46 +8,10 @@ from OpenSSL.crypto import X509, PKey
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 
 from wavesync.errors import SettingsError
-from wavesync.interfaces import Address
-from wavesync.signalling.listening import BACKLOG, bind_stream, open_all
 
-__all__ = ["Listening", "load_certificate", "open_listening"]
+__all__ = ["load_certificate"]
 
 _MAX_FILE = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """One address.
-
-    :ivar address: the host and the real port.
-    :ivar tcp: a socket that listens.
-    """
-
-    address: Address
-    tcp: socket.socket
-
-    def close(self) -> None:
-        """Close it."""
-        self.tcp.close()
-
-
-def open_listening(listen: Iterable[str]) -> list[Listening]:
-    """Bind every address to listen on; all or none.
-
-    :raises SettingsError: one cannot be bound; the sentence says which and why.
-    """
-    return open_all(listen, _bind)
-
-
-def _bind(host: str, port: int) -> Listening:
-    tcp = bind_stream(host, port)
-    try:
-        tcp.listen(BACKLOG)
-    except OSError:
-        tcp.close()
-        raise
-    return Listening((host, tcp.getsockname()[1]), tcp)
 
 
 def load_certificate(certificate: str, key: str) -> CertificateOptions:

@@ -23,11 +23,11 @@ from twisted.python import usage
 from wavesync.interfaces import Address, IReactor
 from wavesync.relay.factory import ProxiedFactory, RelayFactory
 from wavesync.relay.house import House
-from wavesync.relay.listening import Listening, load_certificate, open_listening
+from wavesync.relay.listening import load_certificate
 from wavesync.relay.presence import IPresence, MemoryPresence
 from wavesync.relay.settings import RelaySettings
-from wavesync.services import or_exit
-from wavesync.settings import load_settings
+from wavesync.services import from_settings
+from wavesync.signalling.listening import Listening, address_text, open_streams
 from wavesync.steady import keep_steady
 
 __all__ = ["Options", "RelayService", "makeService", "on_next_signal"]
@@ -101,7 +101,7 @@ class RelayService(Service):
         with ExitStack() as closing:  # Twisted works on duplicates of the sockets
             opened: list[tuple[Listening, IProtocolFactory]] = []
             for listen, factory in ways:
-                for listening in open_listening(listen):
+                for listening in open_streams(listen):
                     closing.callback(listening.close)
                     opened.append((listening, factory))
             for listening, factory in opened:
@@ -117,7 +117,7 @@ class RelayService(Service):
         self.log.info(
             "relay {name} is ready on {addresses}",
             name=settings.name,
-            addresses=", ".join(_text(address) for address in self.addresses),
+            addresses=", ".join(map(address_text, self.addresses)),
         )
 
     def stopService(self) -> Deferred[None]:
@@ -164,11 +164,6 @@ class RelayService(Service):
         return now + self._wall_clock() - self._clock.seconds()
 
 
-def _text(address: Address) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def on_next_signal(reactor: IReactorFromThreads, act: Callable[[], None]) -> None:
     """Call *act* in the reactor when SIGTERM or SIGINT comes; Twisted has had its own by then."""
 
@@ -199,14 +194,11 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     keep_steady(IReactorTime(reactor))
-    path: str | None = options["config"]
 
-    def make() -> IService:
-        settings = RelaySettings() if path is None else load_settings(path, RelaySettings)
+    def next_signal(act: Callable[[], None]) -> None:
+        on_next_signal(IReactorFromThreads(reactor), act)
 
-        def next_signal(act: Callable[[], None]) -> None:
-            on_next_signal(IReactorFromThreads(reactor), act)
-
+    def make(settings: RelaySettings) -> IService:
         return RelayService(settings, reactor, next_signal=next_signal)  # type: ignore[arg-type]
 
-    return or_exit("wavesync-relay", make)
+    return from_settings("wavesync-relay", options["config"], RelaySettings, make)

@@ -4,6 +4,7 @@ import errno
 import socket
 from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -16,11 +17,14 @@ __all__ = [
     "ANY_HOST",
     "BACKLOG",
     "Bound",
+    "Listening",
+    "address_text",
     "allowed_systems",
     "bind_stream",
     "bound",
     "hosts_of",
     "open_all",
+    "open_streams",
     "parse_listen",
     "prepare",
 ]
@@ -70,6 +74,12 @@ def parse_listen(text: str) -> tuple[str, int]:
     if not colon or not host or not numeric or int(port) > 65535:
         raise SettingsError(f"{text!r} is no address to listen on: write HOST:PORT or *:PORT")
     return host, int(port)
+
+
+def address_text(address: Address) -> str:
+    """Write an address as :func:`parse_listen` reads it."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def allowed_systems(systems: str | Collection[str]) -> frozenset[str] | None:
@@ -147,6 +157,40 @@ def _open_hosts(hosts: list[str], port: int, bind: Callable[[str, int], B]) -> l
             on_failure.callback(opened[-1].close)
         on_failure.pop_all()
         return opened
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """One TCP address.
+
+    :ivar address: the host and the real port.
+    :ivar tcp: a socket that listens.
+    """
+
+    address: Address
+    tcp: socket.socket
+
+    def close(self) -> None:
+        """Close it."""
+        self.tcp.close()
+
+
+def open_streams(listen: Iterable[str]) -> list[Listening]:
+    """Listen on every address, TCP; all or none.
+
+    :raises SettingsError: one cannot be bound; the sentence says which and why.
+    """
+    return open_all(listen, _listen)
+
+
+def _listen(host: str, port: int) -> Listening:
+    tcp = bind_stream(host, port)
+    try:
+        tcp.listen(BACKLOG)
+    except OSError:
+        tcp.close()
+        raise
+    return Listening((host, tcp.getsockname()[1]), tcp)
 
 
 def prepare(each: socket.socket) -> None:
