@@ -2,8 +2,9 @@
 
 ``python -m tests.lab.knock CREDENTIALS`` reads targets from its standard input, one a line, and prints
 the report of each connect as one line of JSON, with ``seconds``: from the call to success or to the
-sentence that says why not.  After ``again`` and a space on the line, the same client connects a second
-time a while later, and ``again`` in the report is the path of that, or the sentence.
+sentence that says why not.  Relays take no part in it.  After ``again`` and a space on the line they do, the
+same client connects a second time a while later, and ``again`` in the report is the path of that, or the
+sentence.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 from wavesync.cli.common import run_in_reactor
 from wavesync.client.connector import Connector
 from wavesync.client.opening import open_connector
+from wavesync.client.options import PATHS
 from wavesync.client.report import Timeline
 from wavesync.errors import WavesyncError
 from wavesync.identity.credentials import Credentials
@@ -29,7 +31,10 @@ from wavesync.identity.ids import Target
 from wavesync.interfaces import IReactor
 from wavesync.session.client import CONTROL
 
-__all__ = ["PAUSE", "READY"]
+__all__ = ["DIRECT", "PAUSE", "READY"]
+
+#: The paths without a relay.
+DIRECT = tuple(path for path in PATHS if path != "relay")
 
 READY = "ready"
 
@@ -58,7 +63,8 @@ class _Lines(LineOnlyReceiver):
         self.over.callback(0)
 
     async def _knock(self, target: Target, *, again: bool) -> None:
-        connector = open_connector(self._reactor, self._credentials)
+        paths = PATHS if again else DIRECT
+        connector = open_connector(self._reactor, self._credentials, paths=paths)
         timeline = await self._connect(connector, target)
         report = timeline.as_dict() | {"seconds": timeline.elapsed() / 1000}
         if again:

@@ -17,7 +17,15 @@ from statistics import median
 from tests.lab.commands import LabError
 from tests.lab.kinds import KINDS
 from tests.lab.sites import SiteSettings
-from tests.lab.truth import ERROR_LIMIT, SCENES, TIMELY, Scene, expected, with_relay
+from tests.lab.truth import (
+    ERROR_LIMIT,
+    RELAY_LIMIT,
+    SCENES,
+    TIMELY,
+    Scene,
+    expected,
+    with_relay,
+)
 from tests.lab.wide import Meeting, Wide
 
 __all__ = ["Cell", "Trial", "all_cells", "as_markdown", "run_cells", "try_once"]
@@ -55,6 +63,8 @@ class Cell:
     :ivar wanted: what a trial may end in.
     :ivar meeting: where client and server are.
     :ivar later: what a connection that is opened a while later may go by; empty where none is.
+    :ivar round_trip: seconds of one between client and server, by way of the core; 0 where it was not
+        delayed, and does not count.
     :ivar trials: in order.
     """
 
@@ -63,6 +73,7 @@ class Cell:
     wanted: frozenset[str]
     meeting: Meeting
     later: frozenset[str] = frozenset()
+    round_trip: float = 0.0
     trials: list[Trial] = field(default_factory=list)
 
     @classmethod
@@ -95,7 +106,19 @@ class Cell:
         told = [told for trial in self.trials if (told := self._deviation(trial))]
         if len(told) > self.spare:
             return told
-        return ["most by TCP, though UDP is faster here"] if self._slow else []
+        if self._slow:
+            return ["most by TCP, though UDP is faster here"]
+        trips = self.round_trips
+        if trips > RELAY_LIMIT and len(self.trials) >= ENOUGH_TRIALS:
+            return [f"{trips:.1f} round trips by the relay instead of {RELAY_LIMIT:g}"]
+        return []
+
+    @property
+    def round_trips(self) -> float:
+        """How many the median connect took where the relay is the only way; 0 elsewhere."""
+        if self.wanted != frozenset({"relay"}) or not self.trials or not self.round_trip:
+            return 0.0
+        return median(trial.seconds for trial in self.trials) / self.round_trip
 
     @property
     def _slow(self) -> bool:
@@ -134,14 +157,15 @@ class Cell:
         later = dict.fromkeys(trial.again for trial in self.trials if trial.again)
         if list(later) != list(dict.fromkeys(paths)) and later:
             mark = f", then {' or '.join(later)}{mark}"
-        return f"{told} {seconds * 1000:.0f}{mark}"
+        trips = f" ({self.round_trips:.1f} trips)" if self.round_trips else ""
+        return f"{told} {seconds * 1000:.0f}{trips}{mark}"
 
 
 def try_once(wide: Wide, cell: Cell) -> Trial:
     """Reach the server once, by whatever path."""
     began = time.monotonic()
     try:
-        report = wide.knock(cell.meeting)
+        report = wide.knock(cell.meeting, relay=bool(cell.later))
     except LabError as error:
         return Trial("broken", time.monotonic() - began, str(error).splitlines()[0])
     if report["outcome"] == "ok":
@@ -173,6 +197,8 @@ def run_cells(
     :param jobs: clients that connect at one time.
     :return: the cells, as they are done; what has not begun when the iterator is closed never is.
     """
+    for cell in cells:
+        cell.round_trip = cell.meeting.round_trip(delay)
     try:
         relay = any(cell.later for cell in cells)
         with Wide([cell.meeting for cell in cells], delay=delay, relay=relay) as wide:
@@ -235,6 +261,7 @@ def _document(cells: Sequence[Cell], rounds: int, delay: float) -> Iterator[str]
     yield "for an error, until the sentence was told.  **!** marks a deviation."
     yield ""
     yield f"{len(cells)} cells, {trials} connects; {len(deviating)} cells deviate from the truth."
+    yield from _relayed(cells)
     if len(found) < len(kinds) ** 2:
         yield "Empty cells were not run."
     yield ""
@@ -262,3 +289,15 @@ def _document(cells: Sequence[Cell], rounds: int, delay: float) -> Iterator[str]
         for sentence in dict.fromkeys(told):
             yield f"  {sentence}"
     yield ""
+
+
+def _relayed(cells: Sequence[Cell]) -> Iterator[str]:
+    """Tell what the relay costs where it is the only way."""
+    trips = [cell.round_trips for cell in cells if cell.round_trips]
+    if trips:
+        yield f"In the {len(trips)} cells without a direct path the relay took {median(trips):.2f}"
+        yield f"round trips between client and server (medians from {min(trips):.2f} to"
+        yield f"{max(trips):.2f}; {RELAY_LIMIT:g} are allowed)."
+    if any(cell.later for cell in cells):
+        yield "After *then*: the path of a connection that was opened two seconds later, where that is"
+        yield "another one."

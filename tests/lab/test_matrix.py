@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.lab.case import LabCase
 from tests.lab.kinds import KINDS, Filtering, Kind, Mapping
-from tests.lab.matrix import Cell, Trial, all_cells, as_markdown, run_cells
+from tests.lab.matrix import Cell, Trial, run_cells
 from tests.lab.sites import SiteSettings
-from tests.lab.truth import ERROR_LIMIT, SCENES, TRUTH, Scene, expected
+from tests.lab.truth import ERROR_LIMIT, SCENES, TRUTH, Scene, expected, with_relay
 
 _BY_REMOTE = (Mapping.ADDRESS_DEPENDENT, Mapping.RANDOM, Mapping.SEQUENTIAL)
 
@@ -53,14 +53,28 @@ _SCENES = (
     "client near the mediator, linux-accept far away",
 )
 
+#: The same where there is a relay, one for each class of what then happens.
+_RELAYED_PAIRS = (
+    ("port", "linux"),
+    ("symmetric", "port"),
+    ("no-udp", "symmetric"),
+    ("linux", "no-udp"),
+)
+_RELAYED_SCENE = "one CGNAT, no hairpin"
+
 
 @functools.cache
-def _all_cells() -> dict[str, Cell]:
-    """Run one trial of each at once, because those without a way take their time to say so."""
+def _all_cells() -> dict[tuple[str, bool], Cell]:
+    """Run one trial of each at once, because those without a way take their time to say so.
+
+    :return: by name, and whether with a relay.
+    """
     cells = [Cell.between(*pair) for pair in _PAIRS]
     cells += [Cell.of(scene) for scene in SCENES if scene.name in _SCENES]
+    cells += [Cell.between(*pair, relay=True) for pair in _RELAYED_PAIRS]
+    cells += [Cell.of(scene, relay=True) for scene in SCENES if scene.name == _RELAYED_SCENE]
     list(run_cells(cells, rounds=1, delay=_DELAY, jobs=4))
-    return {cell.name: cell for cell in cells}
+    return {(cell.name, bool(cell.later)): cell for cell in cells}
 
 
 class PairTests(LabCase):
@@ -69,7 +83,7 @@ class PairTests(LabCase):
     def check(self, *names: str) -> None:
         """Nothing deviates, and nothing was left undone."""
         for name in names:
-            cell = _all_cells()[name]
+            cell = _all_cells()[name, False]
             self.assertEqual(len(cell.trials), 1, name)
             self.assertEqual(cell.deviations, [], name)
 
@@ -137,7 +151,7 @@ class PairTests(LabCase):
     def test_no_common_family(self) -> None:
         """Who has no address family in common with the server is told so at once."""
         self.check("IPv6-only client, IPv4 server")
-        (trial,) = _all_cells()["IPv6-only client, IPv4 server"].trials
+        (trial,) = _all_cells()["IPv6-only client, IPv4 server", False].trials
         self.assertIn("this host has IPv6 only", trial.why)
         self.assertLess(trial.seconds, 2.0)
 
@@ -149,6 +163,36 @@ class PairTests(LabCase):
         self.assertEqual([len(cell.trials) for cell in done], [2, 2])
         for cell in done:
             self.assertEqual(len(cell.deviations), 2)
+
+
+class RelayedTests(LabCase):
+    """The same with a relay in the core: everybody connects, and by a direct path where there is one."""
+
+    def trial(self, name: str) -> Trial:
+        """Give a cell's only one."""
+        (trial,) = _all_cells()[name, True].trials
+        return trial
+
+    def test_direct(self) -> None:
+        """A relay does not keep the punched hole from being found: at once, or for later connections."""
+        trial = self.trial("port to linux")
+        # On a busy machine the hole may be verified when the relay has had its turn.
+        self.assertIn(trial.path, ("udp", "tcp", "relay"), trial.why)
+        self.assertIn(trial.again, ("udp", "tcp"))
+
+    def test_relay_only(self) -> None:
+        """Where no punching helps, the relay is the way, and nobody waits for a time limit."""
+        for name in ("symmetric to port", "no-udp to symmetric", _RELAYED_SCENE):
+            cell = _all_cells()[name, True]
+            self.assertEqual(cell.deviations, [], name)
+            print(f"\n{name}: {cell.round_trips:.2f} round trips by the relay")
+            self.assertLess(self.trial(name).seconds, ERROR_LIMIT, name)
+
+    def test_tcp_later(self) -> None:
+        """TCP from both ends takes its time: the relay comes first, and TCP carries what comes later."""
+        trial = self.trial("linux to no-udp")
+        self.assertIn(trial.path, ("relay", "tcp"), trial.why)
+        self.assertEqual(trial.again, "tcp")
 
 
 class TruthTests(SynchronousTestCase):
@@ -191,86 +235,16 @@ class TruthTests(SynchronousTestCase):
         for paths in (*TRUTH.values(), *(scene.expected for scene in SCENES)):
             self.assertTrue(paths == {"error"} or (paths and paths <= {"udp", "tcp"}), paths)
 
+    def test_with_relay(self) -> None:
+        """A relay leaves no errors, comes after UDP, and may come before TCP, but not for later ones."""
+        for direct, first, later in (
+            ({"error"}, {"relay"}, {"relay"}),
+            ({"udp"}, {"udp"}, {"udp"}),
+            ({"udp", "tcp"}, {"udp", "tcp"}, {"udp", "tcp"}),
+            ({"tcp"}, {"tcp", "relay"}, {"tcp"}),
+        ):
+            self.assertEqual(with_relay(frozenset(direct)), (first, later), direct)
+
     def test_unknown_kind(self) -> None:
         """A mistyped kind has no truth."""
         self.assertRaises(KeyError, expected, "cone", "port")
-
-
-class VerdictTests(SynchronousTestCase):
-    """What counts as a deviation, and how it is shown; needs no laboratory."""
-
-    def deviations(self, client: str, server: str, *trials: Trial) -> list[str]:
-        """Judge trials of a pair."""
-        cell = Cell.between(client, server)
-        cell.trials += trials
-        return cell.deviations
-
-    def test_as_expected(self) -> None:
-        """The right path, either of two right ones, and an error in time."""
-        for server, path, seconds in (
-            ("linux", "udp", 0.1),
-            ("none", "udp", 0.1),
-            ("none", "tcp", 0.1),
-            ("symmetric", "error", ERROR_LIMIT),
-        ):
-            self.assertEqual(self.deviations("port", server, Trial(path, seconds)), [])
-
-    def test_deviations(self) -> None:
-        """Errors, wrong paths, paths that cannot be, late errors and broken laboratories."""
-        for server, path, seconds, told in (
-            ("symmetric-open", "error", 0.1, "error instead of udp: why"),
-            ("symmetric-open", "tcp", 0.1, "tcp instead of udp: why"),
-            ("no-udp", "udp", 0.1, "udp instead of tcp: why"),
-            ("none", "error", 0.1, "error instead of tcp or udp: why"),
-            ("symmetric", "udp", 0.1, "udp instead of error: why"),
-            ("symmetric", "broken", 0.1, "broken instead of error: why"),
-            ("symmetric", "error", ERROR_LIMIT + 0.1, "the error took 3.1 s"),
-        ):
-            self.assertEqual(
-                self.deviations("port", server, Trial(path, seconds, "why")), [told], path
-            )
-
-    def test_spare(self) -> None:
-        """Where the right moment decides, 57 of 60 are enough, and 2 of 3 are not; nowhere else."""
-        late, good = Trial("error", 2.8, "why"), Trial("udp", 0.1)
-        for client, bad, trials, deviating in (
-            ("linux-accept", 3, 60, 0),
-            ("linux-accept", 4, 60, 4),
-            ("linux-accept", 1, 3, 1),
-            ("linux", 1, 60, 1),
-        ):
-            told = self.deviations(client, "port", *[late] * bad, *[good] * (trials - bad))
-            self.assertEqual(len(told), deviating, (client, bad, trials))
-
-    def test_faster_path(self) -> None:
-        """TCP from both ends may win now and then where UDP works too, not mostly; open servers differ."""
-        tcp, udp = Trial("tcp", 0.6), Trial("udp", 0.3)
-        for server, trials, deviating in (
-            ("linux", [tcp, udp, udp], 0),
-            ("linux", [tcp, tcp, udp], 1),
-            ("linux", [tcp], 0),
-            ("none", [tcp, tcp, tcp], 0),
-            ("no-udp", [tcp, tcp, tcp], 0),
-        ):
-            told = self.deviations("port", server, *trials)
-            self.assertEqual(len(told), deviating, (server, trials))
-
-    def test_all(self) -> None:
-        """Everything is every pair in both roles and every scene; some kinds are their pairs alone."""
-        self.assertEqual(len(all_cells()), len(KINDS) ** 2 + len(SCENES))
-        self.assertEqual(
-            [cell.name for cell in all_cells(["port", "linux"])],
-            ["port to port", "port to linux", "linux to port", "linux to linux"],
-        )
-
-    def test_table(self) -> None:
-        """The table has a row and a column for each kind, and names what deviates."""
-        good, bad = Cell.between("port", "port"), Cell.between("port", "linux")
-        good.trials += [Trial("udp", 0.1), Trial("udp", 0.3), Trial("udp", 0.2)]
-        bad.trials += [Trial("udp", 0.1), Trial("error", 2.5, "no path works")]
-        text = as_markdown([good, bad, Cell.between("linux", "linux")], rounds=3, delay=0.02)
-        self.assertIn("| client \\ server | port | linux |", text)
-        self.assertIn("| port | udp 200 | udp 1/2, error 1/2 1300 **!** |", text)
-        self.assertIn(
-            "* port to linux, 1 of 2:\n  error instead of tcp or udp: no path works", text
-        )

@@ -23,10 +23,22 @@ from dataclasses import dataclass
 from tests.lab.kinds import KINDS
 from tests.lab.sites import SiteSettings
 
-__all__ = ["ERROR_LIMIT", "SCENES", "TIMELY", "TRUTH", "Scene", "expected", "with_relay"]
+__all__ = [
+    "ERROR_LIMIT",
+    "RELAY_LIMIT",
+    "SCENES",
+    "TIMELY",
+    "TRUTH",
+    "Scene",
+    "expected",
+    "with_relay",
+]
 
 #: Seconds within which a client is told that there is no way.
 ERROR_LIMIT = 3.0
+
+#: Round trips between client and server that a connect by a relay may take, where nothing else works.
+RELAY_LIMIT = 3.5
 
 #: The kind that takes packets nobody asked for as its own: who sends first decides, and 57 of 60 have to
 #: be direct.

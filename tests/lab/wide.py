@@ -73,6 +73,18 @@ class Meeting:
     server: SiteSettings | None
     isp: SiteSettings | None = None
 
+    def round_trip(self, delay: float) -> float:
+        """
+        Tell how long a packet takes from client to server and back, by way of the core.
+
+        :param delay: as for `Wide`.
+        :return: seconds.
+        """
+        if self.isp is not None:
+            return 4 * (self.isp.delay or delay)
+        sides = (self.client, self.server or self.client)
+        return 2 * sum(side.delay or delay for side in sides)
+
 
 class Knocker:
     """The client at a place: one connect at a time."""
@@ -93,7 +105,7 @@ class Knocker:
         """
         Connect once.
 
-        :param again: connect a second time a while later.
+        :param again: let a relay take part, and connect a second time a while later.
         :return: the report, with ``seconds``, and with ``again`` if that was wanted.
         :raises LabError: the client ended, or did not come back.
         """
@@ -172,15 +184,16 @@ class Wide:
         self._nursery.close()
         self.lab.close()
 
-    def knock(self, meeting: Meeting) -> dict[str, Any]:
+    def knock(self, meeting: Meeting, *, relay: bool = False) -> dict[str, Any]:
         """
-        Connect once, with a relay twice.
+        Connect once, without a relay.
 
+        :param relay: connect twice, with one.
         :return: the report, with ``seconds``, and with a relay ``again``.
         :raises LabError: the client's program failed.
         """
         client, server = self._pairs[meeting]
-        return self._knockers[client].knock(self._agents[server][0], again=self._relay)
+        return self._knockers[client].knock(self._agents[server][0], again=relay)
 
     def __enter__(self) -> Self:
         return self
