@@ -42,7 +42,7 @@ __all__ = [
     "Relays",
 ]
 
-LOOK_INTERVAL = 5.0
+LOOK_INTERVAL = 2.0
 """Seconds between looks at what has become of the relays in use."""
 
 MEASURE_INTERVAL = 600.0
