@@ -52,6 +52,9 @@ class Elsewhere:
         self.asked: Deferred[Relay | None] = Deferred()
         self.told: list[str] = []
 
+    def start(self) -> None:
+        """Nothing to do."""
+
     def arrived(self, server: Target) -> None:
         """Keep it."""
         self.told.append("arrived")
@@ -125,11 +128,18 @@ class ParkedTests(HouseCase):
         self.clock.advance(0.2)
         self.assertEqual(wire.said(), b"PING\n")
         self.clock.advance(1.0)
-        protocol.dataReceived(b"PONG\nPONG\n")
+        protocol.dataReceived(b"PONG\n")
         assert leg.round_trip is not None
         self.assertApproximates(leg.round_trip, 1.0, 1e-9)
         self.clock.advance(15.1)
         self.assertEqual(wire.said(), b"PING\n")
+
+    def test_flood(self) -> None:
+        """A server that answers what nobody asked loses the connection."""
+        protocol, wire = self.park(0.1)
+        protocol.dataReceived(b"PONG\n")
+        self.assertEqual(wire.closed, "aborted")
+        self.assertEqual((len(self.house.roll), self.house.pool.parked), (0, 0))
 
     def test_dead(self) -> None:
         """One that does not answer is dropped within 30 s of its last sign of life."""

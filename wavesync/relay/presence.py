@@ -12,6 +12,9 @@ __all__ = ["Board", "IPresence", "MemoryPresence"]
 class IPresence(Interface):
     """What one relay knows of the others."""
 
+    def start() -> None:
+        """This relay listens: others may send clients here."""
+
     def arrived(server: Target) -> None:
         """A server has parked its first connection here."""
 
@@ -26,7 +29,12 @@ class IPresence(Interface):
         """
 
     def stop() -> Deferred[None]:
-        """This relay is going: forget what is here.  Fires when that is done; does not fail."""
+        """This relay is going: nobody is sent here any more.
+
+        It may be started again later.
+
+        :returns: fires when that is known; does not fail.
+        """
 
 
 class Board:
@@ -51,6 +59,9 @@ class MemoryPresence:
         self._board = Board() if board is None else board
         self._relay = relay
         self._here: dict[Target, None] = {}
+
+    def start(self) -> None:
+        """See :class:`IPresence`."""
 
     def arrived(self, server: Target) -> None:
         """See :class:`IPresence`."""
