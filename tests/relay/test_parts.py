@@ -264,6 +264,15 @@ class AdmissionTests(SynchronousTestCase):
             answer = self.refused(admission, bare)
             self.assertEqual((answer.status, answer.challenge is not None), (401, True))
 
+    def test_wrong_clocks(self) -> None:
+        """Many whose clocks are wrong are all told how to do better."""
+        admission = self.admission(burst=2.0)
+        for _ in range(5):
+            self.assertEqual(self.refused(admission, self.signed(client(), late=-99.0)).status, 401)
+        made_up = self.signed(client(), bytes(24), late=-99.0)
+        statuses = [self.refused(admission, made_up).status for _ in range(3)]
+        self.assertEqual(statuses, [401, 401, 429])
+
 
 class VitalityTests(SynchronousTestCase):
     """What the kernel tells of a leg."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 
 from wavesync.identity.lists import LIST_SHARE
 from wavesync.identity.nonces import Nonces
-from wavesync.identity.proofs import CheckedProof, ProofChecker
+from wavesync.identity.proofs import CheckedProof, ProofChecker, nonce_of
 from wavesync.identity.replays import MAX_REPLAYS, Replays
 from wavesync.identity.verify import Peer, Reason, Role, VerificationError
 from wavesync.signalling.relay_answers import Challenge, RelayAnswer
@@ -97,6 +97,8 @@ class Admission:
             )
         except VerificationError as error:
             if error.reason is Reason.STALE:
+                if not nonce_of(request.proof):
+                    self._checks.allow(host, now, -cost)  # it was not even looked at
                 raise self._challenge(request, host, now, "stale") from None
             raise _forbidden(error.reason, str(error)) from None
         self._allow(request, proof.peer)
