@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from tests.relay.world import RelayCase, Visit, connect_request, reactor, until
 from tests.signalling.authority import Authority
 from tests.signalling.provers import client
-from wavesync.relay.settings import Proxied
+from wavesync.relay.settings import Limits, Proxied
 from wavesync.signalling.relay_answers import RelayAnswer
 
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
@@ -87,6 +87,27 @@ class TLSTests(FrontCase):
             self.assertTrue(visit.data.startswith(first))
             visit.wire.loseConnection()
             await until(lambda: len(self.service.connections) == 0)
+
+        return Deferred.fromCoroutine(test())
+
+    def test_goes_early(self) -> Deferred[None]:
+        """Whoever leaves before he has said what he wants is forgotten at once."""
+
+        async def test() -> None:
+            self.service = self.relay(
+                tls_listen=("127.0.0.1:0",),
+                certificate=str(self.certificate),
+                key=str(self.certificate),
+                limits=Limits(head_time=0.3),
+            )
+            visit = Visit(b"GET /")
+            await self.connect_tls(visit, self.service.addresses[1][1])
+            visit.wire.abortConnection()
+            await visit.lost
+            await until(lambda: len(self.service.connections) == 0)
+            self.assertEqual(len(self.service.connections.heads), 0)
+            await deferLater(reactor, 0.4)  # no timer stumbles over it
+            self.assertEqual(self.service.house.statistics.refused["head-time"], 0)
 
         return Deferred.fromCoroutine(test())
 

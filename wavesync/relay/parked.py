@@ -93,8 +93,8 @@ class Parked:
             self._break(str(error))
             return
         for line in lines:
-            if isinstance(line, Pong):
-                self._ponged()
+            if isinstance(line, Pong) and self._asked_at is not None:
+                self._ponged(self._asked_at)
             elif not isinstance(line, Ready) or self._visitor is None:
                 self._break(_OUT_OF_TURN)
                 return
@@ -152,11 +152,11 @@ class Parked:
         self._house.statistics.dead += 1
         self._break("no answer to a PING")
 
-    def _ponged(self) -> None:
-        if self._asked_at is not None:
-            self.round_trip = self._house.now() - self._asked_at
-            self._asked_at = None
-            self._house.roll.answered(self, self._house.now())
+    def _ponged(self, asked_at: float) -> None:
+        now = self._house.now()
+        self.round_trip = now - asked_at
+        self._asked_at = None
+        self._house.roll.answered(self, now)
 
     def _break(self, why: str) -> None:
         self.log.debug(

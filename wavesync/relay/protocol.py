@@ -85,8 +85,8 @@ class RelayProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Count the connection out."""
-        self._silent = True
-        role, self._role = self._role, None
+        role = self._role
+        self._silence()  # Twisted's TLS does not bear to be aborted once it is lost
         if role is not None:
             role.lost()
         self.gone()
