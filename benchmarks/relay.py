@@ -26,11 +26,9 @@ _Figures = dict[str, float]
 def _streams(kind: str, count: int, seconds: float, directory: Path) -> _Figures:
     with started(kind, directory) as relay:
         pairs = [relay.pair() for _ in range(count)]
-        before = cpu_seconds(relay.pid) if relay.pid else 0.0
-        received, took = stream(pairs, seconds)
-        cpu = cpu_seconds(relay.pid) - before if relay.pid else 0.0
+        pid = relay.pid
+        received, took, cpu = stream(pairs, seconds, lambda: cpu_seconds(pid) if pid else 0.0)
         _close(pairs)
-    # The CPU time of the first moments is counted and their bytes are not: the same for all.
     return {
         f"gbit_s_{count}": received * 8e-9 / took,
         f"cpu_s_per_gb_{count}": cpu / (received / 1e9),

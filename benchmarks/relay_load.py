@@ -3,6 +3,7 @@
 import select
 import socket
 import time
+from collections.abc import Callable
 
 __all__ = ["ping", "stream", "talk_beside"]
 
@@ -53,19 +54,20 @@ class _Streams:
         return others
 
 
-def stream(pairs: _Pairs, seconds: float) -> tuple[int, float]:
+def stream(pairs: _Pairs, seconds: float, cpu: Callable[[], float]) -> tuple[int, float, float]:
     """Stream through all pairs.
 
-    :return: bytes received, and in how many seconds.
+    :param cpu: tells the relay's CPU seconds so far.
+    :return: bytes received, in how many seconds, for how many CPU seconds.
     """
     streams = _Streams(pairs)
     start = time.monotonic()
     while time.monotonic() - start < 0.2:
         streams.turn(0.1)  # buffers fill, windows open
-    streams.received, start = 0, time.monotonic()
+    streams.received, start, used = 0, time.monotonic(), cpu()
     while time.monotonic() - start < seconds:
         streams.turn(0.1)
-    return streams.received, time.monotonic() - start
+    return streams.received, time.monotonic() - start, cpu() - used
 
 
 def ping(pair: tuple[socket.socket, socket.socket], count: int) -> list[float]:

@@ -88,6 +88,15 @@ class KernelJoinTests(Pairs):
         self.assertEqual((pair.up, pair.down), (len(BIG), len(BIG)))
         self.assertEqual((self.plumbing.spliced, self.plumbing.copied), (2 * len(BIG), 0))
 
+    async def test_what_is_a_conversation(self) -> None:
+        """A little at the end of much is no conversation, for whose sake others would be slowed."""
+        pair, client, server = await self.pair()
+        await self.through(client, server, bytes(50_000))
+        await self.through(client, server, b"end")
+        self.assertEqual(self.plumbing.burst(pair.last_moved), PIPE_SIZE)
+        await self.through(client, server, b"more")
+        self.assertEqual(self.plumbing.burst(pair.last_moved), SHARED_BURST)
+
     async def test_pipes_are_shared(self) -> None:
         """Ten pairs that move much need no more pipes than one does."""
         pairs = [await self.pair() for _ in range(10)]

@@ -51,7 +51,7 @@ class Flow:
     """
 
     __slots__ = (
-        "_bulk",
+        "_last",
         "_pair",
         "_pipe",
         "_rest",
@@ -72,7 +72,7 @@ class Flow:
         self._sink = sink
         self._tail = tail
         self._pipe: Pipe | None = None
-        self._bulk = False
+        self._last = MAX_HELD_ONE_WAY - 1
         self._rest: IDelayedCall | None = None
 
     def pull(self) -> None:
@@ -91,9 +91,10 @@ class Flow:
                 return
             self.moved += n
             now = pair.touch()
-            if n <= LITTLE:
+            if n <= LITTLE and self._last <= LITTLE:
+                # Twice in a row: a stream of many bytes has a little rest now and then, too.
                 pair.plumbing.talk(now)
-            self._bulk = n >= MAX_HELD_ONE_WAY
+            self._last = n
             if self.held:
                 self._wait()
             if self._rested(n, now) or self.held or n < length or length <= SHARED_BURST:
@@ -102,7 +103,7 @@ class Flow:
     def _length(self) -> int:
         """:return: how many bytes to move; 0 to wait until the sink takes some."""
         shaper = self._pair.shaper
-        if not self._bulk:
+        if self._last < MAX_HELD_ONE_WAY:
             length = MAX_HELD_ONE_WAY
         else:
             room = _room(self._sink.socket)

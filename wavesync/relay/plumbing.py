@@ -8,9 +8,9 @@ from wavesync.relay.pipes import PIPE_SIZE, PipePool, splice_trouble
 __all__ = ["LITTLE", "SHARED_BURST", "SHARED_FOR", "Plumbing"]
 
 LITTLE = 4096
-"""Bytes of a move that make it part of a conversation, for whose sake others take less at a time."""
+"""Bytes of two moves in a row that make a conversation, for whose sake others take less at a time."""
 SHARED_FOR = 0.1
-"""Seconds for which one such move makes others take less."""
+"""Seconds for which such a move makes others take less."""
 SHARED_BURST = MAX_HELD_ONE_WAY
 """Bytes that a flow may move at a time while there are conversations."""
 
