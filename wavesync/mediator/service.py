@@ -177,9 +177,14 @@ def makeService(options: Options) -> IService:
     """Return the service that *options* ask for, or end the process with one sentence."""
     from twisted.internet import reactor
 
+    from wavesync.mediator.metrics import MediatorMetrics
+    from wavesync.metrics.service import Measured
+
     keep_steady(IReactorTime(reactor))
 
     def make(settings: MediatorSettings) -> IService:
-        return MediatorService(settings, IReactorSocket(reactor))
+        mediator = MediatorService(settings, IReactorSocket(reactor))
+        observed = MediatorMetrics(mediator)
+        return Measured(mediator, observed, IReactorSocket(reactor), settings.metrics)
 
     return from_settings("wavesync-mediator", options["config"], MediatorSettings, make)

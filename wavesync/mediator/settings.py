@@ -17,6 +17,7 @@ from wavesync.mediator.introductions import (
     MAX_INTRODUCTIONS_PER_SYSTEM,
 )
 from wavesync.mediator.registry import MAX_REGISTRATIONS, MAX_REGISTRATIONS_PER_SYSTEM
+from wavesync.metrics.settings import MEDIATOR_PORT, MetricsSettings
 from wavesync.settings import Section
 from wavesync.signalling.listening import ANY, ANY_HOST, allowed_systems, parse_listen
 from wavesync.signalling.numbers import DEFAULT_KEEP_ALIVE, DEFAULT_PORT, MAX_AUDIENCE_SIZE
@@ -57,6 +58,12 @@ class Limits(Section, frozen=True):
                 raise ValueError(f"{name} must be more than 0")
 
 
+class Metrics(MetricsSettings, frozen=True):
+    """Where counts are shown; see ``etc/mediator.toml``."""
+
+    listen: str = f"127.0.0.1:{MEDIATOR_PORT}"
+
+
 class MediatorSettings(Section, frozen=True):
     """All settings of ``wavesync-mediator``; see ``etc/mediator.toml``."""
 
@@ -66,6 +73,7 @@ class MediatorSettings(Section, frozen=True):
     systems: str | tuple[str, ...] = ANY
     relays: tuple[str, ...] = ()
     keep_alive: float = DEFAULT_KEEP_ALIVE
+    metrics: Metrics = Metrics()
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:

@@ -3,10 +3,11 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from wavesync.histogram import Histogram
 from wavesync.signalling.introducing import ConnectionResult
 from wavesync.signalling.numbers import ConnectType, ResultCode
 
-__all__ = ["Statistics"]
+__all__ = ["OUTCOMES", "PATHS", "Statistics"]
 
 _PATHS = {
     ConnectType.NONE: "none",
@@ -15,6 +16,15 @@ _PATHS = {
     ConnectType.RELAY: "relay",
     ConnectType.LAN: "lan",
 }
+_SEVERAL, _OTHER = "several", "other"
+
+PATHS = (*_PATHS.values(), _SEVERAL)
+"""The words for what carries a connection."""
+
+_OUTCOMES = {code: code.name.lower().replace("_", " ") for code in ResultCode}
+
+OUTCOMES = (*_OUTCOMES.values(), _OTHER)
+"""The words for how an attempt to connect ends."""
 
 
 @dataclass(slots=True)
@@ -33,6 +43,7 @@ class Statistics:
     :ivar results: reports of clients, by the path that won ("tcp", "udp", ..., "none"; "several"
         for a report that makes no sense) and the
         result's name in small letters.
+    :ivar durations: for each path, from asking to the verified path, as clients report it.
     """
 
     registrations: int = 0
@@ -45,13 +56,17 @@ class Statistics:
     dropped: int = 0
     refused: Counter[int] = field(default_factory=Counter)
     results: Counter[tuple[str, str]] = field(default_factory=Counter)
+    durations: dict[str, Histogram] = field(
+        default_factory=lambda: {path: Histogram() for path in PATHS}
+    )
 
     def report(self, result: ConnectionResult) -> tuple[str, str]:
         """Count a client's report and return its path and outcome as words."""
-        path = _PATHS.get(result.connect_type, "several")
-        try:
-            outcome = ResultCode(result.result).name.lower().replace("_", " ")
-        except ValueError:
-            outcome = "other"
+        path = _PATHS.get(result.connect_type, _SEVERAL)
+        outcome = _OTHER
+        if result.result in _OUTCOMES:
+            outcome = _OUTCOMES[ResultCode(result.result)]
         self.results[path, outcome] += 1
+        if result.result == ResultCode.OK:
+            self.durations[path].observe(result.duration)
         return path, outcome

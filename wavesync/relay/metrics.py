@@ -1,0 +1,137 @@
+"""A relay's figures, as Prometheus reads them, and whether it is well; ``docs/operating.rst``."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from prometheus_client.core import Metric
+
+from wavesync.identity.verify import Reason
+from wavesync.metrics.families import Families, closed
+from wavesync.relay.pair import CLIENT_BROKE, DONE, SERVER_BROKE
+from wavesync.relay.service import RelayService
+
+__all__ = ["ENDS", "HEAD", "REASONS", "RelayMetrics"]
+
+ENDS = (DONE, CLIENT_BROKE, SERVER_BROKE, "idle", "dead", "revoked", "stopped")
+"""Why a pair ends."""
+
+HEAD = "head"
+"""The reason for every request that is no request, whatever is wrong with it."""
+
+REASONS = (
+    HEAD,
+    "head-time",
+    "heads",
+    "connections",
+    "connections-of-host",
+    "untrusted-proxy",
+    "no-proof",
+    "source",
+    "replay",
+    "replays-full",
+    *(str(reason) for reason in Reason),
+    "not-served",
+    "enough-parked",
+    "no-server",
+    "no-connection",
+    "too-many-waiting",
+    "presence",
+    "full",
+    "system-quota",
+    "client-quota",
+    "address-quota",
+    "draining",
+    "list",
+    "lists-full",
+    "uploads",
+)
+"""Why a connection or a request is refused."""
+
+
+class RelayMetrics:
+    """Looks at a relay when it is asked.
+
+    :param service: the relay.
+    """
+
+    def __init__(self, service: RelayService) -> None:
+        self._service = service
+
+    def collect(self) -> Iterable[Metric]:
+        """Give all figures, as they are now."""
+        house = self._service.house
+        counted, found = house.statistics, Families("wavesync_relay_")
+        up, down = house.pairs.moved
+        for name, text, value in (
+            ("connections", "Connections now, those of pairs included.", self._connections),
+            ("parked", "Connections that servers keep waiting now.", house.pool.parked),
+            ("waiting", "Clients that wait for a connection now.", house.pool.waiting),
+            ("servers", "Servers that are here, or were a moment ago.", len(house.pool)),
+            ("pairs", "Clients joined with a server now.", len(house.pairs)),
+            ("draining", "1 when the relay is about to stop.", house.draining),
+        ):
+            found.gauge(name, text, value)
+        for name, text, value in (
+            ("accepted", "Connections accepted.", counted.connections),
+            ("parkings", "Connections that servers parked.", counted.parked),
+            ("parked_dead", "Parked connections that did not answer any more.", counted.dead),
+            ("clients", "Clients with a good proof that asked for a server.", counted.asked),
+            ("waited", "Those of them that had to wait for a connection.", counted.waited),
+            (
+                "retried",
+                "Times that a server's connection did not take a client.",
+                counted.retried,
+            ),
+            ("redirected", "Clients sent to another relay.", counted.redirected),
+            ("joined", "Pairs begun.", counted.joined),
+            ("revocation_lists", "Revocation lists taken.", counted.lists),
+        ):
+            found.counter(name, text, value)
+        found.counters(
+            "ended",
+            "Pairs that are over, by reason.",
+            "reason",
+            closed(counted.ended, {reason: reason for reason in ENDS}),
+        )
+        found.counters(
+            "refused",
+            "Connections and requests refused, by reason.",
+            "reason",
+            closed(_without_status(counted.refused), {reason: reason for reason in REASONS}),
+        )
+        found.counters(
+            "bytes",
+            "Bytes of pairs, to servers (up) and to clients (down).",
+            "direction",
+            {"up": up, "down": down},
+        )
+        return found.metrics
+
+    def ailments(self) -> Sequence[str]:
+        """Tell why servers or clients are turned away, if they are."""
+        house = self._service.house
+        limits = house.settings.limits
+        wrong = []
+        if house.draining:
+            wrong.append("it is draining")
+        elif not self._service.addresses:
+            wrong.append("it does not listen")
+        if self._connections >= limits.connections:
+            wrong.append("no room for more connections (limits.connections)")
+        if len(house.pairs) >= limits.pairs:
+            wrong.append("no room for more pairs (limits.pairs)")
+        if house.pool.waiting >= limits.waiting:
+            wrong.append("no room for more clients that wait (limits.waiting)")
+        return wrong
+
+    @property
+    def _connections(self) -> int:
+        return len(self._service.connections)
+
+
+def _without_status(refused: Mapping[str, int]) -> Mapping[str, int]:
+    """Put all requests that are no requests together."""
+    found: dict[str, int] = {}
+    for reason, count in refused.items():
+        word = HEAD if reason.startswith("head-") and reason != "head-time" else reason
+        found[word] = found.get(word, 0) + count
+    return found
