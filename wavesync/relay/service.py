@@ -14,6 +14,7 @@ from twisted.internet.interfaces import (
     IListeningPort,
     IProtocolFactory,
     IReactorFromThreads,
+    IReactorSocket,
     IReactorTime,
 )
 from twisted.logger import Logger
@@ -193,12 +194,16 @@ def makeService(options: Options) -> IService:
     """Return the service that *options* ask for, or end the process with one sentence."""
     from twisted.internet import reactor
 
+    from wavesync.metrics.service import Measured
+    from wavesync.relay.metrics import RelayMetrics
+
     keep_steady(IReactorTime(reactor))
 
     def next_signal(act: Callable[[], None]) -> None:
         on_next_signal(IReactorFromThreads(reactor), act)
 
     def make(settings: RelaySettings) -> IService:
-        return RelayService(settings, reactor, next_signal=next_signal)  # type: ignore[arg-type]
+        relay = RelayService(settings, reactor, next_signal=next_signal)  # type: ignore[arg-type]
+        return Measured(relay, RelayMetrics(relay), IReactorSocket(reactor), settings.metrics)
 
     return from_settings("wavesync-relay", options["config"], RelaySettings, make)

@@ -5,6 +5,7 @@ import ipaddress
 from wavesync.errors import SettingsError
 from wavesync.identity.lists import MAX_LISTS_SIZE
 from wavesync.identity.replays import MAX_REPLAYS
+from wavesync.metrics.settings import RELAY_PORT, MetricsSettings
 from wavesync.settings import Section
 from wavesync.signalling.listening import ANY, allowed_systems, parse_listen
 from wavesync.signalling.numbers import DEFAULT_KEEP_ALIVE
@@ -72,6 +73,12 @@ class Proxied(Section, frozen=True):
         return tuple(ipaddress.ip_network(text) for text in self.trusted)
 
 
+class Metrics(MetricsSettings, frozen=True):
+    """Where counts are shown; see ``etc/relay.toml``."""
+
+    listen: str = f"127.0.0.1:{RELAY_PORT}"
+
+
 class RelaySettings(Section, frozen=True):
     """All settings of ``wavesync-relay``; see ``etc/relay.toml``."""
 
@@ -89,6 +96,7 @@ class RelaySettings(Section, frozen=True):
     idle_timeout: float = 480.0
     drain_grace: float = 30.0
     splice: str = "auto"
+    metrics: Metrics = Metrics()
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
