@@ -29,11 +29,11 @@ class BestRelaysTests(SynchronousTestCase):
         self.assertEqual(self.best(0, 0, 500, 0), (C, A))
 
     def test_stays(self) -> None:
-        """One in use stays unless another is nearer by a quarter, and by 10 ms."""
+        """One in use stays unless another is nearer by a quarter, and by 20 ms."""
         for other, chosen in ((76.0, (A, B)), (74.0, (A, C))):
             self.assertEqual(self.best(50, 100, other, 200, current=(A, B)), chosen)
-        for other, chosen in ((4.0, (A, B)), (1.9, (A, C))):
-            self.assertEqual(self.best(1, 12, other, 200, current=(A, B)), chosen)
+        for other, chosen in ((11.0, (A, B)), (9.0, (A, C))):
+            self.assertEqual(self.best(1, 30, other, 200, current=(A, B)), chosen)
 
     def test_hopeless(self) -> None:
         """For one that does not work another is taken as well; it is tried on itself."""

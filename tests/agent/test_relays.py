@@ -188,6 +188,7 @@ class FewRelaysTests(RelaysCase):
         self.sessions.full = True
         leg.say(CLIENT)
         self.assertTrue(leg.closed)
+        leg.lose()
 
     def test_flood(self) -> None:
         """One relay brings so many clients and not one more, wherever it says that they are."""
@@ -197,6 +198,7 @@ class FewRelaysTests(RelaysCase):
             source = f"203.0.{took // 250}.{took % 250}", 1
             leg.say(Open("c0" * 16, "alice", source))
             if leg.closed:
+                leg.lose()
                 break
             took += 1
         self.assertEqual(took, CLIENTS_AT_ONCE)
@@ -259,17 +261,17 @@ class ManyRelaysTests(RelaysCase):
     def test_nearest_later(self) -> None:
         """One that answers later takes its place if it is clearly nearer."""
         self.measured(B, 0.2)
-        self.measured(A, 0.04)
+        self.measured(A, 0.05)
         self.assertEqual(self.at(), [A, B])
         self.measured(C, 0.02)
         self.assertEqual(self.at(), [A, C])
 
     def test_again(self) -> None:
         """Now and then all are measured again."""
-        for relay, seconds in ((A, 0.01), (B, 0.02), (C, 0.03)):
+        for relay, seconds in ((A, 0.01), (B, 0.05), (C, 0.08)):
             self.measured(relay, seconds)
         for relay in (A, B):
-            self.park(relay, 0.02)
+            self.park(relay, 0.05)
         self.assertEqual(self.dialled(C), [])
         for _ in range(int(MEASURE_INTERVAL / LOOK_INTERVAL) + 1):
             self.clock.advance(LOOK_INTERVAL)

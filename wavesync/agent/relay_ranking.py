@@ -14,7 +14,7 @@ MAX_CANDIDATES = 8
 BETTER_FACTOR = 0.75
 """What the round trip of another relay has to be of that of one that is in use, to take its place."""
 
-BETTER_BY = 0.01
+BETTER_BY = 0.02
 """By how many seconds it has to be shorter as well."""
 
 

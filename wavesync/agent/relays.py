@@ -181,7 +181,9 @@ class Relays:
     def _choose(self) -> None:
         for relay, parking in self.parkings.items():
             if parking.round_trip:
-                self._round_trips[relay] = parking.round_trip
+                # A request takes the relay some time, which a mere connection does not.
+                measured = self._round_trips.get(relay, parking.round_trip)
+                self._round_trips[relay] = min(measured, parking.round_trip)
         hopeless = [relay for relay, parking in self.parkings.items() if parking.hopeless]
         self._use(best_relays(self.candidates, self._round_trips, self.parkings, hopeless))
 
