@@ -74,6 +74,8 @@ class AgentSettingsTests(SynchronousTestCase):
             ("max_sessions = 0", "max_sessions must be 1 or more"),
             (f"public_addresses = [{nine}]", "at most 8"),
             ('public_addresses = ["example.org:1"]', "is no address"),
+            ('relays = ["udp://relay.example"]', "the scheme must be http or https"),
+            ('relays = ["a.example", "b.example", "c.example", "d.example", "e.example"]', "4"),
             ('mediators = ["ftp://m.example"]', "the scheme must be udp or tcp"),
             ('mediators = ["m.example:99999"]', "port"),
             ('[services]\nWeb = "tcp:a:1"', "'Web' is no name"),
