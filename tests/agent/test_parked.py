@@ -13,7 +13,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.agent.relay_support import ScriptedRelay, parked_answer
 from tests.agent.support import Dialled
 from tests.signalling.provers import server
-from wavesync.agent.parked import ANSWER_TIMEOUT, MAX_KEEP_ALIVE, MIN_KEEP_ALIVE, ParkedLeg
+from wavesync.agent.parked import (
+    ANSWER_TIMEOUT,
+    LINES_A_SECOND,
+    LINES_AT_ONCE,
+    MAX_KEEP_ALIVE,
+    MIN_KEEP_ALIVE,
+    PARTING,
+    ParkedLeg,
+)
 from wavesync.session.relayed import RelayedAddress
 from wavesync.signalling.relay_answers import RelayAnswer
 from wavesync.signalling.relay_lines import Idle, Move, Open, Ping, Pong, Ready
@@ -164,6 +172,33 @@ class ParkedLegTests(SynchronousTestCase):
         self.assertEqual(self.relay.said(), [Ready()])
         self.assertTrue(self.relay.closed)
         self.relay.send(b"more")
+
+    def test_turned_away_over_tls(self) -> None:
+        """There the relay has to close, too: one that does not is not waited for."""
+        self.owner.session = None
+        self.relay.park()
+        self.relay.send(CLIENT.encode())
+        self.clock.advance(PARTING - 0.1)
+        self.assertFalse(self.relay.transport.disconnected)
+        self.clock.advance(0.2)
+        self.assertTrue(self.relay.transport.disconnected)
+
+    def test_flood(self) -> None:
+        """A relay that talks and talks is cut off: answers to it must not pile up."""
+        for words in (Ping().encode(), Idle(7, 0).encode()):
+            self.setUp()
+            self.relay.park()
+            self.relay.send(words * int(LINES_AT_ONCE))
+            self.assertFalse(self.relay.closed)
+            self.relay.send(words)
+            self.assertTrue(self.relay.closed)
+            self.assertIn("over: it makes no sense: more lines", self.events()[-1])
+            self.setUp()
+            self.relay.park()
+            for _ in range(20):
+                self.relay.send(words * int(LINES_A_SECOND))
+                self.clock.advance(1.0)
+            self.assertFalse(self.relay.closed)
 
     def test_abandoned(self) -> None:
         """A leg that a client has is left alone; any other is closed, and nothing is told."""

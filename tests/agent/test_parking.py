@@ -10,6 +10,8 @@ from tests.agent.relay_support import RELAY, ScriptedRelay
 from tests.agent.support import LogListener, MemoryEndpoint
 from tests.signalling.provers import server
 from wavesync.agent.parking import (
+    DIALS_A_SECOND,
+    DIALS_AT_ONCE,
     GIVE_UP,
     MAX_IDLE,
     MAX_REPEATS,
@@ -183,6 +185,40 @@ class IdleTests(ParkingCase):
             self.next().refuse(409)
         legs[0].say(CLIENT)
         self.assertEqual(self.dialled(), 1)
+
+    def test_used_up(self) -> None:
+        """A relay that uses up connections as fast as they come gets so many a second, for ever."""
+        began = self.clock.seconds()
+        dials = 0
+        while self.clock.seconds() < began + 10:
+            while self.dialled():
+                self.next().park().say(CLIENT)
+                dials += 1
+            self.clock.advance(0.01)
+        self.assertLessEqual(dials, DIALS_AT_ONCE + 10 * DIALS_A_SECOND + 1)
+        self.assertGreater(dials, DIALS_AT_ONCE + 9 * DIALS_A_SECOND)
+        # When it has come to its senses all is as it was.
+        self.advance(5)
+        self.all_parked()
+        self.assertEqual((self.parking.idle, self.dialled()), (MIN_IDLE, 0))
+
+    def test_used_up_while_full(self) -> None:
+        """That a relay has enough is not forgotten over that, nor that it wants more later."""
+        leg = self.next().park()
+        for _ in range(6):
+            self.next().refuse(409)
+        for _ in range(600):
+            leg.say(Idle(8, 0))
+            while self.dialled():
+                self.next().refuse(409)
+        self.advance(1)
+        self.assertGreater(self.dialled(), 0)
+        while self.dialled():
+            self.next().refuse(409)
+        self.advance(9)
+        self.assertEqual(self.dialled(), 0)
+        self.advance(2)
+        self.assertEqual(self.dialled(), 7)
 
     def test_doubt(self) -> None:
         """After a router's restart all are replaced at once; until then the old ones are kept."""

@@ -23,13 +23,29 @@ from wavesync.signalling.numbers import SILENCE_FACTOR
 from wavesync.signalling.relay_answers import AnswerReader, RelayAnswer
 from wavesync.signalling.relay_lines import Idle, Line, LineReader, Move, Open, Ping, Pong, Ready
 
-__all__ = ["ANSWER_TIMEOUT", "MAX_KEEP_ALIVE", "MIN_KEEP_ALIVE", "LegOwner", "ParkedLeg"]
+__all__ = [
+    "ANSWER_TIMEOUT",
+    "LINES_AT_ONCE",
+    "LINES_A_SECOND",
+    "MAX_KEEP_ALIVE",
+    "MIN_KEEP_ALIVE",
+    "PARTING",
+    "LegOwner",
+    "ParkedLeg",
+]
 
 ANSWER_TIMEOUT = 10.0
 """Seconds from the connection to the relay's answer, TLS included."""
 
 MIN_KEEP_ALIVE, MAX_KEEP_ALIVE = 1.0, 600.0
 """Seconds between PINGs that are believed at least and at most, whatever a relay says."""
+
+LINES_A_SECOND, LINES_AT_ONCE = 100.0, 1000.0
+"""Lines that a relay may say over one connection, on average and at once: each PING is answered, and
+a relay that does not read would have the answers pile up."""
+
+PARTING = 5.0
+"""Seconds that a relay has to close a connection whose client was turned away."""
 
 
 class LegOwner(Protocol):
@@ -92,6 +108,7 @@ class ParkedLeg(BaseProtocol):
         self._patience = ANSWER_TIMEOUT
         self._watch: IDelayedCall | None = None
         self._gone = False
+        self._lines_left, self._lines_at = LINES_AT_ONCE, 0.0
 
     def connectionMade(self) -> None:
         """Ask (IProtocol)."""
@@ -165,6 +182,7 @@ class ParkedLeg(BaseProtocol):
         owner = self._owner
         if owner is None:
             return
+        self._count_line(self._heard_at)
         match line:
             case Ping():
                 self._write(Pong().encode())
@@ -175,6 +193,13 @@ class ParkedLeg(BaseProtocol):
             case _:
                 raise SignallingError(f"{type(line).__name__} is no word of a relay")
 
+    def _count_line(self, now: float) -> None:
+        more = (now - self._lines_at) * LINES_A_SECOND
+        self._lines_left = min(LINES_AT_ONCE, self._lines_left + more) - 1.0
+        self._lines_at = now
+        if self._lines_left < 0:
+            raise SignallingError("more lines than a relay has to say")
+
     def _take_client(self, owner: LegOwner, line: Open) -> None:
         """A client's bytes follow; ours may, too, behind READY."""
         self._stop_watch()
@@ -183,8 +208,10 @@ class ParkedLeg(BaseProtocol):
         # Whoever is turned away is answered, too: silence would have the relay try the next leg.
         self._write(Ready().encode())
         if taken is None or self.transport is None:
-            if self.transport is not None:
+            if self.transport is not None and not self._gone:
                 self.transport.loseConnection()
+                # Over TLS the relay has to close, too.
+                self._watch = self._clock.callLater(PARTING, self._close)
             return
         self._client, peer = taken
         self._client.makeConnection(_ClientTransport(self.transport, peer))  # type: ignore[arg-type]

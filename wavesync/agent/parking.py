@@ -22,8 +22,11 @@ from wavesync.agent.troubles import Troubles
 from wavesync.signalling.relay_answers import RelayAnswer
 from wavesync.signalling.relay_lines import Idle, Move, Open
 from wavesync.signalling.relay_urls import Relay
+from wavesync.stun.buckets import SourceBuckets
 
 __all__ = [
+    "DIALS_AT_ONCE",
+    "DIALS_A_SECOND",
     "GIVE_UP",
     "MAX_IDLE",
     "MAX_REPEATS",
@@ -51,6 +54,12 @@ STEADY = 5.0
 
 GIVE_UP = 5.0
 """Seconds without any connection parked after which clients are not sent to the relay any more."""
+
+DIALS_A_SECOND, DIALS_AT_ONCE = 120.0, 500.0
+"""Connections to one relay that are begun, on average and at once: each costs a signature, and a lying
+relay may use them up as fast as they come."""
+
+_DIAL_AGAIN = 0.1
 
 Taken: TypeAlias = tuple[IProtocol, IAddress] | None
 """What speaks with a client, and the client's address; ``None`` for one that is turned away."""
@@ -95,6 +104,7 @@ class Parking:
         self._doubted: dict[ParkedLeg, None] = {}
         self._asking: dict[ParkedLeg, bytes] = {}  # with the nonce that each signed over
         self._dialling: set[Deferred[IProtocol]] = set()
+        self._dials = SourceBuckets(DIALS_A_SECOND, DIALS_AT_ONCE, 1)
         self._wanted, self._waiting = MIN_IDLE, 0
         self._full, self._full_until = MAX_IDLE, 0.0
         self._trusted = False  # nothing has failed since it worked
@@ -209,8 +219,7 @@ class Parking:
             case 409:
                 self._full = len(self._idle)
                 self._full_until = self._clock.seconds() + self._waits.FULL
-                if self._later is None or not self._later.active():
-                    self._later = self._clock.callLater(self._waits.FULL, self._turn)
+                self._turn_in(self._waits.FULL)
             case 429 | 503:
                 self._trusted = False
                 why = answer.reason or f"status {answer.status}"
@@ -272,13 +281,27 @@ class Parking:
         if not self._running or self._pause is not None:
             return
         goal = min(max(self._wanted, MIN_IDLE) + self._waiting, MAX_IDLE)
-        if self._clock.seconds() < self._full_until:
+        now = self._clock.seconds()
+        if now < self._full_until:
             goal = min(goal, self._full)
+            self._turn_in(self._full_until - now)
         missing = goal - len(self._idle) - self._under_way
         if not self._trusted:
             missing = min(missing, 1 - self._under_way)
         for _ in range(missing):
+            if not self._dials.allow("", now):
+                self._turn_in(_DIAL_AGAIN)
+                return
             self._dial()
+
+    def _turn_in(self, seconds: float) -> None:
+        """Look again whether some are missing, in a while."""
+        later = self._later
+        if later is not None and later.active():
+            if later.getTime() <= self._clock.seconds() + seconds:
+                return
+            later.cancel()
+        self._later = self._clock.callLater(seconds, self._turn)
 
     @property
     def _under_way(self) -> int:
@@ -290,11 +313,8 @@ class Parking:
         dialling = self._endpoint.connect(factory)
         self._dialling.add(dialling)
         dialling.addCallbacks(
-            self._connected, self._unreachable, callbackArgs=(dialling,), errbackArgs=(dialling,)
+            lambda _: self._dialling.discard(dialling), self._unreachable, errbackArgs=(dialling,)
         )
-
-    def _connected(self, _: IProtocol, dialling: Deferred[IProtocol]) -> None:
-        self._dialling.discard(dialling)
 
     def _unreachable(self, failure: Failure, dialling: Deferred[IProtocol]) -> None:
         if dialling not in self._dialling:
