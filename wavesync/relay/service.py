@@ -25,7 +25,8 @@ from wavesync.interfaces import Address, IReactor
 from wavesync.relay.factory import ProxiedFactory, RelayFactory
 from wavesync.relay.house import House
 from wavesync.relay.listening import load_certificate
-from wavesync.relay.presence import IPresence, MemoryPresence
+from wavesync.relay.presence import IPresence
+from wavesync.relay.presences import open_presence
 from wavesync.relay.settings import RelaySettings
 from wavesync.services import from_settings
 from wavesync.signalling.listening import Listening, address_text, open_streams
@@ -41,7 +42,7 @@ class RelayService(Service):
     :param reactor: sockets and time.
     :param random: gives that many unpredictable bytes.
     :param wall_clock: seconds since the epoch.
-    :param presence: where else servers may be; nowhere by default.
+    :param presence: where else servers may be; what the settings say by default.
     :param next_signal: has a callable called when somebody is impatient while the relay drains.
     :ivar house: the core, while the service runs (a new one each time it starts).
     :ivar addresses: where it listens, with real port numbers: plain ones, then TLS, then proxied.
@@ -64,7 +65,7 @@ class RelayService(Service):
         self._clock = IReactorTime(reactor)
         self._random = random
         self._wall_clock = wall_clock
-        self._presence = MemoryPresence(relay=settings.relay) if presence is None else presence
+        self._presence = presence or open_presence(settings, reactor, random)
         self._next_signal = next_signal
         self._ports: list[IListeningPort] = []
         self._patience: IDelayedCall | None = None
@@ -114,6 +115,7 @@ class RelayService(Service):
                 )
                 self._ports.append(port)
         self.addresses = tuple(listening.address for listening, _ in opened)
+        self._presence.start()
         super().startService()
         self.log.info(
             "relay {name} is ready on {addresses}",
@@ -140,6 +142,7 @@ class RelayService(Service):
             if isinstance(stopped, Deferred):
                 await stopped
         self.house.drain()
+        gone = self._presence.stop()  # nobody is sent here while it drains
         pairs = len(self.house.pairs)
         grace = self._settings.drain_grace
         if pairs:
@@ -153,7 +156,7 @@ class RelayService(Service):
         if self._patience.active():
             self._patience.cancel()
         self.connections.stop_timer()
-        await self._presence.stop()
+        await gone
 
     def _give_up(self) -> None:
         if self.house.pairs:

@@ -6,6 +6,7 @@ from wavesync.errors import SettingsError
 from wavesync.identity.lists import MAX_LISTS_SIZE
 from wavesync.identity.replays import MAX_REPLAYS
 from wavesync.metrics.settings import RELAY_PORT, MetricsSettings
+from wavesync.relay.redis_url import RedisURL
 from wavesync.settings import Section
 from wavesync.signalling.listening import ANY, allowed_systems, parse_listen
 from wavesync.signalling.numbers import DEFAULT_KEEP_ALIVE
@@ -84,6 +85,8 @@ class RelaySettings(Section, frozen=True):
 
     name: str = "localhost"
     url: str = ""
+    presence: str = ""
+    presence_password_file: str = ""
     listen: tuple[str, ...] = (f"*:{DEFAULT_RELAY_PORT}",)
     tls_listen: tuple[str, ...] = ()
     certificate: str = ""
@@ -106,6 +109,8 @@ class RelaySettings(Section, frozen=True):
                 "name must be the host name, in small letters, or the numeric address in the"
                 " relay's URL"
             )
+        if self.presence and not self.url:
+            raise ValueError("presence needs url: where other relays are to send clients")
         if not (self.listen or self.tls_listen or self.proxied):
             raise ValueError("listen, tls_listen or proxied must name an address")
         for text in (*self.listen, *self.tls_listen):
@@ -128,6 +133,8 @@ class RelaySettings(Section, frozen=True):
             allowed_systems(self.systems)
             if self.url:
                 parse_relay(self.url)
+            if self.presence:
+                RedisURL.parse(self.presence)
         except SettingsError as error:
             raise ValueError(str(error)) from None
 

@@ -105,6 +105,7 @@ class SharedPresence:
         """See :class:`~wavesync.relay.presence.IPresence`."""
         if not self._running:
             self._running = True
+            self._ledger = Ledger()
             self._keeping = Deferred.fromCoroutine(self._keep())
             self._keeping.addErrback(self._broke)
 
