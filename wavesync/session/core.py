@@ -65,10 +65,12 @@ class SessionCore:
         self._carries = False
         self._side = side
 
-        self._written = 0
+        self.written = 0
+        """Bytes of the stream that the application gave."""
         self._confirmed = 0
         self._end_sent = False
-        self._receipts = Receipts(timing.acknowledge_after)
+        self.receipts = Receipts(timing.acknowledge_after)
+        """What has come of the peer's."""
         self._end_received = False
         self._closing = False
 
@@ -117,7 +119,7 @@ class SessionCore:
         if not self._gives_data:
             raise ValueError("this session carries no bytes (yet)")
         self._now = now
-        self._written += len(data)
+        self.written += len(data)
         self._out += encode_data(data)
         self._acknowledge_if_due(now, beside=len(data) <= ACKNOWLEDGE_BESIDE)
 
@@ -243,18 +245,18 @@ class SessionCore:
         if not self._takes_data:
             self._machine.stray_received("DATA came where it has no place")
             return
-        self._receipts.took(len(data), self._now)
+        self.receipts.took(len(data), self._now)
         if self._closing:
             if self._confirmed_end:
                 self._machine.abandon()
                 return
         elif data:
             self._events.append(DataReceived(data))
-        if self._receipts.many and not self._writing_paused:
+        if self.receipts.many and not self._writing_paused:
             self._send_ack()
 
     def _take_ack(self, offset: int) -> None:
-        if not self.liveness.begun or offset > self._written + self._end_sent:
+        if not self.liveness.begun or offset > self.written + self._end_sent:
             self._machine.stray_received("ACK came for bytes that were not sent")
             return
         if offset <= self._confirmed:
@@ -273,7 +275,7 @@ class SessionCore:
             return
         self._end_received = True
         self._takes_data = False
-        self._receipts.took(1, self._now)
+        self.receipts.took_end(self._now)
         self._events.append(EndReceived())
         self._send_ack()
         self._check_finished()
@@ -287,7 +289,7 @@ class SessionCore:
         times = [self._open_by, self._close_by]
         times += self.liveness.deadlines(writable=not self._writing_paused)
         if not self._writing_paused:
-            times.append(self._receipts.due)
+            times.append(self.receipts.due)
         return min((time for time in times if time is not None), default=None)
 
     def timer(self, now: float) -> None:
@@ -312,9 +314,9 @@ class SessionCore:
         """Send an ACK that is due, or one that would be soon *beside* what leaves anyway."""
         if self._writing_paused:
             return
-        due = self._receipts.due
+        due = self.receipts.due
         late = due is not None and (beside or now >= due)
-        if late or self._receipts.many or self.liveness.beat_due(now):
+        if late or self.receipts.many or self.liveness.beat_due(now):
             self._send_ack()
 
     # What the shell fetches.
@@ -332,7 +334,7 @@ class SessionCore:
     @property
     def unacknowledged(self) -> int:
         """Bytes written (END counts as one) that the peer has not acknowledged."""
-        return self._written + self._end_sent - self._confirmed
+        return self.written + self._end_sent - self._confirmed
 
     @property
     def takes_more(self) -> bool:
@@ -346,7 +348,7 @@ class SessionCore:
 
     @property
     def _confirmed_end(self) -> bool:
-        return self._end_sent and self._confirmed == self._written + 1
+        return self._end_sent and self._confirmed == self.written + 1
 
     def _check_finished(self) -> None:
         if self.finished:
@@ -363,7 +365,7 @@ class SessionCore:
 
     def _send_ack(self) -> None:
         self.liveness.beaten(self._now)
-        self._out.append(encode(Ack(self._receipts.acknowledged())))
+        self._out.append(encode(Ack(self.receipts.acknowledged())))
 
     # The machine's owner (wavesync.session.lifecycle.Owner).
 

@@ -15,15 +15,17 @@ class Receipts:
 
     :param within: the longest that received bytes stay without an ACK, in seconds.
     :ivar received: bytes so far; END counts as one.
+    :ivar ends: 1 once END came, else 0.
     :ivar due: when an ACK has to leave; None while nothing is owed.
     """
 
-    __slots__ = ("_acknowledged", "_within", "due", "received")
+    __slots__ = ("_acknowledged", "_within", "due", "ends", "received")
 
     def __init__(self, within: float) -> None:
         self._within = within
         self._acknowledged = 0
         self.received = 0
+        self.ends = 0
         self.due: float | None = None
 
     def took(self, size: int, now: float) -> None:
@@ -31,6 +33,16 @@ class Receipts:
         self.received += size
         if self.due is None:
             self.due = now + self._within
+
+    def took_end(self, now: float) -> None:
+        """END came."""
+        self.ends = 1
+        self.took(1, now)
+
+    @property
+    def payload(self) -> int:
+        """Bytes so far, without END."""
+        return self.received - self.ends
 
     def acknowledged(self) -> int:
         """Note that an ACK leaves; the number that it carries."""

@@ -32,6 +32,7 @@ from wavesync.session.roll import Roll
 from wavesync.session.sealing import ServerTLSFactory
 from wavesync.session.services import NamedServices, Services
 from wavesync.session.shell import SessionShell
+from wavesync.session.statistics import Statistics
 from wavesync.session.tls import server_context
 from wavesync.stun.buckets import source_key
 
@@ -83,6 +84,21 @@ class ServerSession(SessionShell):
         self._dial: Deferred[IProtocol] | None = None
         self._path_transport: ITransport | None = None
         self._was_authenticated = False
+        self._asked_at: float | None = None  # until the service's first word
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes of the service's stream that came, and that were written."""
+        core = self._core
+        return (0, 0) if core is None else (core.receipts.payload, core.written)
+
+    def write(self, data: bytes) -> None:
+        """Send the service's bytes."""
+        if self._asked_at is not None:
+            seconds = self._clock.seconds() - self._asked_at
+            self._factory.statistics.answered(self, seconds)
+            self._asked_at = None
+        super().write(data)
 
     def connectionMade(self) -> None:
         """A client's path is there."""
@@ -109,6 +125,7 @@ class ServerSession(SessionShell):
     def path_ended(self, error: WavesyncError) -> None:
         """The path is gone: quietly if nothing was asked for (the loser of a race)."""
         self._factory.left(self)
+        self._factory.statistics.end(self)
         self._cancel_dial()
         if self._was_authenticated:
             assert self.peer is not None
@@ -148,6 +165,7 @@ class ServerSession(SessionShell):
             self._refuse(Refusal.BUSY, "this client has as many sessions as it may have")
             return
         self._factory.roll.begin(self, peer, control=service == CONTROL)
+        self._asked_at = self._clock.seconds()
         if service == CONTROL:
             self._accept(Protocol())
             return
@@ -198,12 +216,14 @@ class ServerSession(SessionShell):
 
     def _accept(self, app: IProtocol) -> None:
         assert self._core is not None
+        self._factory.statistics.begin(self, control=self._core.service == CONTROL)
         self._core.accept(self._clock.seconds())
         self.attach(app)
         self._turn()
 
     def _refuse(self, code: int, sentence: str) -> None:
         self._factory.roll.end(self)
+        self._factory.statistics.refused[code] += 1
         if self._core is not None:
             self._core.refuse(code, sentence, self._clock.seconds())
             self._stirred()
@@ -234,6 +254,7 @@ class ServerSessionFactory:
     :param max_sessions_per_client: the same for one client.
     :param max_pending: paths that have not sent OPEN, at one time.
     :param door: decides who may begin a handshake; the usual limits when None.
+    :ivar statistics: what is counted.
     """
 
     def __init__(
@@ -254,6 +275,7 @@ class ServerSessionFactory:
         door: Door | None = None,
     ) -> None:
         self.services = services
+        self.statistics = Statistics()
         self.timing = timing
         self.max_sessions = max_sessions
         self.max_sessions_per_client = max_sessions_per_client
@@ -347,6 +369,7 @@ class ServerSessionFactory:
 
     def authenticated(self, peer: Peer, session: ServerSession) -> None:
         """A session knows its client."""
+        self.statistics.authenticated[session.path_kind] += 1
         if self._strangers.pop(session, None) is not None:
             self._idle[session] = peer.text
         host = self._known[session] = source_of(session.path_peer())
