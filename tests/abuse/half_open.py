@@ -26,7 +26,8 @@ from tests.signalling.provers import NOW, client, server
 from wavesync.interfaces import Address
 from wavesync.session.client import ClientSession, connect_session
 from wavesync.session.server import MAX_PENDING, NamedServices, ServerSessionFactory
-from wavesync.testing.network import Network, run_for
+from wavesync.testing.network import Network
+from wavesync.testing.time import run_for
 from wavesync.udt.carrier import Arrival
 from wavesync.udt.handshake import ANSWER, HANDSHAKE_SIZE, REQUEST, Offer, decode_handshake
 from wavesync.udt.listening import MAX_HALF_OPEN

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.udt.ends import Pair, Randbits, Recorder
 from wavesync.interfaces import Address
-from wavesync.testing.network import Network, run_for
+from wavesync.testing.network import Network
+from wavesync.testing.time import run_for
 from wavesync.udt.connection import Connection
 from wavesync.udt.handshake import ANSWER, CALL, FINAL, REFUSED, REQUEST, Offer
 from wavesync.udt.packet import (

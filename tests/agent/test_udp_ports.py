@@ -14,7 +14,8 @@ from wavesync.agent.udp_ports import (
     UdpPorts,
 )
 from wavesync.interfaces import Address
-from wavesync.testing.network import Network, run_for
+from wavesync.testing.network import Network
+from wavesync.testing.time import run_for
 from wavesync.udt.port import LAST_WORDS, Port
 
 NOBODY: Address = ("44.9.9.9", 9)

@@ -29,7 +29,8 @@ from wavesync.signalling.relay_lists import ParkedAt
 from wavesync.signalling.relay_urls import Relay
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message, StunError, decode
-from wavesync.testing.network import Network, run_for
+from wavesync.testing.network import Network
+from wavesync.testing.time import run_for
 from wavesync.udt.port import Port
 
 __all__ = ["MemoryReactor", "Talker", "World"]

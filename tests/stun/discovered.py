@@ -9,7 +9,8 @@ from wavesync.stun.alternate import AddressPair
 from wavesync.stun.behaviour import BehaviourDiscovery
 from wavesync.stun.behaviour_words import Behaviour
 from wavesync.stun.discover import BehaviourObserver
-from wavesync.testing.network import Drop, Filtering, Host, Mapping, Network, PortChoice, run_for
+from wavesync.testing.network import Drop, Filtering, Host, Mapping, Network, PortChoice
+from wavesync.testing.time import run_for
 from wavesync.udt.port import Port
 from wavesync.udt.sorting import StunHandler
 

@@ -19,7 +19,8 @@ from wavesync.stun.binding import KNOWN_IN_BINDING, answer_binding, binding_resp
 from wavesync.stun.binding_request import BindingFailed
 from wavesync.stun.discover import discover_behaviour
 from wavesync.stun.message import BINDING, Message, MessageClass, decode, encode
-from wavesync.testing.network import Filtering, Mapping, PortChoice, run_for
+from wavesync.testing.network import Filtering, Mapping, PortChoice
+from wavesync.testing.time import run_for
 
 MAPPINGS = {
     Mapping.ENDPOINT_INDEPENDENT: Dependence.ENDPOINT_INDEPENDENT,

@@ -7,15 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from wavesync.interfaces import Address, Burst
-from wavesync.testing.network import (
-    Filtering,
-    Mapping,
-    MemoryCarrier,
-    Nat,
-    Network,
-    PortChoice,
-    run_for,
-)
+from wavesync.testing.network import Filtering, Mapping, MemoryCarrier, Nat, Network, PortChoice
+from wavesync.testing.time import run_for
 from wavesync.udt.carrier import Arrival, ICarrier
 
 SERVER: Address = ("192.0.2.1", 80)

@@ -12,7 +12,8 @@ from tests.udt.ends import Pair, Randbits
 from wavesync.interfaces import IWaryTransport
 from wavesync.session.client import connect_session
 from wavesync.session.server import NamedServices, ServerSessionFactory
-from wavesync.testing.network import Network, run_for
+from wavesync.testing.network import Network
+from wavesync.testing.time import run_for
 from wavesync.udt.connection import Connection
 from wavesync.udt.packet import DataPacket
 from wavesync.udt.port import Port

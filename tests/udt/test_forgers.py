@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.udt.ends import Pair, Randbits
 from wavesync.interfaces import Address
-from wavesync.testing.network import run_for
+from wavesync.testing.time import run_for
 from wavesync.udt.handshake import (
     ANSWER,
     CALL,

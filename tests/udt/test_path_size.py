@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.udt.ends import Pair
 from wavesync.interfaces import Address, Burst
-from wavesync.testing.network import run_for
+from wavesync.testing.time import run_for
 from wavesync.udt.packet import (
     HEADER_SIZE,
     ControlPacket,

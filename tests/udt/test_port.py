@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from tests.udt.ends import Pair, memory_port, outcome
 from wavesync.interfaces import Address
-from wavesync.testing.network import run_for
+from wavesync.testing.time import run_for
 from wavesync.udt.handshake import (
     ANSWER,
     REFUSED,

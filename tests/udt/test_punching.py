@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.tools.diagrams import transitions
 from tests.udt.ends import Pair, Recorders, memory_port, outcome
 from wavesync.interfaces import Address
-from wavesync.testing.network import Filtering, Host, Mapping, Nat, Network, PortChoice, run_for
+from wavesync.testing.network import Filtering, Host, Mapping, Nat, Network, PortChoice
+from wavesync.testing.time import run_for
 from wavesync.udt.handshake import ANSWER, CALL, FINAL, Handshake, Offer, decode_handshake
 from wavesync.udt.paths import (
     MAX_UNCONFIRMED,

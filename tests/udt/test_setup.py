@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.udt.ends import Pair, memory_port
 from tests.udt.test_sender import Recorder
 from wavesync.interfaces import Burst
-from wavesync.testing.network import Network, run_for
+from wavesync.testing.network import Network
+from wavesync.testing.time import run_for
 from wavesync.udt.connection import Connection
 from wavesync.udt.estimators import INITIAL_RTT
 from wavesync.udt.packet import ControlType, DataPacket, encode_control

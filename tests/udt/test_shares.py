@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.udt.ends import memory_port
 from wavesync.interfaces import Address
-from wavesync.testing.network import Network, run_for
+from wavesync.testing.network import Network
+from wavesync.testing.time import run_for
 from wavesync.udt.handshake import HANDSHAKE_SIZE, Offer
 from wavesync.udt.paths import FULL_SHARES, MAX_UNHEARD, SMALL_SHARE
 from wavesync.udt.punching import MAX_CANDIDATES, PunchAttempt

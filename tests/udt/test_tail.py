@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.udt.ends import Pair
 from wavesync.interfaces import Address
-from wavesync.testing.network import run_for
+from wavesync.testing.time import run_for
 from wavesync.udt.connection import Connection
 from wavesync.udt.tail import (
     ACK_DELAY,

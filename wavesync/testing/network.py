@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from random import Random
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from wavesync.interfaces import Address, Burst
@@ -33,7 +32,6 @@ __all__ = [
     "Nat",
     "Network",
     "PortChoice",
-    "run_for",
 ]
 
 EPHEMERAL = 49152
@@ -386,20 +384,3 @@ class MemoryCarrier:
         arrivals: list[Arrival] = self._assembler.take()
         if arrivals and self._receiver is not None:
             self._receiver.bursts_received(arrivals)
-
-
-def run_for(clock: Clock, seconds: float) -> None:
-    """Advance *clock* from one delayed call to the next, so that each sees its own time.
-
-    :param seconds: how far.
-    """
-    end = clock.seconds() + seconds
-    while True:
-        times = [call.getTime() for call in clock.getDelayedCalls()]
-        following = min(times, default=end)
-        if following > end:
-            break
-        clock.advance(max(0.0, following - clock.seconds()))
-        if not times:
-            break
-    clock.advance(max(0.0, end - clock.seconds()))

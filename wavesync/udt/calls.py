@@ -1,5 +1,6 @@
 """Attempts to make a connection as a port holds them: an attempt, a factory and a Deferred."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from typing import Protocol as TypingProtocol
 
@@ -71,7 +72,7 @@ class _Early:
                 link.receive(data, segment_size, now)
 
 
-class _Call:
+class _Call(ABC):
     """What both kinds of attempt have in common."""
 
     log = Logger()
@@ -86,9 +87,9 @@ class _Call:
         self._early = _Early()
         self._over = False
 
+    @abstractmethod
     def cancel(self) -> None:
         """Give the attempt up."""
-        raise NotImplementedError
 
     def traffic(self, data: bytes, segment_size: int, source: Address, now: float) -> None:
         """Take packets other than handshakes that came for our socket id, but not for its link."""
@@ -115,9 +116,9 @@ class _Call:
 
     _holds = False
 
+    @abstractmethod
     def _should_show(self, link: Link) -> bool:
         """:return: whether a keep-alive is to tell the peer at once that we have heard it."""
-        raise NotImplementedError
 
     def _fail(self, reason: Failure) -> None:
         if not self._over:
