@@ -97,6 +97,20 @@ class KernelJoinTests(Pairs):
         await self.through(client, server, b"more")
         self.assertEqual(self.plumbing.burst(pair.last_moved), SHARED_BURST)
 
+    async def test_urgent_byte(self) -> None:
+        """A client that sends TCP's urgent byte loses that byte, and stops nothing."""
+        _, client, server = await self.pair()
+        for _ in range(2):
+            await send(client, b"abc")
+            client.send(b"!", socket.MSG_OOB)
+            await send(client, b"def")
+            self.assertEqual(await receive(server, 6), b"abcdef")
+        self.assertEqual((self.plumbing.spliced, self.plumbing.copied), (6, 6))
+        client.send(b"!", socket.MSG_OOB)
+        await send(client, b"ghi")
+        client.close()
+        self.assertEqual(await receive(server, 9), b"ghi")
+
     async def test_pipes_are_shared(self) -> None:
         """Ten pairs that move much need no more pipes than one does."""
         pairs = [await self.pair() for _ in range(10)]

@@ -6,6 +6,7 @@ A flow reads only when it holds nothing.  What the sink's kernel buffer does not
 room for.
 """
 
+import fcntl
 import os
 import socket
 import struct
@@ -29,6 +30,8 @@ BUDGET = 4
 # buffer and the sixth how much of it is taken (sock_diag(7)).
 _SO_MEMINFO = 55
 _MEMINFO = struct.Struct("=12xI4xI12x")
+_SIOCATMARK = 0x8905  # sockatmark(3)
+_INT = struct.Struct("=i")
 _FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 
 
@@ -39,6 +42,18 @@ def _room(sink: socket.socket) -> int | None:
     except (OSError, struct.error):
         return None
     return size - taken  # type: ignore[no-any-return]
+
+
+def _at_urgent_byte(source: socket.socket) -> bool:
+    """:return: whether TCP's urgent byte is next: splice(2) never gets over it, recv(2) leaves it out.
+
+    Nobody needs to send one; who did could have us try for ever.
+    """
+    try:
+        (at_mark,) = _INT.unpack(fcntl.ioctl(source.fileno(), _SIOCATMARK, bytes(4)))
+    except OSError:
+        return False
+    return bool(at_mark)
 
 
 class Flow:
@@ -130,6 +145,8 @@ class Flow:
             n = os.splice(self._source.fd, pipe[1], length, flags=_FLAGS)
         except BlockingIOError:
             plumbing.pipes.give(pipe)
+            if _at_urgent_byte(self._source.socket):
+                return self._copy(length)
             raise
         except OSError as error:
             plumbing.pipes.give(pipe)
@@ -140,6 +157,8 @@ class Flow:
             return -1
         if not n:
             plumbing.pipes.give(pipe)
+            if _at_urgent_byte(self._source.socket):
+                return self._copy(length)
             self._end()
             return 0
         plumbing.spliced += n
