@@ -31,6 +31,7 @@ from wavesync.session.bridge import BridgeEnd
 from wavesync.session.client import ClientSession, connect_session
 from wavesync.session.core import Timing
 from wavesync.session.errors import Refusal, Refused, SessionLost
+from wavesync.session.relayed import RelayedAddress
 from wavesync.session.server import (
     DIAL_WITHIN,
     NamedServices,
@@ -394,6 +395,23 @@ class BoundTests(SessionCase):
         session.open("app", Recorder())
         path.pump()
         self.assertTrue(session.accepted)
+
+    def test_relayed(self) -> None:
+        """Clients whose address is a relay's word have half of the places: it may be lying."""
+        self.factory = self.serve(max_pending=6)
+        other = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.8", 1))
+        build(self.factory).makeConnection(other)
+        crowd = []
+        for n in range(5):
+            address = RelayedAddress(f"192.0.2.{n}", 1, "http://r.example:1")
+            crowd.append(StringTransport(peerAddress=address))
+            protocol = self.factory.buildProtocol(address)
+            assert protocol is not None
+            protocol.makeConnection(crowd[-1])
+        self.assertEqual(
+            [t.disconnecting for t in (other, *crowd)], [False] + [True] * 2 + [False] * 3
+        )
+        self.assertEqual(len(self.factory.pending), 4)
 
     def test_close_all(self) -> None:
         """Stopping the server ends every session, and clients are told why."""

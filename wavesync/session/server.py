@@ -1,7 +1,6 @@
 """The server's end of sessions: authenticate clients, dial the service one asks for."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
@@ -23,6 +22,7 @@ from wavesync.identity.credentials import Credentials
 from wavesync.identity.verify import Peer
 from wavesync.session.bridge import make_bridge
 from wavesync.session.core import CONTROL, Side, Timing
+from wavesync.session.crowd import oldest_of_crowd, oldest_relayed
 from wavesync.session.door import Door
 from wavesync.session.errors import Refusal
 from wavesync.session.events import DataReceived, Event, Lost, OpenRequested
@@ -310,6 +310,8 @@ class ServerSessionFactory:
         """
         if not self.door.admit(source_of(addr), self._clock.seconds()):
             return None
+        if kind_of(addr) == "relay":
+            self._give_up(oldest_relayed(self._strangers, self.max_pending))
         if len(self.pending) >= self.max_pending and not self._make_room():
             return None
         protocol: IProtocol = self._tls.buildProtocol(addr)
@@ -360,11 +362,14 @@ class ServerSessionFactory:
 
     def _make_room(self) -> bool:
         """Give up a path that was not asked for anything; whether there was one to spare."""
-        oldest = _oldest_of_crowd(self._strangers, 1) or _oldest_of_crowd(self._idle, 2)
-        if oldest is None:
+        oldest = oldest_of_crowd(self._strangers, 1) or oldest_of_crowd(self._idle, 2)
+        return self._give_up(oldest)
+
+    def _give_up(self, session: ServerSession | None) -> bool:
+        if session is None:
             return False
-        self.left(oldest)
-        oldest.abort()
+        self.left(session)
+        session.abort()
         return True
 
     def authenticated(self, peer: Peer, session: ServerSession) -> None:
@@ -384,13 +389,3 @@ class ServerSessionFactory:
             self.door.part(host)
         if self._on_lost is not None:
             self._on_lost(peer, session.path_transport)
-
-
-def _oldest_of_crowd(
-    sessions: Mapping[ServerSession, bytes | str], crowd: int
-) -> ServerSession | None:
-    """Give the oldest session of whoever has most of them, if those are at least *crowd*."""
-    for owner, count in Counter(sessions.values()).most_common(1):
-        if count >= crowd:
-            return next(session for session, its in sessions.items() if its == owner)
-    return None
