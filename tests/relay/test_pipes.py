@@ -101,7 +101,7 @@ class PipePoolTests(SynchronousTestCase):
             assert pipe is not None
             pool.discard(pipe)
         self.assertEqual(descriptors(), self.before)
-        self.assertEqual(MAX_PIPES, 1024)
+        self.assertEqual(MAX_PIPES, 256)
 
     def test_no_descriptors(self) -> None:
         """When the process has no descriptors left there is no pipe, and no error."""

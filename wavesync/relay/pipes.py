@@ -24,7 +24,7 @@ __all__ = [
 
 PIPE_SIZE = 1024 * 1024
 """Bytes asked for; the kernel counts pages, so small packets fill a pipe with fewer bytes."""
-MAX_PIPES = 1024
+MAX_PIPES = 256
 """Pipes at a time: two descriptors each.  Whoever gets none copies."""
 MAX_SPARE = 16
 """Empty pipes that are kept; more than one move at a time there never is."""
