@@ -8,6 +8,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
 
 from wavesync.relay.deadlines import Deadlines
@@ -17,10 +18,13 @@ from wavesync.signalling.addresses import canonical
 from wavesync.signalling.shares import Shares
 from wavesync.stun.buckets import source_key
 
-__all__ = ["CLOSE_LIFE", "Network", "ProxiedFactory", "RelayFactory"]
+__all__ = ["CLOSE_LIFE", "TELL_EVERY", "Network", "ProxiedFactory", "RelayFactory"]
 
 CLOSE_LIFE = 5.0
 """Seconds that a peer has to take the last bytes of a connection that is being closed."""
+
+TELL_EVERY = 60.0
+"""Seconds between lines in the log that there are too many connections."""
 
 _LEAST_DELAY = 0.001  # rounding must not make a timer come too early again and again
 
@@ -33,16 +37,20 @@ class RelayFactory(ServerFactory):
     :param house: what all connections share.
     :param clock: gives the time and timers.
     :ivar heads: connections whose request has not come yet.
+    :ivar most: connections that there may be.
     """
 
+    log = Logger()
     noisy = False
 
     def __init__(self, house: House, clock: IReactorTime) -> None:
         limits = house.settings.limits
         self.house = house
         self.heads: Deadlines[RelayProtocol] = Deadlines(limits.head_time)
+        self.most = limits.connections
         self._clock = clock
         self._limits = limits
+        self._tell_at = clock.seconds()
         self._open: dict[RelayProtocol, None] = {}
         self._hosts = Shares(limits.connections_per_host)
         self._closing: Deadlines[RelayProtocol] = Deadlines(CLOSE_LIFE)
@@ -66,8 +74,8 @@ class RelayFactory(ServerFactory):
 
         Where too many have not said yet what they want, the one that has had most time for it goes.
         """
-        if len(self._open) >= self._limits.connections:
-            self.house.statistics.refused["connections"] += 1
+        if len(self._open) >= self.most:
+            self._crowded()
             return False
         self.house.statistics.connections += 1
         self._open[protocol] = None
@@ -79,6 +87,15 @@ class RelayFactory(ServerFactory):
             oldest.abort()
         self.turn()
         return True
+
+    def _crowded(self) -> None:
+        self.house.statistics.refused["connections"] += 1
+        if self._clock.seconds() >= self._tell_at:
+            self._tell_at = self._clock.seconds() + TELL_EVERY
+            self.log.warn(
+                "there are {most} connections, as many as there may be: others are closed",
+                most=self.most,
+            )
 
     def locate(self, protocol: RelayProtocol, host: str) -> bool:
         """Count a connection to where it comes from (an IPv6 /64 is one place), if there is room."""

@@ -22,6 +22,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python import usage
 
 from wavesync.interfaces import Address, IReactor
+from wavesync.relay.descriptors import Descriptors
 from wavesync.relay.factory import ProxiedFactory, RelayFactory
 from wavesync.relay.house import House
 from wavesync.relay.listening import load_certificate
@@ -91,6 +92,7 @@ class RelayService(Service):
         """
         settings = self._settings
         self.house, self.connections = self._build()
+        self.connections.most = Descriptors().connections(settings.limits.connections)
         ways: list[tuple[tuple[str, ...], IProtocolFactory]] = [(settings.listen, self.connections)]
         if settings.tls_listen:
             options = load_certificate(settings.certificate, settings.key)
