@@ -17,6 +17,15 @@ from twisted.python.failure import Failure
 
 from wavesync.agent.complaints import Complaints
 from wavesync.agent.link import Link
+from wavesync.agent.statistics import (
+    BEGUN,
+    CONNECTED,
+    MISSED,
+    REFUSED,
+    TOO_MANY,
+    WITHOUT_UDP,
+    Statistics,
+)
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.proofs import ProofChecker
 from wavesync.identity.verify import Peer, Role, VerificationError
@@ -116,6 +125,7 @@ class Introductions:
     :param allow_loopback: punch towards loopback addresses too (everything on one host).
     :param max_remembered: connection ids remembered.
     :param revoked: tells whether the certificate with a serial number was revoked.
+    :param statistics: where to count.
     """
 
     log = Logger()
@@ -131,7 +141,9 @@ class Introductions:
         allow_loopback: bool = False,
         max_remembered: int = MAX_REMEMBERED,
         revoked: Callable[[int], bool] = lambda serial: False,
+        statistics: Statistics | None = None,
     ) -> None:
+        self._statistics = Statistics() if statistics is None else statistics
         self._clock = clock
         self._credentials = credentials
         self._port = port
@@ -158,6 +170,7 @@ class Introductions:
                 return
             peer, connect = self._check(link, requested)
         except (SignallingError, StunError, VerificationError) as error:
+            self._statistics.introductions[REFUSED] += 1
             self._complaints.warn(
                 mediator,
                 "dropped an introduction by {mediator}: {why}",
@@ -166,13 +179,16 @@ class Introductions:
             )
             return
         if not self._room(peer):
+            self._statistics.introductions[TOO_MANY] += 1
             self._complaints.warn(
                 mediator, "dropped an introduction of {client}: too many", client=peer.text
             )
             return
         self._remember(requested.connection_id)
         if not connect.udp and not requested.observed:
-            return  # a client that does without UDP
+            self._statistics.introductions[WITHOUT_UDP] += 1
+            return
+        self._statistics.introductions[BEGUN] += 1
         running = _Running(link, peer, connect.udp, observed=requested.observed)
         self._running[requested.connection_id] = running
         link.warm.acknowledge(requested.connection_id)
@@ -285,8 +301,10 @@ class Introductions:
 
     def _punched(self, protocol: IProtocol, connection_id: str) -> None:
         self._running.pop(connection_id, None)
+        self._statistics.rendezvous[CONNECTED] += 1
 
     def _gave_up(self, failure: Failure, connection_id: str) -> None:
+        self._statistics.rendezvous[MISSED] += 1
         running = self._running.pop(connection_id, None)
         if running is not None:
             self.log.debug(

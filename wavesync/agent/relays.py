@@ -22,6 +22,7 @@ from wavesync.agent.parking import Parking, Taken
 from wavesync.agent.parking_waits import ParkingWaits
 from wavesync.agent.relay_ranking import MAX_CANDIDATES, best_relays
 from wavesync.agent.relay_revoking import upload_list
+from wavesync.agent.statistics import REFUSED, TAKEN, Statistics
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.revocations import Revocations
 from wavesync.session.relayed import RelayedAddress
@@ -78,6 +79,7 @@ class Relays:
     :param revocations: what this agent knows of revoked certificates; nothing when None.
     :param allow_loopback: park at loopback addresses on a mediator's word, too.
     :param chance: gives a number from 0 to 1.
+    :param statistics: where to count.
     """
 
     log = Logger()
@@ -95,7 +97,9 @@ class Relays:
         revocations: Revocations | None = None,
         allow_loopback: bool = False,
         chance: Callable[[], float] = random.random,
+        statistics: Statistics | None = None,
     ) -> None:
+        self._statistics = Statistics() if statistics is None else statistics
         self.parkings: dict[Relay, Parking] = {}
         self.parked: tuple[ParkedAt, ...] = ()
         """Where this server has parked, the nearest first: what mediators are told."""
@@ -327,11 +331,12 @@ class Relays:
 
     def _take(self, relay: Relay, client: Open) -> Taken:
         """A client comes over *relay*."""
-        if not self._clients.allow(str(relay), self._clock.seconds()):
-            return None
         host, port = client.source
         address = RelayedAddress(host, port, str(relay))
-        session = self._sessions.buildProtocol(address)
+        session = None
+        if self._clients.allow(str(relay), self._clock.seconds()):
+            session = self._sessions.buildProtocol(address)
+        self._statistics.relayed[REFUSED if session is None else TAKEN] += 1
         return None if session is None else (session, address)
 
 

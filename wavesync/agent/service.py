@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
-from twisted.internet.endpoints import clientFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
@@ -26,27 +25,27 @@ from wavesync.agent.introductions import Introductions
 from wavesync.agent.link import Link, Listed
 from wavesync.agent.relays import Relays
 from wavesync.agent.settings import AgentSettings, parse_address
+from wavesync.agent.statistics import Statistics
 from wavesync.agent.stream_openings import StreamOpenings
 from wavesync.agent.trusting import TrustedClients
 from wavesync.agent.udp_ports import UdpPorts
 from wavesync.errors import SettingsError
 from wavesync.garbage import collect_seldom
 from wavesync.identity.credentials import Credentials
-from wavesync.identity.revocations import LOOK_INTERVAL, Revocations, list_path
-from wavesync.identity.verify import Role
+from wavesync.identity.revocations import LOOK_INTERVAL, Revocations
+from wavesync.identity.verify import Leaf, Role
 from wavesync.interfaces import Address, IReactor
 from wavesync.services import or_exit
 from wavesync.session.liveness import Timing
 from wavesync.session.server import NamedServices, ServerSessionFactory, Services
-from wavesync.settings import load_settings
 from wavesync.signalling.leg_endpoint import LegEndpoint
-from wavesync.signalling.lifetimes import Lifetimes, lifetimes_path
+from wavesync.signalling.lifetimes import Lifetimes
 from wavesync.signalling.local import local_hosts
 from wavesync.signalling.numbers import MAX_ADDRESSES
 from wavesync.signalling.relay_endpoint import relay_endpoint
 from wavesync.signalling.relay_urls import parse_relays
 from wavesync.signalling.resolving import resolve
-from wavesync.signalling.urls import Mediator, parse_mediators
+from wavesync.signalling.urls import Mediator
 from wavesync.steady import keep_steady
 from wavesync.stun.behaviour_words import Lifetime
 from wavesync.stun.discover import discover_lifetime
@@ -79,6 +78,8 @@ class AgentService(Service):
     :ivar links: one for each mediator, while the service runs.
     :ivar ports: its UDP ports, while it runs.
     :ivar relays: where it parks connections, while it runs.
+    :ivar leaf: the server's certificate.
+    :ivar statistics: what is counted of clients on their way here.
     """
 
     log = Logger()
@@ -101,6 +102,8 @@ class AgentService(Service):
                 " (wavesync system add-server)"
             )
         self.links: list[Link] = []
+        self.leaf: Leaf = credentials.leaf
+        self.statistics = Statistics()
         self.ports: UdpPorts[Port] | None = None
         self._reactor = reactor
         self._credentials = credentials
@@ -141,6 +144,7 @@ class AgentService(Service):
             wall_clock=wall_clock,
             revocations=self.revocations,
             allow_loopback=settings.allow_loopback,
+            statistics=self.statistics,
         )
 
     def startService(self) -> None:
@@ -169,6 +173,7 @@ class AgentService(Service):
             wall_clock=self._wall_clock,
             allow_loopback=settings.allow_loopback,
             revoked=self.revocations.revoked,
+            statistics=self.statistics,
         )
         streams = self._streams = StreamOpenings(
             self._reactor,
@@ -176,6 +181,7 @@ class AgentService(Service):
             self._sessions,
             introductions.check_client,
             allow_loopback=settings.allow_loopback,
+            statistics=self.statistics,
         )
         for mediator in self._mediators:
             if mediator.tcp_port is None:
@@ -249,6 +255,15 @@ class AgentService(Service):
         return DeferredList(ends)
 
     @property
+    def sessions(self) -> ServerSessionFactory:
+        """Makes the server's end of every session."""
+        return self._sessions
+
+    def date(self) -> float:
+        """Seconds since the epoch."""
+        return self._wall_clock()
+
+    @property
     def port(self) -> Port | None:
         """The UDP port that introductions use; ``None`` while the agent does not run."""
         return None if self.ports is None else self.ports.newest
@@ -312,7 +327,7 @@ class AgentService(Service):
     def _revoked(self) -> None:
         """A newer revocation list: whom it names goes, and the mediators hear of it."""
         self._sessions.turn_out_revoked()
-        if self.revocations.revoked(self._credentials.leaf.serial):
+        if self.revocations.revoked(self.leaf.serial):
             self.log.error(
                 "the certificate of this server was revoked: clients will not connect to it;"
                 " give it new credentials (wavesync system add-server --server-id {server})",
@@ -354,44 +369,12 @@ def makeService(options: Options) -> IService:
     """Return the service that *options* ask for, or end the process with one sentence."""
     from twisted.internet import reactor
 
+    from wavesync.agent.making import make_agent
+
     keep_steady(IReactorTime(reactor))
     collect_seldom()
-    path: str | None = options["config"]
 
     def make() -> IService:
-        if path is None:
-            raise SettingsError(
-                "name the settings file: --config FILE (etc/agent.toml is a sample)"
-            )
-        settings = load_settings(path, AgentSettings)
-        credentials = Credentials.load(settings.credentials_path, now=time.time())
-        if not settings.services:
-            raise SettingsError(
-                f"{path}: [services] names nothing that clients may open; write there for instance"
-                ' web = "tcp:127.0.0.1:8080"'
-            )
-        services: dict[str, IStreamClientEndpoint | IProtocolFactory] = {}
-        for name, endpoint in settings.services.items():
-            try:
-                services[name] = clientFromString(reactor, endpoint)
-            except Exception as error:  # parsers are plugins, and may read files
-                raise SettingsError(
-                    f"{path}: services.{name}: {endpoint!r} is no endpoint such as"
-                    f" tcp:127.0.0.1:80 ({error})"
-                ) from None
-        mediators = parse_mediators(settings.mediators or credentials.mediators)
-        return AgentService(
-            reactor,  # type: ignore[arg-type]
-            credentials,
-            services,
-            mediators,
-            settings=settings,
-            revocations=Revocations(
-                credentials.system_key_bytes,
-                state=list_path(settings.state_directory, credentials.system),
-                handed_in=settings.crl_path,
-            ),
-            lifetimes=Lifetimes(lifetimes_path(settings.state_directory), wall_clock=time.time),
-        )
+        return make_agent(options["config"], reactor)  # type: ignore[arg-type]
 
     return or_exit("wavesync-agent", make)

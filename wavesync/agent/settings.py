@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wavesync.errors import SettingsError
 from wavesync.interfaces import Address
+from wavesync.metrics.settings import AGENT_PORT, MetricsSettings
 from wavesync.settings import Section
 from wavesync.signalling.numbers import MAX_ADDRESSES
 from wavesync.signalling.relay_urls import parse_relays
@@ -16,6 +17,12 @@ __all__ = ["AgentSettings", "parse_address"]
 
 _SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _MAX_PUBLIC = MAX_ADDRESSES // 2
+
+
+class Metrics(MetricsSettings, frozen=True):
+    """Where counts are shown; see ``etc/agent.toml``."""
+
+    listen: str = f"127.0.0.1:{AGENT_PORT}"
 
 
 class AgentSettings(Section, frozen=True):
@@ -32,6 +39,7 @@ class AgentSettings(Section, frozen=True):
     public_addresses: tuple[str, ...] = ()
     max_sessions: int = 2048
     allow_loopback: bool = False
+    metrics: Metrics = Metrics()
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""

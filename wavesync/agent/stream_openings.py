@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from wavesync.agent.complaints import Complaints
 from wavesync.agent.link import Link
+from wavesync.agent.statistics import BEGUN, CONNECTED, MISSED, REFUSED, Statistics
 from wavesync.identity.ids import Target
 from wavesync.identity.verify import Peer, VerificationError
 from wavesync.interfaces import Address, IReactor
@@ -76,6 +77,7 @@ class StreamOpenings:
     :param allow_loopback: dial loopback addresses too (everything on one host).
     :param max_remembered: connection ids remembered.
     :param dial: makes what :class:`wavesync.tcp.opening.Opening` is.
+    :param statistics: where to count.
     """
 
     log = Logger()
@@ -90,7 +92,9 @@ class StreamOpenings:
         allow_loopback: bool = False,
         max_remembered: int = MAX_REMEMBERED,
         dial: Callable[..., OpeningLike] = Opening,
+        statistics: Statistics | None = None,
     ) -> None:
+        self._statistics = Statistics() if statistics is None else statistics
         self._reactor = reactor
         self._own = own
         self._factory = factory
@@ -122,6 +126,7 @@ class StreamOpenings:
             if not self._room(peer):
                 raise SignallingError(f"too many for {peer.text}")
         except (SignallingError, StunError, VerificationError) as error:
+            self._statistics.openings[REFUSED] += 1
             self._complaints.warn(
                 str(link.mediator),
                 "does not dial a client that {mediator} tells of: {why}",
@@ -130,6 +135,7 @@ class StreamOpenings:
             )
             return
         self._remember(told.connection_id)
+        self._statistics.openings[BEGUN] += 1
         self._open(peer, own, remote, min(told.start_delay, MAX_START_DELAY))
 
     def stop(self) -> None:
@@ -180,6 +186,7 @@ class StreamOpenings:
 
     def _over(self, result: IProtocol | Failure, running: _Running) -> None:
         del self._running[running]
+        self._statistics.streams[MISSED if isinstance(result, Failure) else CONNECTED] += 1
         if isinstance(result, Failure) and not result.check(CancelledError):
             self.log.debug(
                 "no TCP connection with {client}: {why}",
