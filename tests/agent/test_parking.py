@@ -335,6 +335,25 @@ class FailureTests(ParkingCase):
         self.advance(3.1)
         self.assertEqual(self.dialled(), MIN_IDLE - 1)
 
+    def test_restarted_while_used(self) -> None:
+        """It is the same where one of them was parked just now because a client took another."""
+        legs: list[ScriptedRelay] = []
+        for youngest_first in (True, False):
+            legs += self.all_parked()
+            self.advance(2 * STEADY)
+            legs.pop(0).say(CLIENT)
+            young = self.next().park()
+            self.clear(*([young, *legs] if youngest_first else [*legs, young]))
+            self.advance(4)
+            self.assertEqual(self.dialled(), 0, youngest_first)
+            self.advance(1.2)
+            self.assertIn("lost the relay", self.said.pop(), youngest_first)
+            self.said.clear()
+            legs = [self.next().park()]
+            self.assertEqual(self.dialled(), 0, youngest_first)
+            self.advance(3.1)
+            self.assertEqual(self.dialled(), MIN_IDLE - 1, youngest_first)
+
     def test_clients_wait_after_restart(self) -> None:
         """When clients wait already, nothing is slow."""
         legs = self.all_parked()

@@ -267,10 +267,10 @@ class Parking:
         self._note_down()
         if self._moving:
             return
-        if leg.parked_at is not None and now < leg.parked_at + STEADY:
+        young = leg.parked_at is not None and now < leg.parked_at + STEADY
+        if young and (self._idle or now < self._trusted_since + STEADY):
             self._failed(why)
-            return
-        if self._pause is None:
+        elif self._pause is None or (self._told and not self._idle):
             # One of several is replaced; when all are lost, the relay has lost all servers'.
             self._pause_for(self._waits.LOST_TOGETHER, lambda: self._lost(why))
 
