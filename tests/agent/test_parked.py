@@ -20,6 +20,7 @@ from wavesync.agent.parked import (
     MAX_KEEP_ALIVE,
     MIN_KEEP_ALIVE,
     PARTING,
+    SILENT_FOR,
     ParkedLeg,
 )
 from wavesync.session.relayed import RelayedAddress
@@ -230,11 +231,11 @@ class ParkedLegTests(SynchronousTestCase):
         self.assertEqual(self.events(), ["over: no answer came"])
 
     def test_silence(self) -> None:
-        """Without a PING for 2.5 intervals the leg is dead; one keeps it alive."""
+        """Without a PING for almost two intervals the leg is dead; one keeps it alive."""
         self.relay.park(keep_alive=10.0)
-        self.clock.advance(24)
+        self.clock.advance(18)
         self.relay.say(Ping())
-        self.clock.advance(24)
+        self.clock.advance(18)
         self.assertFalse(self.relay.closed)
         self.clock.advance(1.5)
         self.assertTrue(self.relay.closed)
@@ -245,7 +246,7 @@ class ParkedLegTests(SynchronousTestCase):
         for said, believed in ((0.001, MIN_KEEP_ALIVE), (99999.0, MAX_KEEP_ALIVE)):
             self.setUp()
             self.relay.park(keep_alive=said)
-            self.clock.advance(2.5 * believed - 0.1)
+            self.clock.advance(SILENT_FOR * believed - 0.1)
             self.assertFalse(self.relay.closed, said)
             self.clock.advance(0.2)
             self.assertTrue(self.relay.closed, said)

@@ -19,7 +19,6 @@ from zope.interface import directlyProvides, implementer, providedBy
 
 from wavesync.session.bridge import send_at_once
 from wavesync.signalling.errors import SignallingError
-from wavesync.signalling.numbers import SILENCE_FACTOR
 from wavesync.signalling.relay_answers import AnswerReader, RelayAnswer
 from wavesync.signalling.relay_lines import Idle, Line, LineReader, Move, Open, Ping, Pong, Ready
 
@@ -30,6 +29,7 @@ __all__ = [
     "MAX_KEEP_ALIVE",
     "MIN_KEEP_ALIVE",
     "PARTING",
+    "SILENT_FOR",
     "LegOwner",
     "ParkedLeg",
 ]
@@ -39,6 +39,9 @@ ANSWER_TIMEOUT = 10.0
 
 MIN_KEEP_ALIVE, MAX_KEEP_ALIVE = 1.0, 600.0
 """Seconds between PINGs that are believed at least and at most, whatever a relay says."""
+
+SILENT_FOR = 1.9
+"""Intervals between PINGs without one, after which the relay is gone: 28.5 s as relays come."""
 
 LINES_A_SECOND, LINES_AT_ONCE = 100.0, 1000.0
 """Lines that a relay may say over one connection, on average and at once: each PING is answered, and
@@ -172,7 +175,7 @@ class ParkedLeg(BaseProtocol):
         now = self._clock.seconds()
         self.parked_at = now
         every = min(max(answer.parking.keep_alive, MIN_KEEP_ALIVE), MAX_KEEP_ALIVE)
-        self._patience = SILENCE_FACTOR * every
+        self._patience = SILENT_FOR * every
         self._restart_watch()
         if owner is not None:
             owner.leg_parked(self, answer, now - self._asked_at)
