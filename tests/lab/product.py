@@ -21,15 +21,25 @@ from tests.lab.topology import MEDIATOR_NAME, Lab, Site
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.system import SystemCredentials
 
-__all__ = ["WEB", "Fetched", "Product"]
+__all__ = ["PARKED", "RELAY_PORT", "WEB", "Fetched", "Product"]
 
 WEB = "web"
 """The service that a web server stands behind."""
+
+RELAY_PORT = 3356
+"""Where the first relay listens; the second one beside it, and so on."""
+
+PARKED = "parked at the relay"
+"""What an agent says when it has parked at a relay where it was not."""
 
 _PORT = 3345
 _START_TIMEOUT = 60.0  # seconds: Python takes its time where much else runs
 _REGISTERED = r"registered with"
 _MAPPED = r"sees this server's UDP port"
+_RELAY = """
+name = "{name}"
+listen = ["*:{port}"]
+"""
 _REQUEST = "GET /{name} HTTP/1.0\r\nHost: lab\r\n\r\n"
 _FETCH = """
 import hashlib, subprocess, sys
@@ -64,6 +74,8 @@ class Product:
     :param client: the client's site; the agent is on the other one.
     :param hosts: the client's and the agent's host; the first of each site by default.
     :param services: what the agent offers besides a web server: name to endpoint.
+    :param relays: how many relays there are on the mediator's host, which tells agents of them.
+    :ivar relays: those that have been started.
     :ivar environments: variables for the processes of ``mediator``, ``agent`` and ``client``.
     """
 
@@ -74,8 +86,11 @@ class Product:
         client: Site | None = None,
         hosts: tuple[Host, Host] | None = None,
         services: Mapping[str, str] | None = None,
+        relays: int = 0,
     ) -> None:
         self.lab = lab
+        self.relays: list[Process] = []
+        self._relays = relays
         self.client_site = client or lab.a
         self.server_site = lab.b if self.client_site is lab.a else lab.a
         self.client_host, self.server_host = hosts or (
@@ -114,10 +129,13 @@ class Product:
         return hashlib.sha256(data).hexdigest()
 
     def start(self) -> None:
-        """Start web server, mediator and agent, and wait until the agent can be found."""
+        """Start web server, relays, mediator and agent, and wait until the agent can be found."""
         self.start_web()
+        self.relays = [self.start_relay(number) for number in range(self._relays)]
         self.start_mediator()
-        self.start_agent()
+        for relay in self.relays:
+            relay.wait_for_line("is ready on", _START_TIMEOUT)
+        self.start_agent(udp=self.server_site.kind.udp)
 
     def start_web(self) -> None:
         """Start the web server beside the agent."""
@@ -126,7 +144,9 @@ class Product:
     def start_mediator(self) -> None:
         """Start the mediator and wait until it listens."""
         settings = self.files / "mediator.toml"
-        settings.write_text(f'name = "{MEDIATOR_NAME}"\nlisten = ["*:{_PORT}"]\n')
+        urls = [f"http://{MEDIATOR_NAME}:{RELAY_PORT + number}" for number in range(self._relays)]
+        lines = [f'name = "{MEDIATOR_NAME}"', f'listen = ["*:{_PORT}"]', f"relays = {urls}"]
+        settings.write_text("\n".join(lines) + "\n")
         self.mediator = self.lab.mediator.start(
             _twist("wavesync-mediator", settings),
             name="mediator",
@@ -134,8 +154,14 @@ class Product:
         )
         self.mediator.wait_for_line("is ready on", _START_TIMEOUT)
 
+    def start_relay(self, number: int = 0) -> Process:
+        """Start one of the relays; it is not ready yet."""
+        settings = self.files / f"relay-{number}.toml"
+        settings.write_text(_RELAY.format(name=MEDIATOR_NAME, port=RELAY_PORT + number))
+        return self.lab.mediator.start(_twist("wavesync-relay", settings), name=f"relay{number}")
+
     def start_agent(self, *, udp: bool = True) -> None:
-        """Start the agent and wait until the mediator knows it.
+        """Start the agent and wait until the mediator knows it, and it has parked at all relays.
 
         :param udp: wait for its UDP mapping, too.
         """
@@ -145,6 +171,8 @@ class Product:
         settings.write_text("\n".join(lines) + "\n")
         self.agent = self.agent_on(self.server_host)
         self.agent.wait_for_line(_MAPPED if udp else _REGISTERED, _START_TIMEOUT)
+        for number in range(self._relays):
+            self.agent.wait_for_line(f"{PARKED} .*:{RELAY_PORT + number},", _START_TIMEOUT)
 
     def agent_on(self, host: Host) -> Process:
         """Start another agent with the very same settings and credentials, on whatever host."""
@@ -206,8 +234,9 @@ class Product:
         service: str = WEB,
         credentials: Path | None = None,
         timeout: float = 60,
+        host: Host | None = None,
     ) -> Fetched:
-        """Fetch a file through ``wavesync connect``."""
+        """Fetch a file through ``wavesync connect``, on the client's host or another one."""
         report = self.files / f"report-{time.monotonic_ns()}.json"
         command = self.command(
             "connect",
@@ -215,7 +244,7 @@ class Product:
             *(target or str(self.server.target), service),
             credentials=credentials,
         )
-        done = self.client_host.run(
+        done = (host or self.client_host).run(
             [sys.executable, "-c", _FETCH, command[0], _REQUEST.format(name=name), *command[1:]],
             timeout=timeout,
             env=self.environments.get("client"),

@@ -68,6 +68,16 @@ class Figure:
     def __str__(self) -> str:
         return f"{self.seconds:6.1f} s (limit {self.limit:g} s)  {self.what}"
 
+    def tell(self, said: str) -> None:
+        """Print it.
+
+        :param said: what the program has said that it is of.
+        :raises LabError: when it is beyond its limit.
+        """
+        print(self, flush=True)
+        if self.seconds > self.limit:
+            raise LabError(f"too long: {self}; said was: {said}")
+
 
 class Scene:
     """A product at work: a client on the first site holds a forwarding to the second one open.
@@ -151,9 +161,7 @@ class Scene:
         """
         figure = Figure(what, seconds, limit)
         self.figures.append(figure)
-        print(figure, flush=True)
-        if seconds > limit:
-            raise LabError(f"too long: {figure}; the forwarding said {self.complaints()}")
+        figure.tell(self.complaints())
 
     def until(self, what: str, since: float, limit: float, question: Callable[[], bool]) -> None:
         """Ask until the answer is yes, and note how long it took.
