@@ -275,11 +275,13 @@ class RelayCase(TestCase):
 
     :cvar settings: but for the name and where it listens.
     :cvar limits: likewise.
+    :cvar reactor: what the relay runs on.
     """
 
     timeout = 60
     settings: dict[str, Any] = {}
     limits = Limits()
+    reactor: Any = reactor
 
     def setUp(self) -> None:
         """Start it."""
@@ -297,7 +299,7 @@ class RelayCase(TestCase):
                 **settings,
             }
         )
-        service = RelayService(chosen, reactor, wall_clock=lambda: NOW, presence=presence)
+        service = RelayService(chosen, self.reactor, wall_clock=lambda: NOW, presence=presence)
         service.startService()
 
         async def stop() -> None:
