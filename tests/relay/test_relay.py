@@ -9,6 +9,7 @@ from tests.signalling.provers import client, server, system
 from wavesync.identity.ids import Target
 from wavesync.relay.presence import Board, MemoryPresence
 from wavesync.relay.settings import Limits
+from wavesync.relay.vitality import IDLE_BEFORE_PROBES
 from wavesync.signalling.relay_answers import RelayAnswer
 from wavesync.signalling.relay_lines import Idle, Move
 from wavesync.signalling.relay_urls import Relay
@@ -46,6 +47,28 @@ class JoinTests(RelayCase):
             await until(lambda: len(self.service.connections) == 7)
             self.assertEqual(dict(house.statistics.ended), {"client-broke": 1})
             self.assertEqual(len(house.quotas), 0)
+
+        return Deferred.fromCoroutine(test())
+
+    def test_probed(self) -> Deferred[None]:
+        """The kernel probes idle legs, and does not end one whose other end merely does not read."""
+
+        async def test() -> None:
+            site = self.site()
+            await site.park()
+            visit = await self.visit(site.credentials.target)
+            await visit.answered
+            options = []
+            for protocol in self.service.connections.protocols:
+                handle = protocol.stream.getHandle()  # type: ignore[attr-defined]
+                options.append(
+                    (
+                        handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                        handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+                        handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+                    )
+                )
+            self.assertEqual(options, [(1, IDLE_BEFORE_PROBES, 0)] * 2)
 
         return Deferred.fromCoroutine(test())
 

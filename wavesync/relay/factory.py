@@ -63,6 +63,11 @@ class RelayFactory(ServerFactory):
         """Count the connections, joined ones as well."""
         return len(self._open)
 
+    @property
+    def protocols(self) -> list[RelayProtocol]:
+        """The connections, the oldest first."""
+        return list(self._open)
+
     def buildProtocol(self, addr: IAddress | None) -> RelayProtocol:
         """A protocol for one more connection."""
         return RelayProtocol(self)
