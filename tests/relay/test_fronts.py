@@ -34,6 +34,11 @@ listen plain
 listen secured
     bind 127.0.0.1:{secured} ssl crt {certificate}
     server relay 127.0.0.1:{relay} send-proxy-v2
+listen web
+    mode http
+    timeout tunnel 60s
+    bind 127.0.0.1:{web}
+    server relay 127.0.0.1:{relay} send-proxy-v2
 """
 
 
@@ -116,7 +121,7 @@ class ProxyTests(FrontCase):
     """A relay behind HAProxy, or something like it."""
 
     async def start(self) -> tuple[int, int, int]:
-        """Start a relay and HAProxy; give the relay's port and HAProxy's two."""
+        """Start a relay and HAProxy; give HAProxy's ports: TCP, TLS, HTTP."""
         self.service = self.relay(listen=("127.0.0.1:0",), proxied=(Proxied(listen="127.0.0.1:0"),))
         assert HAPROXY is not None
         relay = self.service.addresses[1][1]
@@ -124,10 +129,11 @@ class ProxyTests(FrontCase):
             with (
                 socket.create_server(("127.0.0.1", 0)) as first,
                 socket.create_server(("127.0.0.1", 0)) as second,
+                socket.create_server(("127.0.0.1", 0)) as third,
             ):
-                plain, secured = first.getsockname()[1], second.getsockname()[1]
+                plain, secured, web = (each.getsockname()[1] for each in (first, second, third))
             config = self.directory / "haproxy.cfg"
-            names = {"plain": plain, "secured": secured, "relay": relay}
+            names = {"plain": plain, "secured": secured, "web": web, "relay": relay}
             config.write_text(CONFIG.format(certificate=self.certificate, **names))
             process = subprocess.Popen(
                 [HAPROXY, "-db", "-f", str(config)],
@@ -141,7 +147,7 @@ class ProxyTests(FrontCase):
             if process.poll() is None:
                 self.addCleanup(process.wait)
                 self.addCleanup(process.kill)
-                return relay, plain, secured
+                return plain, secured, web
         raise AssertionError("haproxy does not start")
 
     async def listens(self, port: int) -> bool:
@@ -157,13 +163,13 @@ class ProxyTests(FrontCase):
 
     @skipIf(HAPROXY is None, "haproxy is not installed")
     def test_haproxy(self) -> Deferred[None]:
-        """Clients come through a real HAProxy, plain and by TLS; the server hears where they are."""
+        """Clients come through a real HAProxy, as TCP, TLS and HTTP; the server hears where they are."""
 
         async def test() -> None:
-            _, plain, secured = await self.start()
+            plain, secured, web = await self.start()
             site = self.site()
-            await site.park(2)
-            for port, dial in ((plain, None), (secured, self.connect_tls)):
+            await site.park(3)
+            for port, dial in ((plain, None), (secured, self.connect_tls), (web, None)):
                 visit = Visit(connect_request(client(), site.credentials.target) + b"hello")
                 if dial is None:
                     endpoint = HostnameEndpoint(reactor, "127.0.0.1", port)
