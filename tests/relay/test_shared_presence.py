@@ -18,6 +18,7 @@ from wavesync.relay.shared_presence import (
     ANSWER_TIME,
     BEAT,
     CONNECT_TIME,
+    LASTING,
     LONGEST_PAUSE,
     LOOKUP_TIME,
     MAX_LOOKUPS,
@@ -330,6 +331,30 @@ class SharedPresenceTests(SynchronousTestCase):
         self.clock.advance(LONGEST_PAUSE)
         self.connected()
         self.assertEqual([level for level, _ in self.log], [LogLevel.warn, LogLevel.info])
+
+    def test_never_for_long(self) -> None:
+        """A store that takes connections and then nothing is tried ever more rarely as well; once one
+        has lasted, a lost connection is made again at once.
+        """
+        self.presence.start()
+        self.presence.arrived(server(1))
+        for _ in range(10):
+            store = Store()
+            store.here = lambda *_: fail(StoreError("OOM"))  # type: ignore[method-assign]
+            self.connected(store)
+            self.assertTrue(store.closed)
+            self.clock.advance(LONGEST_PAUSE)
+        store = Store()
+        store.here = lambda *_: fail(StoreError("OOM"))  # type: ignore[method-assign]
+        self.connected(store)
+        self.clock.advance(LONGEST_PAUSE - 0.1)
+        self.assertTrue(self.connecting[-1].called)
+        self.clock.advance(0.1)
+        store = self.connected()
+        self.clock.pump([0.1] * round(LASTING * 10 + 2))
+        store.lose()
+        self.clock.advance(SHORTEST_PAUSE)
+        self.assertFalse(self.connecting[-1].called)
 
     def test_connects_slowly(self) -> None:
         """A connection that takes too long is given up."""

@@ -25,6 +25,7 @@ __all__ = [
     "ANSWER_TIME",
     "BEAT",
     "CONNECT_TIME",
+    "LASTING",
     "LONGEST_PAUSE",
     "LOOKUP_TIME",
     "MAX_LOOKUPS",
@@ -49,6 +50,9 @@ MAX_LOOKUPS = 1000
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
 """Seconds between attempts to connect: doubled each time, shortened by up to half at random."""
+
+LASTING = 10.0
+"""Seconds after which a connection has worked: the next pause is short again."""
 
 _DOUBLINGS = 10
 _T = TypeVar("_T")
@@ -177,13 +181,13 @@ class SharedPresence:
         failures = 0
         while True:
             store: SharedStore | None = None
+            began = self._clock.seconds()
             try:
                 connecting = self._connect()
                 connecting.addTimeout(CONNECT_TIME, self._clock, _too_late)
                 store = self._store = await connecting
                 store.lost.addCallback(lambda _: self._wake())
                 await self._begin(store)
-                failures = 0
                 await self._tell(store)
             except CancelledError:
                 return
@@ -194,6 +198,8 @@ class SharedPresence:
             self._store, self._usable = None, False
             if store is not None:
                 store.close()
+            if self._clock.seconds() - began > LASTING:
+                failures = 0
             pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2 ** min(failures, _DOUBLINGS))
             failures += 1
             again_at = self._clock.seconds() + pause * (1 - self._chance() / 2)
