@@ -92,6 +92,7 @@ class HouseCase(SynchronousTestCase):
     def dial(self, data: bytes = b"") -> tuple[RelayProtocol, Wire]:
         """A connection, and what it says first."""
         protocol, wire = self.factory.buildProtocol(None), Wire()
+        assert protocol is not None
         protocol.makeConnection(wire)
         if data:
             protocol.dataReceived(data)

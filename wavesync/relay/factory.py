@@ -8,8 +8,10 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import ServerFactory
+from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from wavesync.relay.deadlines import Deadlines
 from wavesync.relay.house import House
@@ -18,7 +20,14 @@ from wavesync.signalling.addresses import canonical
 from wavesync.signalling.shares import Shares
 from wavesync.stun.buckets import source_key
 
-__all__ = ["CLOSE_LIFE", "TELL_EVERY", "Network", "ProxiedFactory", "RelayFactory"]
+__all__ = [
+    "CLOSE_LIFE",
+    "TELL_EVERY",
+    "Network",
+    "ProxiedFactory",
+    "RelayFactory",
+    "SecuredFactory",
+]
 
 CLOSE_LIFE = 5.0
 """Seconds that a peer has to take the last bytes of a connection that is being closed."""
@@ -68,9 +77,19 @@ class RelayFactory(ServerFactory):
         """The connections, the oldest first."""
         return list(self._open)
 
-    def buildProtocol(self, addr: IAddress | None) -> RelayProtocol:
-        """A protocol for one more connection."""
-        return RelayProtocol(self)
+    def buildProtocol(self, addr: IAddress | None) -> RelayProtocol | None:
+        """A protocol for one more connection; none, which closes it at once, if there are too many.
+
+        Whoever is let in and then sent away keeps an open file for a while.
+        """
+        return RelayProtocol(self) if self.room() else None
+
+    def room(self) -> bool:
+        """Tell whether there may be one more connection; count it if not."""
+        if len(self._open) < self.most:
+            return True
+        self._crowded()
+        return False
 
     # What connections tell.
 
@@ -79,8 +98,7 @@ class RelayFactory(ServerFactory):
 
         Where too many have not said yet what they want, the one that has had most time for it goes.
         """
-        if len(self._open) >= self.most:
-            self._crowded()
+        if not self.room():
             return False
         self.house.statistics.connections += 1
         self._open[protocol] = None
@@ -184,6 +202,29 @@ class RelayFactory(ServerFactory):
             self._timer = None
 
 
+class SecuredFactory(TLSMemoryBIOFactory):
+    """Takes connections over TLS.
+
+    :param options: the relay's certificate.
+    :param factory: what serves them.
+    :param clock: gives the time and timers.
+    """
+
+    noisy = False
+
+    def __init__(
+        self, options: CertificateOptions, factory: RelayFactory, clock: IReactorTime
+    ) -> None:
+        super().__init__(options, False, factory, clock=clock)
+        self._relay = factory
+
+    def buildProtocol(  # type: ignore[override]
+        self, addr: IAddress | None
+    ) -> TLSMemoryBIOProtocol | None:
+        """A protocol for one more connection, if there is room."""
+        return super().buildProtocol(addr) if self._relay.room() else None
+
+
 class ProxiedFactory(HAProxyWrappingFactory):
     """Takes connections from trusted proxies, which tell where they come from (PROXY protocol).
 
@@ -206,6 +247,6 @@ class ProxiedFactory(HAProxyWrappingFactory):
             host, _ = canonical((addr.host, addr.port))
             ip = ipaddress.ip_address(host)
             if any(ip in network for network in self._trusted):
-                return super().buildProtocol(addr)
+                return super().buildProtocol(addr) if self._relay.room() else None
         self._relay.house.statistics.refused["untrusted-proxy"] += 1
         return None

@@ -18,12 +18,11 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python import usage
 
 from wavesync.interfaces import Address, IReactor
 from wavesync.relay.descriptors import Descriptors
-from wavesync.relay.factory import ProxiedFactory, RelayFactory
+from wavesync.relay.factory import ProxiedFactory, RelayFactory, SecuredFactory
 from wavesync.relay.house import House
 from wavesync.relay.listening import load_certificate
 from wavesync.relay.presence import IPresence
@@ -96,8 +95,7 @@ class RelayService(Service):
         ways: list[tuple[tuple[str, ...], IProtocolFactory]] = [(settings.listen, self.connections)]
         if settings.tls_listen:
             options = load_certificate(settings.certificate, settings.key)
-            secured = TLSMemoryBIOFactory(options, False, self.connections, clock=self._clock)
-            secured.noisy = False
+            secured = SecuredFactory(options, self.connections, self._clock)
             ways.append((settings.tls_listen, secured))
         for each in settings.proxied:
             proxied = ProxiedFactory(self.connections, each.networks)
