@@ -114,7 +114,6 @@ class _Bounded(ProtocolWrapper):
         """It begins; Site's protocol has its own idea of time."""
         self._end = self.factory.clock.callLater(LIFE, self.abort)
         super().connectionMade()
-        self.factory.make_room()
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes, but no more than a request needs."""
@@ -155,8 +154,9 @@ class PageFactory(WrappingFactory):
         super().__init__(site)
         self.clock = clock
 
-    def make_room(self) -> None:
-        """Close the oldest connection when there are too many."""
+    def registerProtocol(self, p: ProtocolWrapper) -> None:
+        """A connection is there: close the oldest when there are too many."""
+        super().registerProtocol(p)
         if len(self.protocols) > MAX_CONNECTIONS:
             cast(_Bounded, next(iter(self.protocols))).abort()
 
