@@ -5,14 +5,26 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.signalling.test_relay_wire import CONNECT, CONNECT_TEXT, ID
+from wavesync.client.relay_choice import LONGEST_WAIT
+from wavesync.relay import redis_store
 from wavesync.relay.parked import LEAST_READY, MOST_READY
 from wavesync.relay.pool import HERE, HOLD
+from wavesync.relay.presence_ledger import BATCH, REFRESH
+from wavesync.relay.presence_store import ALIVE, KEPT, MAX_FOUND
 from wavesync.relay.settings import Limits, RelaySettings
+from wavesync.relay.shared_presence import (
+    ANSWER_TIME,
+    BEAT,
+    LONGEST_PAUSE,
+    LOOKUP_TIME,
+    MAX_LOOKUPS,
+    SHORTEST_PAUSE,
+)
 from wavesync.relay.upload import MAX_UPLOADS
 from wavesync.relay.visitor import MAX_EARLY
 from wavesync.signalling.relay_heads import MAX_HEAD
 from wavesync.signalling.relay_lines import MAX_LINE, Open
-from wavesync.signalling.relay_urls import DEFAULT_RELAY_PORT, MAX_RELAY_URL
+from wavesync.signalling.relay_urls import DEFAULT_RELAY_PORT, MAX_RELAY_URL, MAX_RELAYS
 from wavesync.signalling.relay_wire import RequestKind
 
 TEXT = (Path(__file__).parents[2] / "docs" / "relay.rst").read_text(encoding="utf-8")
@@ -60,6 +72,26 @@ class DocumentTests(SynchronousTestCase):
             f"Keep-Alive says ({settings.keep_alive:g})",
         ):
             self.assertIn(expected, WORDS)
+
+    def test_presence(self) -> None:
+        """The same for what relays share."""
+        here = TEXT.split("\nSeveral relays\n", 1)[1].split("\nWhat a server does\n", 1)[0]
+        words = " ".join(here.split())
+        for expected in (
+            f"up to {'four' if MAX_RELAYS == 4 else '?'} relays",
+            f"waits {LONGEST_WAIT * 1000:g} ms at most",
+            f" {ALIVE:g} s every {BEAT:g} s; deleted",
+            f"{KEPT:g} s when a server comes",
+            f"and every {REFRESH:g} s; {BATCH} servers",
+            f"after {ALIVE:g} s at most",
+            f"names {'eight' if MAX_FOUND == 8 else '?'} relays",
+            f"than {LOOKUP_TIME:g} s, by {MAX_LOOKUPS:,} clients",
+            f"after {SHORTEST_PAUSE:g} s, 0.2 s ... {LONGEST_PAUSE:g} s",
+            f"takes longer than {ANSWER_TIME:g} s",
+            f"\n{redis_store.RELAY_KEY}URL ",
+            f"\n{redis_store.SERVER_KEY}SERVER.SYSTEM ",
+        ):
+            self.assertIn(expected, here if expected.startswith("\n") else words)
 
     def test_limits(self) -> None:
         """The limits in the text are the defaults of the settings."""

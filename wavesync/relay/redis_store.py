@@ -5,8 +5,8 @@
     wavesync:1:relay:URL               life                       for ALIVE seconds
     wavesync:1:server:SERVER.SYSTEM    hash of URL -> life        for KEPT seconds
 
-Nothing is stored for connections.  Needs ``txredisapi`` and Redis 5 (or Valkey), one server: the script that
-looks for a server reads keys that a cluster may have elsewhere.
+Nothing is stored for connections.  Needs ``txredisapi`` and one Redis server, no cluster: the script that looks for
+a server reads keys that a cluster may have elsewhere.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,13 @@ from txredisapi import RedisProtocol
 from wavesync.relay.presence_store import ALIVE, KEPT, MAX_FOUND, StoreError
 from wavesync.relay.redis_url import RedisURL
 
-__all__ = ["RedisStore", "open_store"]
+__all__ = ["RELAY_KEY", "SERVER_KEY", "RedisStore", "open_store"]
 
-_RELAY = "wavesync:1:relay:"
-_SERVER = "wavesync:1:server:"
+RELAY_KEY = "wavesync:1:relay:"
+"""In front of the URL of a relay."""
+
+SERVER_KEY = "wavesync:1:server:"
+"""In front of the name of a server."""
 
 _BEAT = """
 local before = redis.call('GET', KEYS[1])
@@ -89,11 +92,11 @@ class RedisStore(RedisProtocol):  # type: ignore[misc]
 
     def beat(self, relay: str, life: str) -> Deferred[str | None]:
         """See :class:`~wavesync.relay.presence_store.SharedStore`."""
-        return self._told(self.eval, _BEAT, [_RELAY + relay], [life, round(ALIVE * 1000)])
+        return self._told(self.eval, _BEAT, [RELAY_KEY + relay], [life, round(ALIVE * 1000)])
 
     def end(self, relay: str, life: str) -> Deferred[None]:
         """See :class:`~wavesync.relay.presence_store.SharedStore`."""
-        return self._told(self.eval, _END, [_RELAY + relay], [life])
+        return self._told(self.eval, _END, [RELAY_KEY + relay], [life])
 
     def here(self, relay: str, life: str, servers: Sequence[str]) -> Deferred[None]:
         """See :class:`~wavesync.relay.presence_store.SharedStore`."""
@@ -105,7 +108,7 @@ class RedisStore(RedisProtocol):  # type: ignore[misc]
 
     def find(self, server: str, but: str) -> Deferred[list[str]]:
         """See :class:`~wavesync.relay.presence_store.SharedStore`."""
-        return self._told(self.eval, _FIND, _keys([server]), [_RELAY, but, MAX_FOUND])
+        return self._told(self.eval, _FIND, _keys([server]), [RELAY_KEY, but, MAX_FOUND])
 
     def close(self) -> None:
         """See :class:`~wavesync.relay.presence_store.SharedStore`."""
@@ -118,7 +121,7 @@ class RedisStore(RedisProtocol):  # type: ignore[misc]
 
 
 def _keys(servers: Sequence[str]) -> list[str]:
-    return [_SERVER + server for server in servers]
+    return [SERVER_KEY + server for server in servers]
 
 
 def _failed(failure: Failure) -> Failure:
