@@ -6,7 +6,8 @@ import json
 import os
 import platform
 
-_NAMES = ("congestion", "first_byte", "holes", "relay", "udt")
+_NAMES = ("congestion", "first_byte", "holes", "parking", "relay", "udt")
+_QUICK = ("congestion", "parking")
 
 
 def main() -> int:
@@ -14,15 +15,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", choices=_NAMES)
     parser.add_argument(
-        "runs", type=int, nargs="?", help="how many runs (default: the figure's own)"
+        "runs",
+        type=int,
+        nargs="?",
+        help="how many runs, of parking how many agents (default: the figure's own)",
     )
-    parser.add_argument("--quick", action="store_true", help="congestion: only a few cells")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="congestion: only a few cells; parking: only kill the relay",
+    )
     arguments = parser.parse_args()
     module = importlib.import_module(f"benchmarks.{arguments.name}")
-    if arguments.name == "congestion":
-        result = module.measure(quick=arguments.quick)
-    else:
-        result = module.measure(*([arguments.runs] if arguments.runs else []))
+    options = {"quick": arguments.quick} if arguments.name in _QUICK else {}
+    runs = [arguments.runs] if arguments.runs and arguments.name != "congestion" else []
+    result = module.measure(*runs, **options)
     machine = f"{platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}"
     result["machine"] = f"{machine}, Python {platform.python_version()}"
     print(json.dumps({"figure": arguments.name, **result}))
