@@ -16,7 +16,7 @@ from wavesync.relay.house import House
 from wavesync.relay.pair import IPair
 from wavesync.relay.pairs import CHECK_INTERVAL, Joined, Pairs
 from wavesync.relay.parked import LEAST_READY, MOST_READY
-from wavesync.relay.presence import IPresence
+from wavesync.relay.presence import IPresence, NotKnown
 from wavesync.relay.protocol import RelayProtocol
 from wavesync.relay.settings import Limits, RelaySettings
 from wavesync.relay.statistics import Statistics
@@ -250,10 +250,17 @@ class VisitorTests(HouseCase):
         self.assertEqual(wire.said(), b"")
 
     def test_presence_broken(self) -> None:
-        """When nothing can be known of other relays, the client is told to come again."""
-        _, wire = self.visit()
-        self.presence.asked.errback(OSError("no connection"))
-        self.assertEqual(self.answer(wire), RelayAnswer(503, retry_after=1.0))
+        """When nothing can be known of other relays, the server is not here; that is counted, and a
+        fault of ours is logged.
+        """
+        refused = self.house.statistics.refused
+        for error, logged in ((NotKnown(), 0), (ValueError("oops"), 1)):
+            _, wire = self.visit()
+            self.presence.asked.errback(error)
+            self.assertEqual(self.answer(wire), RelayAnswer(404))
+            self.assertEqual(len(self.flushLoggedErrors(ValueError)), logged)
+            self.presence.asked = Deferred()
+        self.assertEqual((refused["presence"], refused["no-server"]), (2, 0))
         _, wire = self.visit()
         self.presence.asked = Deferred()
         _, wire = self.visit()

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from wavesync.identity.ids import Target
-from wavesync.relay.presence import IPresence
+from wavesync.relay.presence import IPresence, NotKnown
 from wavesync.relay.presence_ledger import BATCH, REFRESH, Ledger
 from wavesync.relay.presence_store import ALIVE, KEPT, StoreError
 from wavesync.relay.shared_presence import (
@@ -216,6 +216,10 @@ class SharedPresenceTests(SynchronousTestCase):
         """Look for a server, and get the answer at once."""
         return self.successResultOf(self.presence.find(server(9)))
 
+    def unknown(self) -> None:
+        """Look for a server, and hear at once that nothing is known."""
+        self.failureResultOf(self.presence.find(server(9)), NotKnown)
+
     def test_interface(self) -> None:
         """It is what relays expect."""
         verifyObject(IPresence, self.presence)
@@ -258,7 +262,6 @@ class SharedPresenceTests(SynchronousTestCase):
         self.assertEqual({self.find() for _ in range(4)}, {THERE, other})
         store.found = [str(HERE)] * 8 + [str(THERE)]
         self.assertIsNone(self.find())
-        self.assertEqual(self.presence.missed, 0)
 
     def test_slow(self) -> None:
         """Nobody waits longer than 0.3 s; a store that is silent is given up and tried anew."""
@@ -268,11 +271,10 @@ class SharedPresenceTests(SynchronousTestCase):
         self.clock.advance(LOOKUP_TIME - 0.01)
         self.assertNoResult(asked)
         self.clock.advance(0.01)
-        self.assertIsNone(self.successResultOf(asked))
+        self.failureResultOf(asked, NotKnown)
         self.clock.pump([0.1] * round((BEAT + ANSWER_TIME) * 10))
         self.assertTrue(store.closed)
-        self.assertIsNone(self.find())
-        self.assertEqual(self.presence.missed, 2)
+        self.unknown()
         self.assertEqual(len(self.connecting), 2)
         self.assertIs(self.log[-1][0], LogLevel.warn)
 
@@ -282,9 +284,9 @@ class SharedPresenceTests(SynchronousTestCase):
         store.silent = True
         asked = [self.presence.find(server(9)) for _ in range(MAX_LOOKUPS)]
         self.assertNoResult(asked[-1])
-        self.assertIsNone(self.find())
+        self.unknown()
         self.clock.advance(LOOKUP_TIME)
-        self.assertIsNone(self.successResultOf(asked[0]))
+        self.failureResultOf(asked[0], NotKnown)
         self.assertNoResult(self.presence.find(server(9)))
         self.clock.advance(LOOKUP_TIME)
         store.silent = False
@@ -293,7 +295,7 @@ class SharedPresenceTests(SynchronousTestCase):
         """Before there is a connection nobody waits; when there is one, all is told."""
         self.presence.start()
         self.presence.arrived(server(1))
-        self.assertIsNone(self.find())
+        self.unknown()
         store = self.connected()
         self.assertEqual([said[0] for said in store.said], ["here"])
 
@@ -303,7 +305,7 @@ class SharedPresenceTests(SynchronousTestCase):
         self.presence.arrived(server(1))
         self.presence.arrived(server(2))
         store.lose()
-        self.assertIsNone(self.find())
+        self.unknown()
         self.presence.left(server(2))
         self.clock.advance(SHORTEST_PAUSE)
         again = self.connected()
@@ -400,7 +402,7 @@ class SharedPresenceTests(SynchronousTestCase):
         self.successResultOf(self.presence.stop())
         self.assertEqual(store.said, [("end", store.known[str(HERE)], str(HERE))])
         self.assertTrue(store.closed)
-        self.assertIsNone(self.find())
+        self.unknown()
         # It may be started again, and knows nobody from before.
         self.presence.arrived(server(1))
         silent = self.started()

@@ -18,7 +18,7 @@ from wavesync.relay.legs import bottom
 from wavesync.relay.pairs import CHECK_INTERVAL, Joined, Pairs
 from wavesync.relay.parked import Parked
 from wavesync.relay.pool import Asked, Pool
-from wavesync.relay.presence import IPresence, MemoryPresence
+from wavesync.relay.presence import IPresence, MemoryPresence, NotKnown
 from wavesync.relay.quotas import Place, Quotas
 from wavesync.relay.role import Role, Wire
 from wavesync.relay.roll import Roll
@@ -179,22 +179,25 @@ class House:
     def _look_elsewhere(self, visitor: Visitor) -> None:
         """The server is not here: is it at another relay?"""
 
+        def absent(reason: str) -> None:
+            self.statistics.refused[reason] += 1
+            visitor.refuse(RelayAnswer(404, sentence="no such server is here."))
+
         def found(relay: Relay | None) -> None:
             if visitor not in self.visitors:
                 return
             if relay is None:
-                self.statistics.refused["no-server"] += 1
-                visitor.refuse(RelayAnswer(404, sentence="no such server is here."))
+                absent("no-server")
             else:
                 self.statistics.redirected += 1
                 sentence = f"the server is at {relay}."
                 visitor.refuse(RelayAnswer(307, location=relay, sentence=sentence))
 
         def failed(failure: Failure) -> None:
-            self.log.warn("presence fails: {why}", why=failure.getErrorMessage())
+            if not failure.check(NotKnown):
+                self.log.failure("presence has failed", failure)
             if visitor in self.visitors:
-                self.statistics.refused["presence"] += 1
-                visitor.refuse()
+                absent("presence")
 
         looked: Deferred[Relay | None] = self.presence.find(visitor.server)
         looked.addCallbacks(found, failed)

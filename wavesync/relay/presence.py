@@ -6,7 +6,11 @@ from zope.interface import Interface, implementer
 from wavesync.identity.ids import Target
 from wavesync.signalling.relay_urls import Relay
 
-__all__ = ["Board", "IPresence", "MemoryPresence"]
+__all__ = ["Board", "IPresence", "MemoryPresence", "NotKnown"]
+
+
+class NotKnown(Exception):
+    """It cannot be known just now; whose fault that is has been logged."""
 
 
 class IPresence(Interface):
@@ -24,7 +28,7 @@ class IPresence(Interface):
     def find(server: Target) -> Deferred[Relay | None]:
         """Look for another relay that has *server*.
 
-        :returns: fires with its URL, or ``None`` where none has; may fail with any exception where it
+        :returns: fires with its URL, or ``None`` where none has; fails with :class:`NotKnown` where it
             cannot be known just now.
         """
 

@@ -8,7 +8,7 @@ import random as _random
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from wavesync.errors import SettingsError
 from wavesync.identity.ids import Target
-from wavesync.relay.presence import IPresence
+from wavesync.relay.presence import IPresence, NotKnown
 from wavesync.relay.presence_ledger import Ledger
 from wavesync.relay.presence_store import MAX_FOUND, SharedStore, StoreError
 from wavesync.signalling.relay_urls import Relay, parse_relay
@@ -69,7 +69,6 @@ class SharedPresence:
         :class:`~wavesync.relay.presence_store.StoreError`.
     :param random: gives that many unpredictable bytes.
     :param chance: gives a number from 0 to 1.
-    :ivar missed: clients for whom the store was not, or could not be asked.
     """
 
     log = Logger()
@@ -84,7 +83,6 @@ class SharedPresence:
         random: Callable[[int], bytes],
         chance: Callable[[], float] = _random.random,
     ) -> None:
-        self.missed = 0
         self._clock = clock
         self._relay = relay
         self._url = str(relay)
@@ -124,11 +122,10 @@ class SharedPresence:
         self._wake()
 
     def find(self, server: Target) -> Deferred[Relay | None]:
-        """See :class:`~wavesync.relay.presence.IPresence`; does not fail."""
+        """See :class:`~wavesync.relay.presence.IPresence`."""
         store = self._store
         if store is None or not self._usable or self._looking >= MAX_LOOKUPS:
-            self.missed += 1
-            return succeed(None)
+            return fail(NotKnown())
         self._looking += 1
         asked = store.find(str(server), self._url)
         asked.addTimeout(LOOKUP_TIME, self._clock, _too_late)
@@ -169,10 +166,10 @@ class SharedPresence:
                 relays.append(relay)
         return relays[self._random(1)[0] % len(relays)] if relays else None
 
-    def _not_found(self, failure: Failure) -> None:
+    def _not_found(self, failure: Failure) -> NoReturn:
         self._looking -= 1
-        failure.trap(StoreError, CancelledError)
-        self.missed += 1
+        failure.trap(StoreError)
+        raise NotKnown
 
     # Keeping the store up to date.
 
