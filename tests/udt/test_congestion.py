@@ -1,6 +1,7 @@
 """Tests for the congestion strategies: alone, and filling simulated links."""
 
 import random
+from itertools import pairwise
 from typing import NamedTuple, cast
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,7 +11,6 @@ from wavesync.testing.link import Link, Simulation, connect_pair
 from wavesync.udt.bottleneck import (
     MIN_RATE,
     MIN_WINDOW,
-    PEACE_ROUNDS,
     RTT_LIFETIME,
     BottleneckControl,
     Mode,
@@ -18,6 +18,7 @@ from wavesync.udt.bottleneck import (
 from wavesync.udt.congestion import INITIAL_RATE, AckSample, LossEvent
 from wavesync.udt.connection import Connection
 from wavesync.udt.native import MAX_RATE, NativeControl
+from wavesync.udt.sharing import PEACE_ROUNDS
 
 _BLOCK = bytes(1 << 18)
 
@@ -280,20 +281,33 @@ class BottleneckControlTests(SynchronousTestCase):
         self.feed(control, 1000, 15)
         self.assertAlmostEqual(control.bandwidth, 1000, delta=1)
 
-    def probe(self, control: BottleneckControl, **changes: object) -> float:
+    def probe(self, control: BottleneckControl, rate: float) -> float:
         """The highest pace of a cycle, in measured rates."""
         highest = 0.0
         for _ in range(12):
-            self.feed(control, 1000, 1, **changes)
+            self.feed(control, rate, 1)
             highest = max(highest, control.rate / control.bandwidth)
         return highest
 
-    def test_probes_are_a_share_of_the_bottleneck(self) -> None:
-        """A transfer with little of a path asks for more at a time than one that has it all."""
-        for capacity, gain in ((0, 1.25), (1000, 1.25), (2000, 1.5), (1_000_000, 1.625)):
+    def test_cycles_differ(self) -> None:
+        """Two that probe at the same moment do not go on to do so."""
+        control = BottleneckControl()
+        self.feed(control, 1000, 20)
+        probes = []
+        for number in range(60):
+            before = control.rate
+            self.feed(control, 1000, 1)
+            if control.rate > 1.1 * control.bandwidth >= before:
+                probes.append(number)
+        apart = {after - one for one, after in pairwise(probes)}
+        self.assertEqual(len(apart), 3)
+
+    def test_probes_are_larger_where_little_is_had(self) -> None:
+        """A transfer with little of a path asks for more at a time, measured by what it has."""
+        for rate, gain in ((1000, 1.5), (10_000, 1.31), (40_000, 1.155)):
             control = BottleneckControl()
-            self.feed(control, 1000, 20)
-            self.assertAlmostEqual(self.probe(control, capacity=capacity), gain, delta=0.01)
+            self.feed(control, rate, 20)
+            self.assertAlmostEqual(self.probe(control, rate), gain, 2)
 
     def test_probes_are_small_beside_flows_that_go_by_loss(self) -> None:
         """After yielding a transfer probes carefully, for a while."""
@@ -301,15 +315,51 @@ class BottleneckControlTests(SynchronousTestCase):
         self.feed(control, 1000, 20)
         control.on_loss(LossEvent(self.now, 10, 100, 500))
         self.feed(control, 1000, 1, rtt=0.08)
-        self.assertAlmostEqual(self.probe(control, capacity=4000), 1.25, delta=0.01)
+        self.assertAlmostEqual(self.probe(control, 1000), 1.25, 2)
         self.feed(control, 1000, PEACE_ROUNDS)
-        self.assertGreater(self.probe(control, capacity=4000), 1.5)
+        self.assertAlmostEqual(self.probe(control, 1000), 1.5, 2)
+
+    def crowd(self, control: BottleneckControl, rtt: float) -> None:
+        """Let whole cycles pass in a queue that does not empty, up to where the pace is normal."""
+        self.feed(control, 10_000, 24, rtt=rtt)
+        self.assertIs(control.mode, Mode.PROBE)
+        while control.rate >= control.bandwidth:
+            self.feed(control, 10_000, 1, rtt=rtt)
+        while control.rate < control.bandwidth:
+            self.feed(control, 10_000, 1, rtt=rtt)
+
+    def test_in_a_queue_of_others_the_window_decides(self) -> None:
+        """Where others keep a queue, a transfer goes faster, with a smaller window."""
+        control = BottleneckControl()
+        self.feed(control, 10_000, 20)
+        flight, before = control.bandwidth * control.min_rtt, control.window
+        self.crowd(control, 0.055)
+        self.assertAlmostEqual(control.rate / control.bandwidth, 1.0)
+        self.crowd(control, 0.06)
+        self.assertAlmostEqual(control.rate / control.bandwidth, 1.25)
+        self.assertAlmostEqual((before - control.window) / flight, 1 - 0.524, 2)
+        self.feed(control, 10_000, 16)
+        self.assertAlmostEqual(control.window, before, 0)
+
+    def test_after_yielding_a_queue_of_others_changes_nothing(self) -> None:
+        """Beside a flow that goes by loss a transfer does not keep pushing."""
+        control = BottleneckControl()
+        self.feed(control, 10_000, 20)
+        control.on_loss(LossEvent(self.now, 100, 100, 500))
+        self.feed(control, 10_000, 1, rtt=0.065)
+        rates = []
+        for _ in range(40):
+            self.feed(control, 10_000, 1, rtt=0.065)
+            rates.append(control.rate / control.bandwidth)
+        self.assertGreater(sum(abs(each - 1) < 0.01 for each in rates), 20)
 
     def test_nothing_arrives_faster_than_it_left(self) -> None:
         """What a repaired hole lets through at once does not look like a faster path."""
         control = BottleneckControl()
         self.feed(control, 4000, 40)
-        while control.rate > control.bandwidth:
+        while control.rate <= control.bandwidth:
+            self.feed(control, 4000, 1)
+        while control.rate >= control.bandwidth:
             self.feed(control, 4000, 1)
         self.feed(control, 4000, 3)
         self.feed(control, 7000, 1)

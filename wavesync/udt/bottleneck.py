@@ -2,11 +2,12 @@
 
 A model of the path (the highest recent delivery rate, the lowest recent round trip) sets pace and
 window; loss alone changes neither, so random loss costs only what it loses.  Loss where there is
-a queue too makes the window yield to the flows that fill that queue.  Four modes:
+a queue too makes the window yield to the flows that fill that queue (see
+:mod:`wavesync.udt.sharing`).  Four modes:
 
 ``STARTUP``  doubles each round trip until the delivery rate stops growing;
 ``DRAIN``    empties the queue that this has built;
-``PROBE``    goes at the measured rate, one round trip in eight a quarter faster, one slower;
+``PROBE``    goes at the measured rate, one round trip in six to eight faster, one slower;
 ``RTT``      halves the flight for a moment when the lowest round trip has not been seen for long.
 
 After the ideas of Cardwell et al., "BBR: Congestion-Based Congestion Control" (ACM Queue, 2016).
@@ -23,6 +24,7 @@ from wavesync.udt.congestion import (
     CongestionControl,
     LossEvent,
 )
+from wavesync.udt.sharing import Sharing
 
 __all__ = ["BottleneckControl", "Mode"]
 
@@ -58,15 +60,6 @@ MIN_OVERFLOW = 16
 """... and more packets than this; it ends when that lasts for two round trips, or with the second
 fruitless one."""
 
-LOSSY = 0.02
-"""After a round trip that showed a queue and lost more than this for each packet delivered ..."""
-
-YIELD = 0.7
-"""... this remains of the window, though no less than fills the path ..."""
-
-RECOVERY_ROUNDS = 32
-"""... and in this many round trips it has grown by a bandwidth-delay product again."""
-
 DRAIN_GAIN = 0.5
 """Pace over measured rate while the queue that startup has built empties."""
 
@@ -74,16 +67,19 @@ DRAIN_ROUNDS = 3
 """Round trips that emptying the queue may take; in vain when others fill it."""
 
 PROBE_GAINS = (1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
-"""Pace over measured rate in the eight phases of a cycle, about a round trip each."""
+"""Pace over measured rate in the eight phases of a cycle, about a round trip each; the first is
+more or less than this, as :class:`~wavesync.udt.sharing.Sharing` says."""
 
-PROBE_REACH = 2.5
-"""The quarter that the first phase adds is one of the bottleneck's capacity, as far as packet pairs
-tell it, though of this many times the measured rate at most: flows that share a path all add as
-much, so that the smaller ones gain on the larger ones ..."""
+SKIPPED = 3
+"""Fewer phases than this are left out of a cycle, lest flows go on to probe together."""
 
-PEACE_ROUNDS = 64
-"""... but only this many round trips after the last yielding: flows that go by loss get no peace
-from larger probes."""
+CROWDED = 1.1
+"""Others keep a queue when no round trip of a whole cycle is shorter than the path's by this, and
+:data:`ACK_ALLOWANCE` (which waits there, too)."""
+
+CROWD_GAIN = 1.25
+"""Pace over measured rate, but for the slow phase, where others keep a queue: there the window
+decides."""
 
 WINDOW_GAIN = 2.0
 """Window over bandwidth-delay product; the second one covers what a repair holds up."""
@@ -134,8 +130,7 @@ class BottleneckControl(CongestionControl):
     """
 
     __slots__ = (
-        "_cap",
-        "_capacity",
+        "_cycle_rtt",
         "_delivered",
         "_fruitless",
         "_full",
@@ -154,7 +149,7 @@ class BottleneckControl(CongestionControl):
         "_round_start",
         "_rtt_seen",
         "_saw_queue",
-        "_yielded",
+        "_sharing",
         "bandwidth",
         "min_rtt",
         "mode",
@@ -174,9 +169,8 @@ class BottleneckControl(CongestionControl):
         self._round_delivered = 0
         self._round_limited = False
         self._round_rtt = math.inf
-        self._cap = math.inf  # packets; what others at the bottleneck have left us
-        self._yielded = -PEACE_ROUNDS  # the round in which we last did
-        self._capacity = 0  # packets a second, as packet pairs tell it; 0 for unknown
+        self._sharing = Sharing()
+        self._cycle_rtt = math.inf  # the lowest round trip of this cycle
         self._last_rtts: deque[float] = deque((0.0,), RTT_SAMPLES)
         self._delivered = 0
         self._lost = 0  # in this round
@@ -198,7 +192,6 @@ class BottleneckControl(CongestionControl):
             if not (sample.app_limited or self._full or queued):
                 self.window += max(0, sample.delivered - self._delivered)
         self._delivered = sample.delivered
-        self._capacity = sample.capacity or self._capacity
         self._round_limited |= sample.app_limited
         if not sample.exact:
             self._start_round(sample)
@@ -215,6 +208,7 @@ class BottleneckControl(CongestionControl):
             return False
         self._last_rtts.append(sample.rtt)
         self._round_rtt = min(self._round_rtt, sample.rtt)
+        self._cycle_rtt = min(self._cycle_rtt, sample.rtt)
         stale = self.min_rtt > 0 and sample.now > self._rtt_seen + RTT_LIFETIME
         if not self.min_rtt or sample.rtt <= self.min_rtt or stale:
             self.min_rtt = max(sample.rtt, MIN_RTT)
@@ -259,23 +253,18 @@ class BottleneckControl(CongestionControl):
         self._full = self._saw_queue or self._lost > max(gained * OVERFLOW, MIN_OVERFLOW)
         if self._full and (was_full or self._fruitless == FRUITLESS_ROUNDS - 1):
             self._fruitless = FRUITLESS_ROUNDS
-        self._share(gained)
-
-    def _share(self, gained: int) -> None:
-        """Yield when a queue overflows, as flows that go by loss do; then come back slowly."""
         flight = self.bandwidth * self.min_rtt
-        queued = self._round_rtt > QUEUED * self.min_rtt + RTT_NOISE
-        if queued and self._lost > LOSSY * gained:
-            floor = flight + self.bandwidth * ACK_ALLOWANCE
-            self._cap = max(floor, YIELD * min(self._cap, self.window))
-            self._yielded = self._round
-        else:
-            self._cap += flight / RECOVERY_ROUNDS + 1
+        floor = flight + self.bandwidth * ACK_ALLOWANCE
+        queued = self._shows_queue(self._round_rtt)
+        self._sharing.end_round(gained, self._lost, queued, flight, floor, self.window)
+
+    def _shows_queue(self, rtt: float) -> bool:
+        return rtt > QUEUED * self.min_rtt + RTT_NOISE
 
     @property
     def _queued(self) -> bool:
         """Whether packets wait at the bottleneck now."""
-        return min(self._last_rtts) > QUEUED * self.min_rtt + RTT_NOISE
+        return self._shows_queue(min(self._last_rtts))
 
     def _change_mode(self, sample: AckSample, stale: bool) -> None:
         elapsed = sample.now - self._phase_start
@@ -292,8 +281,7 @@ class BottleneckControl(CongestionControl):
         elif stale:
             self._enter(Mode.RTT, sample.now)
         elif self._phase_is_over(elapsed, emptied):
-            self._phase = (self._phase + 1) % len(PROBE_GAINS)
-            self._phase_start = sample.now
+            self._next_phase(sample.now)
 
     def _phase_is_over(self, elapsed: float, emptied: bool) -> bool:
         """Phases last a round trip; the slow one until the queue is empty, within bounds."""
@@ -301,11 +289,22 @@ class BottleneckControl(CongestionControl):
             return emptied or elapsed >= DRAIN_ROUNDS * self.min_rtt
         return elapsed >= self.min_rtt
 
+    def _next_phase(self, now: float) -> None:
+        self._phase = (self._phase + 1) % len(PROBE_GAINS)
+        self._phase_start = now
+        if self._phase == 0:
+            self._sharing.crowded = self._cycle_rtt > CROWDED * self.min_rtt + ACK_ALLOWANCE
+            self._cycle_rtt = math.inf
+        elif self._phase == 2:
+            self._phase += self._delivered % SKIPPED
+
     def _enter(self, mode: Mode, now: float) -> None:
         """Change the mode; flows that do so together go on in different phases, lest they probe together."""
         self.mode = mode
         self._phase = 2 + self._delivered % (len(PROBE_GAINS) - 2)
         self._phase_start = now
+        self._sharing.crowded = False
+        self._cycle_rtt = math.inf
 
     def _steer(self) -> None:
         """Turn model and mode into pace and window."""
@@ -318,13 +317,19 @@ class BottleneckControl(CongestionControl):
             full = self._full or self._queued or self._fruitless
             self.rate = max(DOUBTFUL_RATE if full else INITIAL_RATE, gain * self.bandwidth)
             return
-        gain = {Mode.DRAIN: DRAIN_GAIN, Mode.RTT: 1.0}.get(self.mode, PROBE_GAINS[self._phase])
-        base = self.bandwidth
-        if gain > 1 and self._round > self._yielded + PEACE_ROUNDS:
-            base = max(base, min(self._capacity, PROBE_REACH * base))
-        self.rate = max(MIN_RATE, self.bandwidth + (gain - 1) * base)
-        window = min(WINDOW_GAIN * flight + self.bandwidth * ACK_ALLOWANCE, self._cap)
-        self.window = max(MIN_WINDOW, flight / 2 if self.mode is Mode.RTT else window)
+        sharing = self._sharing
+        headroom = (WINDOW_GAIN - 1) * flight + self.bandwidth * ACK_ALLOWANCE
+        gain = PROBE_GAINS[self._phase]
+        if self.mode is not Mode.PROBE:
+            gain = DRAIN_GAIN if self.mode is Mode.DRAIN else 1.0
+        elif gain > 1:
+            gain = 1 + (gain - 1) * sharing.probe(flight)
+        if sharing.crowded and sharing.peaceful:
+            gain = max(gain, CROWD_GAIN) if gain >= 1 else gain
+            headroom = sharing.headroom(flight) + self.bandwidth * ACK_ALLOWANCE
+        self.rate = max(MIN_RATE, gain * self.bandwidth)
+        window = flight / 2 if self.mode is Mode.RTT else min(flight + headroom, sharing.cap)
+        self.window = max(MIN_WINDOW, window)
 
     def on_loss(self, loss: LossEvent) -> None:
         """Count it; the delivery rate tells what matters about it."""
