@@ -248,6 +248,7 @@ def _credentials() -> bytes:
         "system": made.system,
         "name": "alice",
         "mediators": ["mediator.example"],
+        "relays": ["http://relay.example:3356", "2001:db8::1"],
     }
     certificates = made.certificate, made.system_certificate
     blocks = [each.public_bytes(Encoding.PEM).decode() for each in certificates]
@@ -373,7 +374,7 @@ STREAM_TARGETS = (
         lambda: [_credentials()],
         read_credentials,
         (SettingsError, NotAllowed),
-        ("not TOML", "PEM blocks are damaged"),
+        ("not TOML", "PEM blocks are damaged", "is not a relay"),
         count=800,
         longest=20_000,
     ),

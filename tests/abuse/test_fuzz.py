@@ -8,10 +8,18 @@ from tests.abuse.fuzz_identity import IDENTITY_TARGETS
 from tests.abuse.fuzz_legs import LEG_TARGETS
 from tests.abuse.fuzz_messages import MESSAGE_TARGETS
 from tests.abuse.fuzz_relay import RELAY_TARGETS
+from tests.abuse.fuzz_relay_peers import RELAY_PEER_TARGETS
 from tests.abuse.fuzz_streams import STREAM_TARGETS
 from tests.abuse.fuzzing import Target, fuzz, mutants, planted
 
-TARGETS = (*IDENTITY_TARGETS, *MESSAGE_TARGETS, *LEG_TARGETS, *RELAY_TARGETS, *STREAM_TARGETS)
+TARGETS = (
+    *IDENTITY_TARGETS,
+    *MESSAGE_TARGETS,
+    *LEG_TARGETS,
+    *RELAY_TARGETS,
+    *RELAY_PEER_TARGETS,
+    *STREAM_TARGETS,
+)
 
 
 class FuzzTests(SynchronousTestCase):
@@ -41,6 +49,11 @@ class FuzzTests(SynchronousTestCase):
     def test_relay(self) -> None:
         """What is said to a relay, and by it."""
         for target in RELAY_TARGETS:
+            self.check(target)
+
+    def test_relay_peers(self) -> None:
+        """Connections to a relay, from both ends, and what is known of relays."""
+        for target in RELAY_PEER_TARGETS:
             self.check(target)
 
     def test_messages(self) -> None:

@@ -114,7 +114,14 @@ class MemoryTests(SynchronousTestCase):
 
     def test_damaged(self) -> None:
         """A file that cannot be understood, or is no file, is as good as none."""
-        for data in (b"", b"{", b"[]", b"\xff" * 10, b"x" * ((1 << 20) + 1)):
+        for data in (
+            b"",
+            b"{",
+            b"[]",
+            b"\xff" * 10,
+            b'{"known": {"\xff": {}}}',
+            b"x" * ((1 << 20) + 1),
+        ):
             self.path.write_bytes(data)
             memory = self.memory(self.path)
             self.assertIsNone(memory.recall(SERVER))

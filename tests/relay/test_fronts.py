@@ -198,7 +198,12 @@ class ProxyTests(FrontCase):
             site = self.site()
             await site.park()
             request = connect_request(client(), site.credentials.target)
-            for words in (b"PROXY TCP4 nowhere 127.0.0.1 1 2\r\n", b"PROXY\r\n", b""):
+            for words in (
+                b"PROXY TCP4 nowhere 127.0.0.1 1 2\r\n",
+                b"PROXY TCP4 192.0.2.1 127.0.0.1 one 2\r\n",
+                b"PROXY\r\n",
+                b"",
+            ):
                 visit = Visit(words + request)
                 await connectProtocol(HostnameEndpoint(reactor, "127.0.0.1", port), visit)
                 await visit.lost

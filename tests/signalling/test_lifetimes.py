@@ -72,8 +72,9 @@ class LifetimesTests(SynchronousTestCase):
             good.replace("20.0", "-1"),
             good.replace("25.0", "1e300"),
             " " * (1 << 17),
+            good.replace("20.0", '"\udcff"'),
         ):
-            self.path.write_text(text)
+            self.path.write_bytes(text.encode(errors="surrogateescape"))
             self.assertIsNone(self.lifetimes.recall(), text)
         self.lifetimes.keep(FOUND)
         self.assertEqual(self.path.read_text(), good)

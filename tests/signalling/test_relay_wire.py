@@ -229,6 +229,18 @@ class AnswerTests(SynchronousTestCase):
             steps = [slow.feed(bytes([byte])) for byte in data[:end]]
             self.assertEqual(steps, [None] * (end - 1) + [answer])
 
+    def test_echo(self) -> None:
+        """Somebody who sends back what is said to him: nothing of it is in the sentence."""
+        said = CONNECT.encode(RELAY, signed)
+        for data in (said, said.replace(b"Connection: ", b"Connection\t: ")):
+            for reader in (AnswerReader(), RequestReader()):
+                try:
+                    reader.feed(data)
+                except HeadError as error:
+                    self.assertNotIn("GET", str(error))
+                    self.assertNotIn("Connection", str(error))
+                    self.assertLess(len(str(error)), 60)
+
     def test_interim(self) -> None:
         """A 100 or 103 from a proxy is skipped; a flood of them is not read for ever."""
         interim = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -158,7 +158,7 @@ class Memory:
             found = msgspec.json.decode(data, type=_File).known
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, ValueError) as error:
             # It only saves time; whoever cannot have it goes without.
             self.log.debug("{path} is not used: {why}", path=self._path, why=error)
             return {}

@@ -225,6 +225,19 @@ class SecuredFactory(TLSMemoryBIOFactory):
         return super().buildProtocol(addr) if self._relay.room() else None
 
 
+class _Proxied(HAProxyProtocolWrapper):
+    """Closes the connection whatever is wrong with the header: Twisted's stumbles over some."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """The header, then what the protocol gets (IProtocol)."""
+        try:
+            super().dataReceived(data)
+        except ValueError:
+            if self._proxyInfo is not None:
+                raise
+            self.loseConnection()
+
+
 class ProxiedFactory(HAProxyWrappingFactory):
     """Takes connections from trusted proxies, which tell where they come from (PROXY protocol).
 
@@ -233,6 +246,7 @@ class ProxiedFactory(HAProxyWrappingFactory):
     """
 
     noisy = False
+    protocol = _Proxied  # type: ignore[assignment]
 
     def __init__(self, factory: RelayFactory, trusted: Collection[Network]) -> None:
         super().__init__(factory)

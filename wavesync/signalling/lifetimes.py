@@ -97,7 +97,7 @@ class Lifetimes:
             found = msgspec.json.decode(data, type=dict[str, _Entry])
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, ValueError) as error:
             # It only saves packets; whoever cannot have it goes without.
             self.log.debug("{path} is not used: {why}", path=self._path, why=error)
             return {}

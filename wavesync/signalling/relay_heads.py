@@ -85,7 +85,8 @@ class HeadReader:
                     raise HeadError("too many interim answers", 431)
                 event = self._h11.next_event()
         except h11.RemoteProtocolError as error:
-            raise HeadError(f"not HTTP/1.1: {error}", error.error_status_hint) from None
+            words = str(error).partition(": b")[0]  # without the peer's bytes, which may be secret
+            raise HeadError(f"not HTTP/1.1: {words}", error.error_status_hint) from None
         if not isinstance(event, h11.Request | h11.InformationalResponse | h11.Response):
             return None
         self.rest, _ = self._h11.trailing_data
