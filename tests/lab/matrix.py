@@ -24,6 +24,7 @@ from tests.lab.truth import (
     TIMELY,
     Scene,
     expected,
+    heard_late,
     with_relay,
 )
 from tests.lab.wide import Meeting, Wide
@@ -80,19 +81,26 @@ class Cell:
     def between(cls, client: str, server: str, *, relay: bool = False) -> Cell:
         """Make the cell of two kinds."""
         meeting = Meeting(SiteSettings(client), SiteSettings(server))
-        return cls._make(client, server, expected(client, server), meeting, relay)
+        wanted, late = expected(client, server), heard_late(client, server)
+        return cls._make(client, server, wanted, meeting, relay, late)
 
     @classmethod
     def of(cls, scene: Scene, *, relay: bool = False) -> Cell:
         """Make the cell of a scene."""
         meeting = Meeting(scene.a, scene.b, scene.isp)
-        return cls._make(scene.name, "", scene.expected, meeting, relay)
+        return cls._make(scene.name, "", scene.expected, meeting, relay, scene.late)
 
     @classmethod
     def _make(
-        cls, client: str, server: str, wanted: frozenset[str], meeting: Meeting, relay: bool
+        cls,
+        client: str,
+        server: str,
+        wanted: frozenset[str],
+        meeting: Meeting,
+        relay: bool,
+        late: bool,
     ) -> Cell:
-        first, later = with_relay(wanted) if relay else (wanted, frozenset[str]())
+        first, later = with_relay(wanted, late=late) if relay else (wanted, frozenset[str]())
         return cls(client, server, first, meeting, later)
 
     @property
@@ -254,7 +262,8 @@ def _document(cells: Sequence[Cell], rounds: int, delay: float) -> Iterator[str]
     trials = sum(len(cell.trials) for cell in cells)
     yield "# Who connects to whom, and by which path"
     yield ""
-    yield "Written by `python -m tests.lab --full`; `tests/lab/truth.py` has what is expected,"
+    how = " --relay" if any(cell.later for cell in cells) else ""
+    yield f"Written by `python -m tests.lab --full{how}`; `tests/lab/truth.py` has what is expected,"
     yield "`python -m tests.lab --list` explains the kinds of site.  Rows are clients, columns are"
     yield f"servers.  A cell holds the path and the median milliseconds of {rounds} connects with"
     yield f"{delay * 1000:g} ms one way between a site and the core: until the service answered, or,"

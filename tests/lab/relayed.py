@@ -31,7 +31,8 @@ DOWNLOADS = 20
 
 _RATE = "100mbit"  # of each site, towards the core
 _QUEUE = "100ms"
-_BULK, _BIG = 1_000_000, 20_000_000  # bytes of a download, and of a file each way
+_BULK = 1_000_000  # bytes of a download
+_SIZE = 50_000_000  # bytes of a file each way
 _DIGEST, _DIGEST_PORT = "digest", 8091
 _STALL = 5.0  # seconds of film that a player has in store
 _LOOP = """
@@ -56,11 +57,12 @@ asyncio.run(main())
 """
 
 
-def relayed_work(lab: Lab, seconds: int, *, paced: bool) -> None:
+def relayed_work(lab: Lab, seconds: int, size: int, *, paced: bool) -> None:
     """Decode a film through a relay while downloads run, then move a file each way.
 
     :param lab: two sites without a direct path.
     :param seconds: how long the film is.
+    :param size: of each file, bytes.
     :param paced: watch it as people do, not as fast as it comes.
     :raises LabError: something was damaged, stopped for too long, or did not come by the relay.
     """
@@ -69,7 +71,7 @@ def relayed_work(lab: Lab, seconds: int, *, paced: bool) -> None:
         site.router.run(shape.split())
     product = Product(lab, services={_DIGEST: f"tcp:127.0.0.1:{_DIGEST_PORT}"}, relays=1)
     movie = make_movie(product.www, seconds)
-    bulk, big = product.payload("bulk", _BULK), product.payload("big", _BIG)
+    bulk, big = product.payload("bulk", _BULK), product.payload("big", size)
     _serve_digest(product.server_host)
     product.start()
     report = product.forward(WEB, PORT)
@@ -106,10 +108,10 @@ def relayed_work(lab: Lab, seconds: int, *, paced: bool) -> None:
         f" which took {len(rounds) * _BULK * 8 / elapsed / 1e6:.0f} Mbit/s of {_RATE}"
     )
     Figure("longest stall of the film", viewer.stall, _STALL).tell(viewer.complaints())
-    _move_files(product, big)
+    _move_files(product, big, size)
 
 
-def _move_files(product: Product, digest: str) -> None:
+def _move_files(product: Product, digest: str, size: int) -> None:
     """Move a file each way; upwards, the answer comes when the end of the file has gone through."""
     began = time.monotonic()
     # nginx gives up a file when the end of the request comes before that of the answer, as with `fetch`.
@@ -119,7 +121,7 @@ def _move_files(product: Product, digest: str) -> None:
     if done.stdout.split()[0] != digest:
         raise LabError(f"the client has got something else: {done}")
     file = product.files / "upload"
-    file.write_bytes(os.urandom(_BIG))
+    file.write_bytes(os.urandom(size))
     told = product.files / "upload.json"
     command = product.command("connect", "--report", str(told), str(product.server.target), _DIGEST)
     began = time.monotonic()
@@ -130,7 +132,7 @@ def _move_files(product: Product, digest: str) -> None:
     if '"path": "relay"' not in told.read_text():
         raise LabError(f"not by the relay: {told.read_text()}")
     print(
-        f"{_BIG / 1e6:.0f} MB through the relay: "
+        f"{size / 1e6:.0f} MB through the relay: "
         f"{down:.1f} s down, {up:.1f} s up with the start of the command"
     )
 
@@ -172,7 +174,7 @@ def main(argv: Sequence[str]) -> int:
         return 1
     try:
         with Lab("symmetric", "no-udp", delay=0.01) as lab:
-            relayed_work(lab, options.film, paced=True)
+            relayed_work(lab, options.film, _SIZE, paced=True)
         for strict in (False, True):
             with Lab("symmetric", "port", delay=0.01) as lab:
                 relay_faults(lab, lab.add_site(SiteSettings("linux", delay=0.01)), strict=strict)

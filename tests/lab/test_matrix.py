@@ -10,13 +10,19 @@ import functools
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.lab.case import LabCase
-from tests.lab.kinds import KINDS, Filtering, Kind, Mapping
+from tests.lab.kinds import KINDS, Filtering, Kind
 from tests.lab.matrix import Cell, Trial, run_cells
 from tests.lab.sites import SiteSettings
-from tests.lab.truth import ERROR_LIMIT, SCENES, TRUTH, Scene, expected, with_relay
-
-_BY_REMOTE = (Mapping.ADDRESS_DEPENDENT, Mapping.RANDOM, Mapping.SEQUENTIAL)
-
+from tests.lab.truth import (
+    BY_REMOTE,
+    ERROR_LIMIT,
+    SCENES,
+    TRUTH,
+    Scene,
+    expected,
+    heard_late,
+    with_relay,
+)
 
 _DELAY = 0.02
 
@@ -204,7 +210,7 @@ class TruthTests(SynchronousTestCase):
             return False
         sides = (one.outermost, other.outermost)
         lenient = any(side.filtering is not Filtering.ADDRESS_AND_PORT_DEPENDENT for side in sides)
-        return lenient or not any(side.mapping in _BY_REMOTE for side in sides)
+        return lenient or not any(side.mapping in BY_REMOTE for side in sides)
 
     def test_udp(self) -> None:
         """Every pair is direct by UDP exactly where mapping and filtering let it be."""
@@ -221,7 +227,7 @@ class TruthTests(SynchronousTestCase):
         for (client, server), paths in TRUTH.items():
             sides = (KINDS[client].outermost, KINDS[server].outermost)
             lenient = any(side.filtering is Filtering.OPEN for side in sides)
-            from_both_ends = not any(side.mapping in _BY_REMOTE for side in sides)
+            from_both_ends = not any(side.mapping in BY_REMOTE for side in sides)
             self.assertEqual("tcp" in paths, lenient or from_both_ends, f"{client} to {server}")
 
     def test_symmetry(self) -> None:
@@ -244,6 +250,22 @@ class TruthTests(SynchronousTestCase):
             ({"tcp"}, {"tcp", "relay"}, {"tcp"}),
         ):
             self.assertEqual(with_relay(frozenset(direct)), (first, later), direct)
+        for direct, first in (({"error"}, {"relay"}), ({"udp"}, {"udp", "relay"})):
+            self.assertEqual(with_relay(frozenset(direct), late=True)[0], first, direct)
+
+    def test_heard_late(self) -> None:
+        """Who lets in only answers hears late of a server, if one of them has a port for each peer."""
+        for client, server, late in (
+            ("port", "symmetric-open", True),
+            ("firewall", "symmetric-open", True),
+            ("symmetric", "restricted", True),
+            ("cgnat-symmetric", "none", True),
+            ("restricted", "symmetric", False),
+            ("symmetric-open", "symmetric", False),
+            ("symmetric-open", "port", False),
+            ("port", "linux", False),
+        ):
+            self.assertEqual(heard_late(client, server), late, f"{client} to {server}")
 
     def test_unknown_kind(self) -> None:
         """A mistyped kind has no truth."""

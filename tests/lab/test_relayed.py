@@ -14,7 +14,7 @@ from tests.lab.scene import side_by_side
 from tests.lab.topology import SiteSettings
 
 _DELAY = 0.01
-_FILM = 6
+_FILM, _SIZE = 6, 5_000_000
 
 
 class RelayedProductTests(LabCase):
@@ -29,6 +29,6 @@ class RelayedProductTests(LabCase):
         faults = self.lab("symmetric", "port", delay=_DELAY)
         other = faults.add_site(SiteSettings("linux", delay=_DELAY))
         side_by_side(
-            partial(relayed_work, work, _FILM, paced=False),
+            partial(relayed_work, work, _FILM, _SIZE, paced=False),
             partial(relay_faults, faults, other),
         )

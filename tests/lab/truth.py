@@ -20,10 +20,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.lab.kinds import KINDS
+from tests.lab.kinds import KINDS, Filtering, Mapping
 from tests.lab.sites import SiteSettings
 
 __all__ = [
+    "BY_REMOTE",
     "ERROR_LIMIT",
     "RELAY_LIMIT",
     "SCENES",
@@ -31,6 +32,7 @@ __all__ = [
     "TRUTH",
     "Scene",
     "expected",
+    "heard_late",
     "with_relay",
 ]
 
@@ -43,6 +45,9 @@ RELAY_LIMIT = 3.5
 #: The kind that takes packets nobody asked for as its own: who sends first decides, and 57 of 60 have to
 #: be direct.
 TIMELY = "linux-accept"
+
+#: Mappings that give each remote a port of its own.
+BY_REMOTE = (Mapping.ADDRESS_DEPENDENT, Mapping.RANDOM, Mapping.SEQUENTIAL)
 
 #: Rows are clients, columns are servers, both in the order of the rows.  ``u``: direct by UDP;
 #: ``t``: direct by TCP; ``b``: direct by both, either may win; ``-``: no direct way, an error.
@@ -97,20 +102,39 @@ def expected(client: str, server: str) -> frozenset[str]:
     return TRUTH[KINDS[client].name, KINDS[server].name]
 
 
-def with_relay(wanted: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+def heard_late(client: str, server: str) -> bool:
     """
-    Tell what becomes of that where both sites reach a relay.
+    Tell whether the client hears of the server by UDP only in answer to a packet of its own.
+
+    That is so where it takes no packets but from the very ports that it has sent to, and one side has
+    a port of its own for each peer: what the server sends first does not arrive.
+
+    :param client: the kind of the client's site.
+    :param server: the kind of the server's site.
+    """
+    sides = KINDS[client].outermost, KINDS[server].outermost
+    strict = sides[0].filtering is Filtering.ADDRESS_AND_PORT_DEPENDENT
+    return strict and any(side.mapping in BY_REMOTE for side in sides)
+
+
+def with_relay(
+    wanted: frozenset[str], *, late: bool = False
+) -> tuple[frozenset[str], frozenset[str]]:
+    """
+    Tell what becomes of that where both sites reach a relay that the client's credentials name.
 
     Nobody is told an error any more.  A direct path by UDP is heard before the relay is verified, and
-    waited for; one by TCP from both ends begins late, so that the relay may come first.
+    waited for; where it is heard late, or by TCP from both ends, which begins late, the relay may come
+    first: nobody waits for what has not been heard.
 
     :param wanted: what a connect ends in without a relay.
+    :param late: whether the server is heard late.
     :return: what it may end in, and what a connection that is opened 2 s later may go by.
     """
+    relay = frozenset({"relay"})
     if wanted == _LETTERS["-"]:
-        relay = frozenset({"relay"})
         return relay, relay
-    return (wanted if "udp" in wanted else wanted | {"relay"}), wanted
+    return (wanted if "udp" in wanted and not late else wanted | relay), wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +147,7 @@ class Scene:
     :ivar a: the client's site.
     :ivar b: the server's site; None for a second host at the client's.
     :ivar isp: the ISP's router that both sites are behind, if they are.
+    :ivar late: whether the relay may come first because the server is heard late.
     """
 
     name: str
@@ -130,6 +155,7 @@ class Scene:
     a: SiteSettings
     b: SiteSettings | None = None
     isp: SiteSettings | None = None
+    late: bool = False
 
 
 def _ipv6(kind: str, *, ipv4: bool = False) -> SiteSettings:
@@ -143,11 +169,12 @@ _PORT = SiteSettings("port")
 #: router need its hairpin, and mappings that do not depend on the remote; else only their own
 #: addresses would do, which are on different networks.  IPv6 has no mappings, only filters.  A TCP
 #: connection from both ends needs the family of the agent's leg, which is IPv6 where there is any.
+#: Late is who is introduced over TCP after a while, or whose routers need one side to wait.
 SCENES = (
     Scene("one LAN, hairpin", _BOTH, SiteSettings("port", hosts=2, hairpin=True)),
     Scene("one LAN, no hairpin", _BOTH, SiteSettings("port", hosts=2)),
     Scene("one LAN, symmetric, hairpin", _BOTH, SiteSettings("symmetric", hosts=2, hairpin=True)),
-    Scene("one LAN, no UDP outside", _BOTH, SiteSettings("no-udp", hosts=2)),
+    Scene("one LAN, no UDP outside", _BOTH, SiteSettings("no-udp", hosts=2), late=True),
     Scene("one CGNAT, hairpin", _BOTH, _PORT, _PORT, SiteSettings("port", hairpin=True)),
     Scene("one CGNAT, no hairpin", _NONE, _PORT, _PORT, SiteSettings("port")),
     Scene(
@@ -190,5 +217,6 @@ SCENES = (
         _UDP,
         SiteSettings("linux", delay=0.001),
         SiteSettings("linux-accept", delay=0.2),
+        late=True,
     ),
 )
