@@ -213,7 +213,7 @@ class AgentTests(RoleCase):
         one, other = Stream("tcp", (3, 5)), Stream("tcp", (10, 20))
         statistics.begin(one, control=False)
         statistics.begin(other, control=False)
-        statistics.begin(Stream("udp", (0, 0)), control=True)
+        statistics.begin(Stream("tcp", (0, 0)), control=True)
 
         def read() -> tuple[float, ...]:
             series = scrape(self.metrics)
@@ -227,8 +227,7 @@ class AgentTests(RoleCase):
         statistics.end(one)
         self.assertEqual(read(), (14, 26, 1))
         series = scrape(self.metrics)
-        self.assertEqual(self.value(series, "wavesync_agent_holes_total", path="udp"), 1)
-        self.assertEqual(self.value(series, "wavesync_agent_opened_total", path="udp"), 0)
+        self.assertEqual(self.value(series, "wavesync_agent_holes_total", path="tcp"), 1)
         self.assertEqual(self.value(series, "wavesync_agent_opened_total", path="tcp"), 2)
 
     def test_health(self) -> None:
