@@ -160,10 +160,14 @@ class SharedTests(TwoRelaysCase):
         """A relay without the server sends clients to the one with it, also after Redis was
         restarted; when Redis hangs or is gone, nobody else notices; a relay that died may come back.
         """
-        redis = RedisServer(Path(self.mktemp()))
+        password = Path(self.mktemp()).absolute()
+        password.write_text("sesame\n")
+        redis = RedisServer(Path(self.mktemp()), "--requirepass", "sesame")
         redis.start()
         self.addCleanup(redis.stop)
-        first, second = self.relays(f'presence = "redis://{HOST}:{redis.port}/1"')
+        first, second = self.relays(
+            f'presence = "redis://{HOST}:{redis.port}/1"', f'presence_password_file = "{password}"'
+        )
         here, there = first.relay, second.relay
         services = NamedServices({"echo": Factory.forProtocol(Echo)})
         agent = Relays(
@@ -222,6 +226,7 @@ class SharedTests(TwoRelaysCase):
             self.note("redirects after the relay's restart", began, 15.0)
             for each in (first, second):
                 self.assertNotIn("Traceback", each.log)
+                self.assertNotIn("sesame", each.log)
                 self.assertLess(each.log.count("clients are sent to no other relay"), 8)
 
         return Deferred.fromCoroutine(test())
