@@ -1,5 +1,6 @@
 """Tests for :mod:`wavesync.agent.introductions`."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -22,6 +23,15 @@ from wavesync.agent.introductions import (
     Introductions,
 )
 from wavesync.agent.link import Link
+from wavesync.agent.statistics import (
+    BEGUN,
+    CONNECTED,
+    MISSED,
+    REFUSED,
+    TOO_MANY,
+    WITHOUT_UDP,
+    Statistics,
+)
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
 from wavesync.interfaces import Address
@@ -102,6 +112,7 @@ class IntroductionsTests(SynchronousTestCase):
         self.udp: list[Message] = []
         self.serial = 0
         self.revoked: set[int] = set()
+        self.statistics = Statistics()
         self.introductions = self.make_introductions()
         self.link, self.mediator = self.registered()
         listener = LogListener("wavesync.agent")
@@ -118,7 +129,13 @@ class IntroductionsTests(SynchronousTestCase):
             wall_clock=lambda: NOW + self.clock.seconds(),
             max_remembered=max_remembered,
             revoked=self.revoked.__contains__,
+            statistics=self.statistics,
         )
+
+    def assert_counted(self, *introductions: str, ended: Sequence[str] = ()) -> None:
+        """So many introductions were counted with these outcomes, and so many ends."""
+        self.assertEqual(self.statistics.introductions, Counter(introductions))
+        self.assertEqual(self.statistics.rendezvous, Counter(ended))
 
     def registered(self, ahead: float = 0.0) -> tuple[Link, ScriptedMediator]:
         """A link that is registered with a mediator, whose clock is so many seconds ahead."""
@@ -206,9 +223,11 @@ class IntroductionsTests(SynchronousTestCase):
         self.assertEqual((rendezvous.token, rendezvous.timeout), (TOKEN, RENDEZVOUS_TIMEOUT))
         self.assertEqual(self.acks(), [connection_id])
         self.assertEqual(len(self.introductions), 1)
+        self.assert_counted(BEGUN)
         rendezvous.connected.callback(Protocol())
         self.assertEqual(len(self.introductions), 0)
         self.assertEqual(self.said, [])
+        self.assert_counted(BEGUN, ended=[CONNECTED])
 
     def test_whole_system(self) -> None:
         """A client that asked for any server of the system is served too."""
@@ -240,6 +259,7 @@ class IntroductionsTests(SynchronousTestCase):
         self.port.begun[0].connected.errback(TimeoutError())
         self.assertEqual(len(self.introductions), 0)
         self.assertEqual(self.said, [])
+        self.assert_counted(BEGUN, ended=[MISSED])
 
     def test_third_party(self) -> None:
         """The same with an address that is somebody's on the Internet."""
@@ -264,6 +284,7 @@ class IntroductionsTests(SynchronousTestCase):
             self.introduce(request, connection_id=connection_id, observed=())
         self.assertEqual((self.port.begun, len(self.introductions)), ([], 0))
         self.assertEqual(self.said, [])
+        self.assert_counted(WITHOUT_UDP)
 
     def test_no_proof(self) -> None:
         """A request that nobody signed is dropped."""
@@ -272,6 +293,7 @@ class IntroductionsTests(SynchronousTestCase):
         request = encode(pad_message(bare, CONNECT_SIZE))
         self.introduce(request, connection_id="aa" * 16)
         self.assert_dropped("no proof", "mediator.example")
+        self.assert_counted(REFUSED)
 
     def test_not_a_request(self) -> None:
         """What the mediator passes on may be anything."""
@@ -402,6 +424,7 @@ class IntroductionsTests(SynchronousTestCase):
         self.assertEqual(len(self.introductions), 1)
         self.assertIn("in use", self.said.pop())
         self.assertEqual(self.said, [])
+        self.assert_counted(REFUSED, BEGUN, REFUSED)
 
     def test_too_many_of_one_client(self) -> None:
         """One client has so many rendezvous at a time and not one more; others still have theirs."""
@@ -428,6 +451,8 @@ class IntroductionsTests(SynchronousTestCase):
         self.assertIn("too many", self.said.pop())
         self.introductions.stop()
         self.assertEqual(len(self.introductions), 0)
+        all_missed = [MISSED] * MAX_RENDEZVOUS
+        self.assert_counted(*[BEGUN] * MAX_RENDEZVOUS, TOO_MANY, ended=all_missed)
 
     def test_remembered(self) -> None:
         """So many connections are remembered, the oldest forgotten first."""

@@ -22,6 +22,7 @@ from tests.signalling.provers import AUDIENCE, NOW, client, prover, server
 from tests.tcp.support import Talkers, descriptors, free_port
 from wavesync.agent.introductions import Introductions
 from wavesync.agent.link import Link
+from wavesync.agent.statistics import BEGUN, CONNECTED, MISSED, REFUSED, TOO_MANY, Statistics
 from wavesync.agent.stream_openings import (
     MAX_CLIENT_OPENINGS,
     MAX_OPENINGS,
@@ -76,12 +77,14 @@ class StreamOpeningsTests(SynchronousTestCase):
             self.dialled.append(FakeOpening(*args, **kwargs))
             return self.dialled[-1]
 
+        self.statistics = Statistics()
         self.openings = StreamOpenings(
             self.clock,  # type: ignore[arg-type]
             server().target,
             factory,
             introductions.check_client,
             dial=dial,
+            statistics=self.statistics,
             **options,
         )
         endpoint = MemoryEndpoint()
@@ -149,6 +152,8 @@ class StreamOpeningsTests(SynchronousTestCase):
         self.assertEqual(len(self.openings), 1)
         opening.connected.callback(Protocol())
         self.assertEqual((len(self.openings), self.said), (0, []))
+        self.assertEqual(self.statistics.openings, {BEGUN: 1})
+        self.assertEqual(self.statistics.streams, {CONNECTED: 1})
 
     def test_once(self) -> None:
         """A request that is passed on again, even with another address, has nobody dialled."""
@@ -158,6 +163,8 @@ class StreamOpeningsTests(SynchronousTestCase):
         self.dialled[0].connected.errback(ConnectFailed("refused"))
         self.tell(connection)
         self.assertEqual((len(self.dialled), len(self.openings)), (1, 0))
+        self.assertEqual(self.statistics.openings, {BEGUN: 1})
+        self.assertEqual(self.statistics.streams, {MISSED: 1})
 
     def test_delay_is_limited(self) -> None:
         """A mediator cannot have an agent wait for longer than is useful."""
@@ -176,6 +183,7 @@ class StreamOpeningsTests(SynchronousTestCase):
         ):
             self.tell(**options)
             self.assert_dropped(words)
+        self.assertEqual(self.statistics.openings, {REFUSED: 6})
         self.tell(now=NOW - 3600, nonce=b"n" * 16)  # the mediator has judged its own nonce
         self.assertEqual(len(self.dialled), 1)
 
@@ -203,6 +211,7 @@ class StreamOpeningsTests(SynchronousTestCase):
             self.tell()
         self.assertEqual(len(self.openings), MAX_CLIENT_OPENINGS)
         self.assertIn("too many for alice@", self.said.pop())
+        self.assertEqual(self.statistics.openings, {BEGUN: MAX_CLIENT_OPENINGS, TOO_MANY: 1})
         for number in range(MAX_OPENINGS):
             self.tell(by=client(f"client-{number // MAX_CLIENT_OPENINGS}"))
         self.assertEqual(len(self.openings), MAX_OPENINGS)

@@ -188,7 +188,6 @@ class Introductions:
         if not connect.udp and not requested.observed:
             self._statistics.introductions[WITHOUT_UDP] += 1
             return
-        self._statistics.introductions[BEGUN] += 1
         running = _Running(link, peer, connect.udp, observed=requested.observed)
         self._running[requested.connection_id] = running
         link.warm.acknowledge(requested.connection_id)
@@ -285,6 +284,7 @@ class Introductions:
         except ValueError as error:
             # A token that is in use or impossible: the mediator is confused, or worse.
             del self._running[connection_id]
+            self._statistics.introductions[REFUSED] += 1
             self._complaints.warn(
                 str(running.link.mediator),
                 "dropped an introduction by {mediator}: {why}",
@@ -292,6 +292,7 @@ class Introductions:
                 why=error,
             )
             return
+        self._statistics.introductions[BEGUN] += 1
         running.rendezvous.connected.addCallbacks(
             self._punched,
             self._gave_up,

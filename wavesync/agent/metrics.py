@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from prometheus_client.core import Metric
 
 from wavesync.agent.service import AgentService
-from wavesync.agent.statistics import ASKED, ENDED, REFUSED, TAKEN
+from wavesync.agent.statistics import ASKED, BEGUN, ENDED, REFUSED, TAKEN, TOO_MANY
 from wavesync.metrics.families import Families, closed
 from wavesync.session.errors import Refusal
 from wavesync.session.statistics import KINDS
@@ -85,7 +85,7 @@ class AgentMetrics:
                 "openings",
                 "Clients that mediators told of, to be dialled over TCP from both ends.",
                 counted.openings,
-                ASKED,
+                (BEGUN, TOO_MANY, REFUSED),
             ),
             ("streams", "Such dialling that is over.", counted.streams, ENDED),
             ("relayed", "Clients that came through relays.", counted.relayed, (TAKEN, REFUSED)),

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from wavesync.agent.complaints import Complaints
 from wavesync.agent.link import Link
-from wavesync.agent.statistics import BEGUN, CONNECTED, MISSED, REFUSED, Statistics
+from wavesync.agent.statistics import BEGUN, CONNECTED, MISSED, REFUSED, TOO_MANY, Statistics
 from wavesync.identity.ids import Target
 from wavesync.identity.verify import Peer, VerificationError
 from wavesync.interfaces import Address, IReactor
@@ -113,6 +113,7 @@ class StreamOpenings:
 
     def requested(self, link: Link, message: Message) -> None:
         """A ``streamRequested`` indication came from a mediator."""
+        outcome = REFUSED
         try:
             told = StreamRequested.decode(message, allow_loopback=self._allow_loopback)
             if told.connection_id in self._remembered:
@@ -124,9 +125,10 @@ class StreamOpenings:
             peer = self._check(link, request, OpenStream.PURPOSE)
             own, remote = self._ends(link, told)
             if not self._room(peer):
+                outcome = TOO_MANY
                 raise SignallingError(f"too many for {peer.text}")
         except (SignallingError, StunError, VerificationError) as error:
-            self._statistics.openings[REFUSED] += 1
+            self._statistics.openings[outcome] += 1
             self._complaints.warn(
                 str(link.mediator),
                 "does not dial a client that {mediator} tells of: {why}",
