@@ -600,7 +600,10 @@ class LinkTests(SynchronousTestCase):
         mediator.refuse(mediator.one(Method.BIND), Refusal(ErrorCode.QUOTA_REACHED))
         self.assertIn("refuses the addresses", self.said[-1])
         self.link.refresh()
-        self.assertEqual(mediator.bound(), (2, *OURS))
+        mediator.refuse(mediator.one(Method.BIND), Refusal(ErrorCode.QUOTA_REACHED))
+        self.assertEqual(sum("refuses the addresses" in line for line in self.said), 1)
+        self.link.refresh()
+        self.assertEqual(mediator.bound(), (3, *OURS))
         self.link.stop()
 
     def test_indications(self) -> None:

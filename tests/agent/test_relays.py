@@ -18,9 +18,13 @@ from wavesync.agent.relays import (
     CLIENTS_AT_ONCE,
     LOOK_INTERVAL,
     MEASURE_INTERVAL,
+    TELL_INTERVAL,
+    TELLS_AT_ONCE,
     UPLOAD_AGAIN,
+    UPLOADED_AGAIN,
     Relays,
 )
+from wavesync.agent.statistics import REFUSED, TAKEN, Statistics
 from wavesync.identity.crl import make_crl
 from wavesync.identity.revocations import Revocations
 from wavesync.session.relayed import RelayedAddress
@@ -69,6 +73,7 @@ class RelaysCase(SynchronousTestCase):
         listener = LogListener("wavesync.agent")
         self.addCleanup(listener.stop)
         self.said = listener.said
+        self.statistics = Statistics()
         self.relays = Relays(
             self.clock,
             server(),
@@ -79,6 +84,7 @@ class RelaysCase(SynchronousTestCase):
             wall_clock=lambda: NOW + self.clock.seconds(),
             revocations=self.revocations,
             chance=lambda: 0.5,
+            statistics=self.statistics,
         )
         self.addCleanup(self.nothing_left)
         self.relays.start()
@@ -135,6 +141,19 @@ class FewRelaysTests(RelaysCase):
 
     own = (A,)
 
+    def test_comes_and_goes(self) -> None:
+        """Mediators hear of a relay that is never the same at once, then now and then."""
+        leg = self.park(A, 0.03)
+        began, rounds = self.clock.seconds(), 0
+        while self.clock.seconds() < began + 5 * TELL_INTERVAL:
+            rounds += 1
+            leg.say(CLIENT)
+            while self.dialled(A):
+                leg = self.park(A, 0.03 if rounds % 2 else 1.0)
+            self.clock.advance(0.2)
+        self.assertGreater(len(self.told), TELLS_AT_ONCE)
+        self.assertLessEqual(len(self.told), TELLS_AT_ONCE + 6)
+
     def test_both(self) -> None:
         """Its own relay is used, and the one that a mediator names; mediators are told of both."""
         self.park(A, 0.03)
@@ -189,6 +208,7 @@ class FewRelaysTests(RelaysCase):
         leg.say(CLIENT)
         self.assertTrue(leg.closed)
         leg.lose()
+        self.assertEqual(self.statistics.relayed, {REFUSED: 1})
 
     def test_flood(self) -> None:
         """One relay brings so many clients and not one more, wherever it says that they are."""
@@ -202,6 +222,7 @@ class FewRelaysTests(RelaysCase):
                 break
             took += 1
         self.assertEqual(took, CLIENTS_AT_ONCE)
+        self.assertEqual(self.statistics.relayed, {TAKEN: took, REFUSED: 1})
         self.assertEqual(len(self.sessions.clients), took)
         self.clock.advance(1)
         for _ in range(int(CLIENTS_A_SECOND)):
@@ -370,6 +391,25 @@ class RevocationTests(RelaysCase):
         self.assertTrue(leg.closed)
         self.clock.pump([LOOK_INTERVAL] * 20)
         self.assertRaises(AssertionError, self.upload)
+
+    def test_forgets(self) -> None:
+        """A relay that takes the list and has forgotten it at once is given it now and then."""
+        given = 0
+        while self.clock.seconds() < 4 * UPLOADED_AGAIN:
+            while self.dialled(A):
+                leg = self.next(A)
+                data = leg.transport.value()
+                if data.startswith(b"POST"):
+                    given += 1
+                    leg.send(RelayAnswer(204).encode())
+                else:
+                    leg.request()
+                    leg.send(parked_answer())
+                    leg.say(CLIENT)
+                    leg.lose()
+            self.clock.advance(0.25)
+        self.assertGreater(given, 2)
+        self.assertLessEqual(given, 5)
 
     def test_same(self) -> None:
         """A relay that has the same or a newer one is left alone."""

@@ -50,7 +50,7 @@ class Publishing:
         self._relays = relays
         self._published: tuple[Listed, tuple[ParkedAt, ...]] | None = None
         self._sequence = 0
-        self._over = False
+        self._over = self._refused = False
 
     def refresh(self) -> None:
         """Tell the addresses, and the relays, if they are not what was told last."""
@@ -72,14 +72,19 @@ class Publishing:
         asked.addCallbacks(self._bound, _unanswered, callbackArgs=(nonce,))
 
     def _bound(self, answer: Answer, nonce: bytes) -> None:
-        if answer.message.message_class is not MessageClass.ERROR or self._over:
+        if self._over:
+            return
+        if answer.message.message_class is not MessageClass.ERROR:
+            self._refused = False
             return
         fresh = nonce_asked(answer.message)
         if fresh and not nonce:
             self._bind(fresh)  # the two clocks disagree
             return
         self._published = None  # the next refresh tries again
-        self.log.warn("the mediator {mediator} refuses the addresses", mediator=self._mediator)
+        if not self._refused:
+            self._refused = True
+            self.log.warn("the mediator {mediator} refuses the addresses", mediator=self._mediator)
 
 
 def fitting_bind(

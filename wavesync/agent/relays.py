@@ -39,6 +39,9 @@ __all__ = [
     "LOOK_INTERVAL",
     "MEASURE_INTERVAL",
     "SAME_ROUND_TRIP",
+    "TELLS_AT_ONCE",
+    "TELL_INTERVAL",
+    "UPLOADED_AGAIN",
     "UPLOAD_AGAIN",
     "Relays",
 ]
@@ -58,6 +61,13 @@ CLIENTS_A_SECOND = 100.0
 
 CLIENTS_AT_ONCE = 400.0
 """The same at once."""
+
+TELL_INTERVAL, TELLS_AT_ONCE = 5.0, 10.0
+"""Seconds between changes that mediators are told of, on average, and how many may follow each other at
+once: a relay that comes and goes must not use up what a mediator hears of this server."""
+
+UPLOADED_AGAIN = 5.0
+"""Seconds until a relay is given a list again when it has taken one, whatever it says that it has."""
 
 UPLOAD_AGAIN = 60.0
 """Seconds until a relay is given the revocation list again that it did not take."""
@@ -121,6 +131,7 @@ class Relays:
         self._round_trips: dict[Relay, float] = {}
         self._measuring: set[Deferred[None]] = set()
         self._clients = SourceBuckets(CLIENTS_A_SECOND, CLIENTS_AT_ONCE, MAX_CANDIDATES)
+        self._tells = SourceBuckets(1 / TELL_INTERVAL, TELLS_AT_ONCE, 1)
         self._running = False
         self._looking: IDelayedCall | None = None
         self._measure_at = 0.0
@@ -230,7 +241,7 @@ class Relays:
             if parking.usable
         ]
         parked = tuple(sorted(usable, key=lambda each: each.round_trip)[:MAX_PARKED])
-        if parked != self.parked:
+        if parked != self.parked and self._tells.allow("", self._clock.seconds()):
             self.parked = parked
             self._changed()
 
@@ -302,7 +313,7 @@ class Relays:
 
     def _uploaded(self, _: None, parking: Parking, number: int) -> None:
         parking.revocations = number  # until it says otherwise: after a restart
-        self._upload_again.pop(parking.relay, None)
+        self._upload_again[parking.relay] = self._clock.seconds() + UPLOADED_AGAIN
 
     def _not_uploaded(self, failure: Failure, relay: Relay) -> None:
         if failure.check(CancelledError) is None:
