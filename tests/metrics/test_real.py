@@ -17,9 +17,11 @@ from tests.metrics.reading import Scrape, complaints
 from tests.test_twist import TWIST
 from wavesync.agent.settings import AgentSettings
 from wavesync.client.opening import open_connector
+from wavesync.errors import SettingsError
 from wavesync.identity.system import SystemCredentials
 from wavesync.mediator.settings import MediatorSettings
 from wavesync.relay.settings import RelaySettings
+from wavesync.settings import parse_settings
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
@@ -190,6 +192,18 @@ class SampleTests(SynchronousTestCase):
         self.assertEqual(dict(found), defaults)
         for each in defaults.values():
             self.assertTrue(each.startswith("127.0.0.1:"))
+
+    def test_settings(self) -> None:
+        """Each role's table ``metrics`` has its own default, an empty table too, and can be off."""
+        roles: tuple[Any, ...] = (MediatorSettings, RelaySettings, AgentSettings)
+        for role in roles:
+            text = "[metrics]\n"
+            self.assertEqual(parse_settings(text, role, name="x").metrics, role().metrics)
+            off = parse_settings(f'{text}listen = ""', role, name="x")
+            self.assertEqual(off.metrics.listen, "")
+            with self.assertRaises(SettingsError) as caught:
+                parse_settings(f'{text}listen = "9345"', role, name="x")
+            self.assertIn("setting 'metrics': '9345' is no address", str(caught.exception))
 
     def test_dashboard(self) -> None:
         """The dashboard is whole: no panel on top of another, none without a name or a question."""

@@ -8,6 +8,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import TestCase
 
@@ -39,6 +40,14 @@ class Slow(Service):
         """Not yet."""
         super().stopService()
         return self.stopped
+
+
+class Broken(Service):
+    """A service that cannot start."""
+
+    def startService(self) -> None:
+        """No."""
+        raise SettingsError("no")
 
 
 class MeasuredTests(TestCase):
@@ -104,6 +113,20 @@ class MeasuredTests(TestCase):
             f"metrics: cannot listen on {self.default.listen}: Address already in use",
         )
         self.assertFalse(self.slow.running)
+
+    def test_broken(self) -> Deferred[None]:
+        """Where the service cannot start, nothing stays open."""
+
+        async def test() -> None:
+            where = f"127.0.0.1:{self.taken.getsockname()[1]}"
+            self.taken.close()
+            measured = Measured(Broken(), Well(), reactor, MetricsSettings(listen=where))
+            self.assertRaises(SettingsError, measured.startService)
+            self.assertEqual(measured.addresses, ())
+            await deferLater(reactor, 0)  # Twisted closes in its next turn
+            socket.create_server(("127.0.0.1", int(where.rpartition(":")[2]))).close()
+
+        return Deferred.fromCoroutine(test())
 
     def test_off(self) -> None:
         """Nothing listens where that is wished."""

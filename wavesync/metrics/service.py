@@ -1,9 +1,10 @@
 """Runs a service with its two pages (:mod:`wavesync.metrics.page`) beside it."""
 
 import socket
+from typing import Any
 
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorTime
 from twisted.logger import Logger
 
@@ -50,7 +51,11 @@ class Measured(Service):
             the service cannot start.
         """
         self._listen()
-        self.service.startService()
+        try:
+            self.service.startService()
+        except BaseException:
+            self._close()
+            raise
         super().startService()
 
     def stopService(self) -> Deferred[None]:
@@ -62,11 +67,13 @@ class Measured(Service):
         try:
             await maybeDeferred(self.service.stopService)
         finally:
-            ports, self._ports = self._ports, []
-            self.addresses = ()
-            for port in ports:
-                await maybeDeferred(port.stopListening)
-            self._pages.close_all()
+            await self._close()
+
+    def _close(self) -> Deferred[Any]:
+        ports, self._ports = self._ports, []
+        self.addresses = ()
+        self._pages.close_all()
+        return gatherResults([maybeDeferred(port.stopListening) for port in ports])
 
     def _listen(self) -> None:
         listen = self._settings.listen
