@@ -31,6 +31,7 @@ class AdoptionTests(SynchronousTestCase):
             (None, LONGEST_PATIENCE),
         ):
             adoption = Adoption()
+            adoption.began("udp", 1.0)
             adoption.heard("udp", 4.99)
             adoption.verified(5.0, took)
             self.assertAlmostEqual(adoption.due() or 0.0, 4.99 + patience)
@@ -38,6 +39,7 @@ class AdoptionTests(SynchronousTestCase):
     def test_heard_long_ago(self) -> None:
         """A path that was heard long ago and has not been verified since is not waited for."""
         adoption = Adoption()
+        adoption.began("tcp", 1.0)
         adoption.heard("tcp", 1.0)
         adoption.verified(5.0, 0.1)
         self.assertEqual(adoption.due(), 5.0)
@@ -47,6 +49,7 @@ class AdoptionTests(SynchronousTestCase):
         adoption = Adoption()
         adoption.verified(5.0, 0.08)
         for step in range(10):
+            adoption.began(step, 5.0)
             adoption.heard(step, 5.0 + step * 0.05)
         self.assertAlmostEqual(adoption.due() or 0.0, 5.1)
 
@@ -54,6 +57,7 @@ class AdoptionTests(SynchronousTestCase):
         """Only the first sign of a path counts."""
         adoption = Adoption()
         adoption.verified(5.0, 0.08)
+        adoption.began("udp", 1.0)
         adoption.heard("udp", 4.95)
         adoption.heard("udp", 4.99)
         self.assertAlmostEqual(adoption.due() or 0.0, 5.05)
@@ -61,6 +65,7 @@ class AdoptionTests(SynchronousTestCase):
     def test_path_ended(self) -> None:
         """A path that has failed is not waited for."""
         adoption = Adoption()
+        adoption.began("udp", 5.0)
         adoption.heard("udp", 5.0)
         adoption.verified(5.0, 0.1)
         adoption.ended("udp")
@@ -72,3 +77,15 @@ class AdoptionTests(SynchronousTestCase):
         adoption = Adoption(hold_until=5.6)
         adoption.verified(5.0, 0.1)
         self.assertEqual(adoption.due(), 5.6)
+
+    def test_not_heard_yet(self) -> None:
+        """A path that began so late that it cannot have been heard gets a round trip from there."""
+        for began, due in ((4.8, 5.0), (4.92, 5.0), (4.97, 5.05), (5.0, 5.08)):
+            adoption = Adoption()
+            adoption.began("udp", began)
+            adoption.verified(5.0, 0.08)
+            self.assertAlmostEqual(adoption.due() or 0.0, due)
+        adoption = Adoption()
+        adoption.began("udp", 5.0)
+        adoption.verified(5.0, 60.0)
+        self.assertAlmostEqual(adoption.due() or 0.0, 5.0 + LONGEST_PATIENCE)

@@ -1,7 +1,8 @@
 """When a relayed session is taken although direct paths are still being tried (design section 4).
 
 A relay works nearly always, and it is verified soon.  So it is held back for those direct paths alone
-on which the other end was heard: they get the time that a handshake takes, and no more.
+on which the other end was heard, or cannot have been heard yet: they get the time that a handshake
+takes, and no more.
 """
 
 __all__ = ["LEAST_PATIENCE", "LONGEST_HOLD", "LONGEST_PATIENCE", "Adoption"]
@@ -30,7 +31,9 @@ class Adoption:
 
     def __init__(self, hold_until: float = 0.0) -> None:
         self._hold_until = hold_until
+        self._begun: dict[object, float] = {}
         self._heard: dict[object, float] = {}
+        self._took = 0.0
         self._verified_at: float | None = None
         self._patience = LONGEST_PATIENCE
 
@@ -39,12 +42,17 @@ class Adoption:
         """Whether there is a verified relayed session."""
         return self._verified_at is not None
 
+    def began(self, path: object, now: float) -> None:
+        """A direct path is being tried from now on."""
+        self._begun.setdefault(path, now)
+
     def heard(self, path: object, now: float) -> None:
         """Something answered on a direct path."""
         self._heard.setdefault(path, now)
 
     def ended(self, path: object) -> None:
         """A direct path has failed."""
+        self._begun.pop(path, None)
         self._heard.pop(path, None)
 
     def verified(self, now: float, took: float | None) -> None:
@@ -54,6 +62,7 @@ class Adoption:
         """
         self._verified_at = now
         if took is not None:
+            self._took = took
             self._patience = min(max(took * _SLOWER, LEAST_PATIENCE), LONGEST_PATIENCE)
 
     def due(self) -> float | None:
@@ -61,6 +70,8 @@ class Adoption:
         if self._verified_at is None:
             return None
         at = self._verified_at
-        if self._heard:
-            at = min(max(at, max(self._heard.values()) + self._patience), at + self._patience)
-        return max(at, self._hold_until)
+        chances = [at]
+        for path, begun in self._begun.items():
+            heard = self._heard.get(path)
+            chances.append(begun + self._took if heard is None else heard + self._patience)
+        return max(min(max(chances), at + self._patience), self._hold_until)

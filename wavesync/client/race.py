@@ -122,6 +122,8 @@ class Race(Generic[_Session]):
             entries = [self._timeline.candidate(path.kind, address) for address in path.addresses]
             runner = self._running[path] = _Runner(entries)
             path.on_heard = partial(self._heard, path)
+            if path.kind != RELAY:
+                self._adoption.began(path, self._now())
             runner.attempt = path.open()
             runner.attempt.addCallbacks(
                 self._verified, self._failed, callbackArgs=(path,), errbackArgs=(path,)
