@@ -120,6 +120,11 @@ class MediatorTests(RoleCase):
         self.assertEqual(self.metrics.ailments(), ["it does not listen"])
         self.service.addresses = (("127.0.0.1", 3345),)
         self.assertEqual(self.metrics.ailments(), [])
+        registry: Any = [None]
+        self.service.mediator.registry = registry
+        self.assertEqual(
+            self.metrics.ailments(), ["no room for more servers (limits.registrations)"]
+        )
 
 
 class RelayTests(RoleCase):
@@ -172,6 +177,12 @@ class RelayTests(RoleCase):
         self.assertEqual(self.metrics.ailments(), ["it does not listen"])
         self.service.addresses = (("127.0.0.1", 3356),)
         self.assertEqual(self.metrics.ailments(), [])
+        self.service.connections.most = 0
+        self.assertEqual(
+            self.metrics.ailments(),
+            ["no room for more connections (limits.connections, or open files)"],
+        )
+        self.service.connections.most = 1
         self.service.house.drain()
         self.assertEqual(self.metrics.ailments(), ["it is draining"])
         self.assertEqual(self.value(scrape(self.metrics), "wavesync_relay_draining"), 1)

@@ -63,6 +63,11 @@ class RelayMetrics:
         up, down = house.pairs.moved
         for name, text, value in (
             ("connections", "Connections now, those of pairs included.", self._connections),
+            (
+                "connections_limit",
+                "Connections that there may be: as set, or as open files allow.",
+                self._service.connections.most,
+            ),
             ("parked", "Connections that servers keep waiting now.", house.pool.parked),
             ("waiting", "Clients that wait for a connection now.", house.pool.waiting),
             ("servers", "Servers that are here, or were a moment ago.", len(house.pool)),
@@ -115,8 +120,8 @@ class RelayMetrics:
             wrong.append("it is draining")
         elif not self._service.addresses:
             wrong.append("it does not listen")
-        if self._connections >= limits.connections:
-            wrong.append("no room for more connections (limits.connections)")
+        if self._connections >= self._service.connections.most:
+            wrong.append("no room for more connections (limits.connections, or open files)")
         if len(house.pairs) >= limits.pairs:
             wrong.append("no room for more pairs (limits.pairs)")
         if house.pool.waiting >= limits.waiting:
