@@ -72,11 +72,13 @@ class AbuseCase(TestCase):
     """Runs the three roles on loopback, each with sockets of its own.
 
     :cvar limits: the mediator's.
+    :ivar relays: where the agent parks.
     :ivar reactor: what all of them run on.
     """
 
     timeout = 120
     limits = Limits()
+    relays: tuple[str, ...] = ()
     log = Logger()
 
     def setUp(self) -> Deferred[None]:  # type: ignore[override]
@@ -103,7 +105,7 @@ class AbuseCase(TestCase):
             self.server,
             {"echo": Factory.forProtocol(Echo)},
             parse_mediators((self.url,)),
-            settings=AgentSettings(allow_loopback=True),
+            settings=AgentSettings(allow_loopback=True, relays=self.relays),
             wall_clock=self.reactor.seconds,
         )
         self.agent.startService()

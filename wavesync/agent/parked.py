@@ -43,7 +43,7 @@ MIN_KEEP_ALIVE, MAX_KEEP_ALIVE = 1.0, 600.0
 SILENT_FOR = 1.9
 """Intervals between PINGs without one, after which the relay is gone: 28.5 s as relays come."""
 
-LINES_A_SECOND, LINES_AT_ONCE = 100.0, 1000.0
+LINES_A_SECOND, LINES_AT_ONCE = 100.0, 200.0
 """Lines that a relay may say over one connection, on average and at once: each PING is answered, and
 a relay that does not read would have the answers pile up."""
 
