@@ -5,6 +5,7 @@
     python -m tests.abuse fuzz --minutes 5 [--only WORDS]      mutated input for every parser
     python -m tests.abuse half-open [--number 100000]          half-open handshakes, with memory
     python -m tests.abuse removed [--only WORDS]               tests without the checks they are for
+    python -m tests.abuse relay [--seconds 30]                 a relay in a flood, an agent at a liar
 """
 
 import argparse
@@ -52,7 +53,13 @@ def main(arguments: Sequence[str]) -> int:
     half_open.add_argument("--number", type=int, default=100_000)
     removed = commands.add_parser("removed")
     removed.add_argument("--only", default="")
+    relay = commands.add_parser("relay")
+    relay.add_argument("--seconds", type=float, default=30.0)
     given = parser.parse_args(arguments)
+    if given.command == "relay":
+        from tests.abuse import relay_long
+
+        return relay_long.report(given.seconds)
     if given.command == "removed":
         from tests.abuse import removals
 

@@ -403,7 +403,7 @@ RELAY_PEER_TARGETS = (
         "a relay's parked connection",
         _words,
         speak_parked,
-        count=300,
+        count=150,
         careless=speak_parked_carelessly,
     ),
     Target(

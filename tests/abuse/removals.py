@@ -42,6 +42,7 @@ _FORGED = "tests.abuse.test_forged.ForgedTests."
 _SPOOFED = "tests.abuse.test_spoofed."
 _HOSTILE = "tests.abuse.test_hostile_ends."
 _FLOODS = "tests.mediator.test_floods."
+_RULES = "tests.abuse.test_relay_rules."
 
 REMOVALS = (
     Removal(
@@ -192,6 +193,114 @@ REMOVALS = (
         "        connecting.cancel()\n        session.cancel()",
         "        connecting.cancel()",
         (_HOSTILE + "HostilePeerTests.test_storms",),
+    ),
+    Removal(
+        "relay: signatures of a source beyond its bucket",
+        "wavesync/relay/admission.py",
+        "if not self._checks.allow(host, now, cost):",
+        "if False:",
+        ("tests.relay.test_hostile.HeadTests.test_checks", "tests.abuse.test_relay_flood"),
+    ),
+    Removal(
+        "relay: proofs that were used before",
+        "wavesync/relay/admission.py",
+        "if self._replays.find(proof.digest) is not None:",
+        "if False:",
+        (_RULES + "CopiedTests.test_replayed",),
+    ),
+    Removal(
+        "relay: clients of other systems",
+        "wavesync/relay/admission.py",
+        "if peer.system != target.system or (own and",
+        "if (own and",
+        (_RULES + "CopiedTests.test_curious",),
+    ),
+    Removal(
+        "relay: connections that are lost without a request",
+        "wavesync/relay/protocol.py",
+        "self._silence()  # Twisted's TLS",
+        "self._silent, self._role = True, None  # Twisted's TLS",
+        ("tests.relay.test_fronts.TLSTests.test_goes_early",),
+    ),
+    Removal(
+        "relay: answers of servers that nobody asked",
+        "wavesync/relay/parked.py",
+        "if isinstance(line, Pong) and self._asked_at is not None:",
+        "if isinstance(line, Pong):",
+        ("tests.relay.test_house.ParkedTests.test_flood",),
+    ),
+    Removal(
+        "relay: clients that send and send",
+        "wavesync/relay/visitor.py",
+        "if len(self._early) >= MAX_EARLY:",
+        "if False:",
+        (_RULES + "SlowTests.test_early",),
+    ),
+    Removal(
+        "relay: too many clients that wait for a server",
+        "wavesync/relay/pool.py",
+        "full = len(found.waiting) >= self._waiting_per_server",
+        "full = False",
+        (_RULES + "QuotaTests.test_waiting",),
+    ),
+    Removal(
+        "relay: too many pairs",
+        "wavesync/relay/quotas.py",
+        "if not shares.room(owner):",
+        "if False:",
+        (_RULES + "QuotaTests.test_pairs",),
+    ),
+    Removal(
+        "relay: more connections than open files",
+        "wavesync/relay/service.py",
+        "Descriptors().connections(settings.limits.connections)",
+        "(Descriptors, settings.limits.connections)[1]",
+        ("tests.abuse.test_relay_files.FewFilesTests",),
+    ),
+    Removal(
+        "relay: what somebody said, in the sentence on his bad request",
+        "wavesync/signalling/relay_heads.py",
+        """str(error).partition(": b")[0]""",
+        "str(error)",
+        ("tests.signalling.test_relay_wire.AnswerTests.test_echo",),
+    ),
+    Removal(
+        "lying relay: lines without end",
+        "wavesync/agent/parked.py",
+        "if self._lines_left < 0:",
+        "if False:",
+        ("tests.agent.test_parked.ParkedLegTests.test_flood",),
+    ),
+    Removal(
+        "lying relay: connections used up as fast as they come",
+        "wavesync/agent/parking.py",
+        """if not self._dials.allow("", now):""",
+        "if False:",
+        ("tests.agent.test_parking.IdleTests.test_used_up", "tests.abuse.test_lying_relay"),
+    ),
+    Removal(
+        "lying relay: all places for unknown clients",
+        "wavesync/session/crowd.py",
+        "if len(relayed) >= places * RELAYED_SHARE else None",
+        "if relayed is None else None",
+        (
+            "tests.session.test_session.BoundTests.test_relayed",
+            "tests.abuse.test_lying_relay.LyingRelayTests.test_clients",
+        ),
+    ),
+    Removal(
+        "lying relay: coming and going",
+        "wavesync/agent/relays.py",
+        """if parked != self.parked and self._tells.allow("", self._clock.seconds()):""",
+        "if parked != self.parked:",
+        ("tests.agent.test_relays.FewRelaysTests.test_comes_and_goes",),
+    ),
+    Removal(
+        "lying relay: revocation lists without end",
+        "wavesync/agent/relays.py",
+        "self._clock.seconds() + UPLOADED_AGAIN",
+        "0.0",
+        ("tests.agent.test_relays.RevocationTests.test_forgets",),
     ),
 )
 

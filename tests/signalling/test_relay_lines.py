@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.relay_lines import (
     MAX_LINE,
+    MAX_LINES,
     MAX_SAID,
     Idle,
     Line,
@@ -91,6 +92,13 @@ class LineTests(SynchronousTestCase):
         self.assertIn("too long", str(error))
         error = self.assertRaises(SignallingError, LineReader().feed, b"P" * MAX_LINE)
         self.assertIn("too long", str(error))
+
+    def test_many(self) -> None:
+        """So many lines may come at once, and not one more: nobody has to read all of a flood."""
+        many = b"PING\n" * MAX_LINES
+        self.assertEqual(len(LineReader().feed(many)), MAX_LINES)
+        error = self.assertRaises(SignallingError, LineReader().feed, many + b"PING\n")
+        self.assertIn("too many lines", str(error))
 
     def test_longest_open(self) -> None:
         """The longest OPEN there can be fits a line."""

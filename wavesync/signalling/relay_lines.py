@@ -14,6 +14,7 @@ from wavesync.signalling.errors import SignallingError
 
 __all__ = [
     "MAX_LINE",
+    "MAX_LINES",
     "MAX_SAID",
     "Idle",
     "Line",
@@ -27,6 +28,9 @@ __all__ = [
 
 MAX_LINE = 256
 """Bytes of the longest line, its end included."""
+
+MAX_LINES = 256
+"""Lines that come at once at most: neither side has so much to say."""
 
 MAX_SAID = 65535
 """The largest number in a line."""
@@ -179,6 +183,8 @@ class LineReader:
         while (end := data.find(b"\n", at, at + MAX_LINE)) >= 0:
             line = _decode(data[at:end])
             lines.append(line)
+            if len(lines) > MAX_LINES:
+                raise SignallingError("too many lines at once")
             at = end + 1
             if line.last:
                 self.over = True
