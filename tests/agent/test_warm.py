@@ -111,6 +111,24 @@ class WarmMappingTests(SynchronousTestCase):
         self.assertTrue(self.answer(mapped=("198.51.100.1", 6100)))
         self.assertEqual(self.doubts, 0)
 
+    def test_moved_meanwhile(self) -> None:
+        """The same port elsewhere after a new registration: a router has forgotten what relays had, too."""
+        moves: list[Address | None] = []
+        self.warm.on_moved = lambda: moves.append(self.warm.mapped)
+        self.assertTrue(self.answer())
+        self.warm.begin(MEDIATOR, 8, KEY)
+        self.assertTrue(self.answer())
+        self.assertEqual(moves, [])  # a mediator that was restarted
+        elsewhere = ("198.51.100.1", 6100)
+        self.warm.begin(MEDIATOR, 9, KEY)
+        self.assertTrue(self.answer(mapped=elsewhere))
+        self.assertEqual(moves, [elsewhere])
+        self.warm.end()
+        self.warm.renew()
+        self.warm.begin(MEDIATOR, 10, KEY)
+        self.assertTrue(self.answer(mapped=("198.51.100.1", 7100)))
+        self.assertEqual((moves, self.doubts), ([elsewhere], 0))  # another port of ours
+
     def test_late(self) -> None:
         """Answers that stay away after there were some are a reason for doubt; before, UDP is
         simply blocked."""

@@ -91,6 +91,8 @@ class Link:
         self._resolve = resolve
         self._streams = streams
         self._relays = relays
+        if relays is not None:
+            self.warm.on_moved = relays.doubt
         self._machine: Registration = build_registration(self)
         self._leg: Leg | None = None
         self._other_leg: Leg | None = None

@@ -31,6 +31,8 @@ class WarmMapping:
     :param on_doubt: called when the port is seen at another place than before, or when answers stay
         away: the same may have happened to the registration's leg.
     :ivar mapped: this server's UDP port as the mediator last saw it, in whatever family.
+    :ivar on_moved: called when a new registration finds the same port at another place than the one
+        before it: a router has forgotten all connections.
     """
 
     log = Logger()
@@ -43,6 +45,7 @@ class WarmMapping:
         on_doubt: Callable[[], None] = lambda: None,
     ) -> None:
         self.mapped: Address | None = None
+        self.on_moved: Callable[[], None] = lambda: None
         self._clock = clock
         self._pace = pace
         self._on_doubt = on_doubt
@@ -86,6 +89,7 @@ class WarmMapping:
 
     def renew(self) -> None:
         """The port that punches is another one: show it to the mediator at once."""
+        self._seen.clear()
         if self._mediators:
             self._cancel()
             self._answered = True
@@ -156,6 +160,7 @@ class WarmMapping:
         family = ":" in mapped[0]
         moved = mapped != self._seen.get(family)
         doubtful = moved and family in self._shown
+        elsewhere = moved and family in self._seen and not doubtful
         self._shown.add(family)
         if moved:
             self.mapped = self._seen[family] = mapped
@@ -166,6 +171,8 @@ class WarmMapping:
             )
         if doubtful:
             self._on_doubt()
+        if elsewhere:
+            self.on_moved()
 
     def _ask(self, request: bytes, mediator: Address) -> Deferred[Answer]:
         key = self._key
