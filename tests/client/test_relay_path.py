@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from tests.signalling.provers import NOW, client, server
 from wavesync.client.relay_choice import RelayOption
-from wavesync.client.relay_path import MAX_HOPS, MAX_REPEATS, Relaying, RelayPath
+from wavesync.client.relay_path import ANSWER_WITHIN, MAX_HOPS, MAX_REPEATS, Relaying, RelayPath
 from wavesync.errors import ConnectFailed
 from wavesync.identity.proofs import check_proof
 from wavesync.identity.verify import Role
@@ -251,6 +251,31 @@ class RelayPathTests(SynchronousTestCase):
         self.calls[0].drop()
         self.calls[1].say(RelayAnswer(101))
         self.verify(self.ends[1])
+        self.successResultOf(opening)
+
+    def test_relay_keeps_silent(self) -> None:
+        """A relay that takes the request and does not answer, however slowly it talks, keeps nobody
+        from the next one; where there is none, it may take its time."""
+        opening = self.opened(ONE, TWO)
+        self.calls[1].stand()
+        leg = self.calls[0].leg
+        assert leg is not None
+        for byte in b"HTTP/1.1 ":
+            leg.dataReceived(bytes([byte]))
+            self.clock.advance(0.1)
+        self.assertFalse(self.calls[0].ended)
+        self.clock.advance(0.2)
+        self.assertTrue(self.calls[0].ended)
+        self.assertTrue(self.ends[0].verified.called)
+        self.calls[1].say(RelayAnswer(101))
+        self.verify(self.ends[1])
+        self.successResultOf(opening)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.setUp()
+        opening = self.opened(ONE)
+        self.clock.advance(ANSWER_WITHIN + 1)
+        self.calls[0].say(RelayAnswer(101))
+        self.verify(self.ends[0])
         self.successResultOf(opening)
 
     def test_lost_before_asked(self) -> None:

@@ -51,6 +51,11 @@ class RelayChoice(Generic[_T]):
         """Whether there is nothing left to pick from, or to wait for."""
         return not self._pending and not self._reached
 
+    @property
+    def ready(self) -> bool:
+        """Whether one has answered and was not picked."""
+        return bool(self._reached)
+
     def begin(self, option: RelayOption, now: float) -> None:
         """A relay is being connected to."""
         self._pending[option] = now

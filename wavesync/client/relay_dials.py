@@ -38,6 +38,11 @@ class RelayDials:
         self._timer: IDelayedCall | None = None
         self._closed = False
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is another one to ask at once."""
+        return self._choice.ready
+
     def add(self, option: RelayOption) -> None:
         """Dial one more relay."""
         self._choice.begin(option, self._clock.seconds())

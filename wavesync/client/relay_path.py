@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.python.failure import Failure
 
 from wavesync.client.paths import Sessions, verified_over
 from wavesync.client.relay_choice import RelayOption
@@ -19,7 +20,10 @@ from wavesync.signalling.relay_answers import RelayAnswer
 from wavesync.signalling.relay_urls import MAX_RELAYS, Relay
 from wavesync.signalling.relay_wire import RelayRequest, RequestKind
 
-__all__ = ["MAX_HOPS", "MAX_REPEATS", "RelayPath", "Relaying"]
+__all__ = ["ANSWER_WITHIN", "MAX_HOPS", "MAX_REPEATS", "RelayPath", "Relaying"]
+
+ANSWER_WITHIN = 1.0
+"""Seconds that a relay has to answer where there is another one to ask."""
 
 MAX_HOPS = 2
 """Redirects to other relays that are followed."""
@@ -109,7 +113,7 @@ class RelayPath:
             while True:
                 option, leg = await dials.next()
                 try:
-                    session, again = await self._ask(option, leg)
+                    session, again = await self._ask(option, leg, dials)
                 except ConnectFailed as error:
                     dials.failures.append(str(error))
                     continue
@@ -121,7 +125,7 @@ class RelayPath:
             dials.close()
 
     async def _ask(
-        self, option: RelayOption, leg: RelayLeg
+        self, option: RelayOption, leg: RelayLeg, dials: RelayDials
     ) -> tuple[ClientSession | None, RelayOption | None]:
         """Ask one relay.
 
@@ -140,7 +144,21 @@ class RelayPath:
                 raise ConnectFailed(_sentence(relay, answer))
             return answer
 
-        asked = leg.ask(request, factory).addCallback(judge)
+        asking = leg.ask(request, factory)
+        late: list[ConnectFailed] = []
+
+        def hurry() -> None:
+            if dials.ready:
+                late.append(ConnectFailed(f"the relay {relay} does not answer"))
+                asking.cancel()
+
+        def answered(result: RelayAnswer | Failure) -> RelayAnswer | Failure:
+            if waiting.active():
+                waiting.cancel()
+            return Failure(late[0]) if late else result
+
+        waiting = self._relaying.clock.callLater(ANSWER_WITHIN, hurry)
+        asked = asking.addBoth(answered).addCallback(judge)
         try:
             session = await verified_over(asked, verified, self.kind)
         except ConnectFailed:
