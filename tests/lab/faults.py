@@ -22,6 +22,7 @@ from tests.lab.services import start_nginx
 from tests.lab.topology import Lab, Site, SiteSettings
 
 __all__ = [
+    "STRICT",
     "agent_cloned",
     "agent_killed",
     "leg_muted",
@@ -49,7 +50,8 @@ table inet away {
     }
 }
 """
-_STRICT = """
+#: Rules of a router that drops what belongs to no connection that it knows.
+STRICT = """
 table inet strict {
     chain forward {
         type filter hook forward priority -5; policy accept;
@@ -205,7 +207,7 @@ def server_cut_off(scene: Scene, seconds: float) -> None:
     time.sleep(seconds)
     router.sysctl({"net.netfilter.nf_conntrack_tcp_loose": 0})
     site.reboot()
-    router.nft(_STRICT)
+    router.nft(STRICT)
     router.nft("delete table inet away")
     since = time.monotonic()
     what = f"the server's router was away for {seconds:g} s"

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from tests.lab.commands import LabError
+from tests.lab.faults import STRICT
 from tests.lab.hosts import Host
 from tests.lab.live import BROKEN, serve_live, view
 from tests.lab.processes import poll
@@ -27,14 +28,6 @@ table inet silent {{
         tcp dport {RELAY_PORT}-{RELAY_PORT + 1} drop
     }}
 }}
-"""
-_STRICT = """
-table inet strict {
-    chain forward {
-        type filter hook forward priority -5; policy accept;
-        ct state invalid drop
-    }
-}
 """
 
 
@@ -117,7 +110,7 @@ class _Faults:
         router = self._product.server_site.outermost.namespace
         if strict:
             router.sysctl({"net.netfilter.nf_conntrack_tcp_loose": 0})
-            router.nft(_STRICT)
+            router.nft(STRICT)
         self._product.server_site.reboot()
         since = time.monotonic()
         tries = 0
