@@ -191,7 +191,7 @@ class IdleTests(ParkingCase):
         began = self.clock.seconds()
         dials = 0
         while self.clock.seconds() < began + 10:
-            while self.dialled():
+            while self.dialled() and dials < 10_000:
                 self.next().park().say(CLIENT)
                 dials += 1
             self.clock.advance(0.01)
@@ -207,7 +207,7 @@ class IdleTests(ParkingCase):
         leg = self.next().park()
         for _ in range(6):
             self.next().refuse(409)
-        for _ in range(600):
+        for _ in range(150):
             leg.say(Idle(8, 0))
             while self.dialled():
                 self.next().refuse(409)
