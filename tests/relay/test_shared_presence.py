@@ -286,9 +286,12 @@ class SharedPresenceTests(SynchronousTestCase):
         self.assertNoResult(asked[-1])
         self.unknown()
         self.clock.advance(LOOKUP_TIME)
-        self.failureResultOf(asked[0], NotKnown)
-        self.assertNoResult(self.presence.find(server(9)))
+        for each in asked:
+            self.failureResultOf(each, NotKnown)
+        late = self.presence.find(server(9))
+        self.assertNoResult(late)
         self.clock.advance(LOOKUP_TIME)
+        self.failureResultOf(late, NotKnown)
         store.silent = False
 
     def test_without(self) -> None:
