@@ -84,7 +84,9 @@ class InstallTests(SynchronousTestCase):
         services, clients, servers, found = self.check_output(
             [python, "-c", ASK_FOR_PLUGINS], empty
         ).splitlines()
-        self.assertEqual(services.split(), ["wavesync-agent", "wavesync-mediator", "wavesync-relay"])
+        self.assertEqual(
+            services.split(), ["wavesync-agent", "wavesync-mediator", "wavesync-relay"]
+        )
         self.assertEqual(clients.split(), ["udt", "wavesync"])
         self.assertEqual(servers.split(), ["udt", "wavesync"])
         self.assertTrue(Path(found).is_relative_to(where), found)
