@@ -216,12 +216,14 @@ class SharedTests(TwoRelaysCase):
             await self.becomes(there, 307, here)
 
             first.kill()
+            agent.stop()
             first.start()
             await first.ready()
             began = reactor.seconds()
             # What it told before it died is not believed any more.
             await self.becomes(there, 404)
             self.note("what a killed relay said forgotten", began, 2.0)
+            agent.start()
             await self.becomes(there, 307, here)
             self.note("redirects after the relay's restart", began, 15.0)
             for each in (first, second):
