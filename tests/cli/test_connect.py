@@ -158,6 +158,11 @@ class ConnectTests(TestCase):
                 other.add_client("mallory", now=time.time()), self.site.directory, "other.pem"
             )
             report = self.site.directory / "failed.json"
+            # Whoever remembers a way needs no mediator.
+            (self.site.directory / "new").mkdir()
+            forgetful = save(
+                self.site.client_credentials, self.site.directory / "new", "client.pem"
+            )
             offline = str(self.site.system.add_server(now=time.time()).target)
             trust = ["--credentials", self.site.client]
             cases = {
@@ -165,8 +170,11 @@ class ConnectTests(TestCase):
                 "other system": Command(
                     "connect", "--credentials", stranger, self.site.server, "echo"
                 ),
-                "unreachable": self.connect(
-                    "echo", "--mediator", "tcp://127.0.0.1:1", "--report", str(report)
+                "unreachable": Command(
+                    "connect",
+                    *("--credentials", forgetful, "--allow-loopback"),
+                    *("--mediator", "tcp://127.0.0.1:1", "--report", str(report)),
+                    *(self.site.server, "echo"),
                 ),
                 "offline": Command("connect", *trust, offline, "echo"),
             }

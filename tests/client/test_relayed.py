@@ -238,16 +238,39 @@ class RememberingTests(RelayedCase):
         self.assertIn("cannot reach the mediator", told)
         self.end()
 
-    def test_mediator_does_not_know(self) -> None:
-        """A mediator that has just been restarted does not know the server; its relay does."""
+    def test_not_introduced(self) -> None:
+        """A server that the mediator does not introduce may have been revoked: what is remembered of
+        it does not count, however near its relay is.
+        """
         self.begin()
         self.world.refusal = Refusal(ErrorCode.NOT_FOUND)
         self.memory.note(SERVER, Remembered(server=SERVER, relays=(str(RELAY),)))
-        self.assertEqual(self.connect().path, "relay")
-        self.relay.crash()
         seconds, told = self.failed()
         self.assertIn("is not online", told)
-        self.assertLess(seconds, 1.5)
+        self.assertLess(seconds, 0.05)
+        self.end()
+
+    def test_not_introduced_while_it_waits(self) -> None:
+        """The same where the relayed session is verified already, and waits for a direct path."""
+        self.begin()
+        self.world.refusal = Refusal(ErrorCode.NOT_FOUND)
+        self.world.network.drop = lambda data, source, to: self.world.reactor.seconds() < 0.3
+        known = Remembered(server=SERVER, relays=(str(RELAY),), direct="udp", took=0.4)
+        self.memory.note(SERVER, known)
+        _, told = self.failed()
+        self.assertIn("is not online", told)
+        self.end()
+
+    def test_not_introduced_afterwards(self) -> None:
+        """Where the relay was faster than the mediator, a newer revocation list is asked for."""
+        self.begin()
+        self.world.refusal = Refusal(ErrorCode.NOT_FOUND)
+        self.world.network.drop = lambda data, source, to: self.world.reactor.seconds() < 0.3
+        self.memory.note(SERVER, Remembered(server=SERVER, relays=(str(RELAY),)))
+        asked: list[bool] = []
+        self.world.connector._attempts.on_refused = lambda: asked.append(True)
+        self.assertEqual(self.connect().path, "relay")
+        self.assertEqual(asked, [True])
         self.end()
 
     def test_moved(self) -> None:

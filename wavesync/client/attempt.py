@@ -31,7 +31,7 @@ CONNECT_LIMIT = 2.8
 cannot connect knows within three, even on a busy host."""
 
 LEAST_LIMIT = 1.0
-"""Seconds that paths get even when the introduction took almost all of that, or failed."""
+"""Seconds that paths get even when the introduction took almost all of that."""
 
 VERIFY_GRACE = 2.0
 """Seconds after that for a server that was heard to be verified."""
@@ -55,6 +55,7 @@ class Attempts:
     :param memory: what worked before.
     :param on_better: is told of the direct path that was verified after a relay had been taken, with
         what was asked for; the session is its to use or close.
+    :param on_refused: is told when a mediator does not introduce a server that was reached already.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Attempts:
         opener: StreamOpener | None = None,
         memory: Memory,
         on_better: Callable[[Target, Winner[ClientSession]], None],
+        on_refused: Callable[[], None],
     ) -> None:
         self.reactor = reactor
         self.introducer = introducer
@@ -75,6 +77,7 @@ class Attempts:
         self.opener = opener if "tcp" in candidates.kinds else None
         self.memory = memory
         self.on_better = on_better
+        self.on_refused = on_refused
         self._running: set[_Attempt] = set()
 
     async def winner(
@@ -208,8 +211,11 @@ class _Attempt:
             return
         assert isinstance(failure.value, WavesyncError)
         self._refusal = failure.value
-        if self._deadline.active() and not failure.check(NoMediator):
-            self._deadline.reset(LEAST_LIMIT)
+        if not failure.check(NoMediator):
+            # Whoever is not introduced may have been revoked: what was known before does not count.
+            self.race.refuse("the mediator does not introduce it")
+            if self.race.winner is not None:
+                self._owner.on_refused()
         self.race.no_more()
 
     def _over(self, better: Winner[ClientSession] | None) -> None:

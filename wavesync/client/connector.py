@@ -156,6 +156,7 @@ class Connector:
             opener=opener,
             memory=Memory(wall_clock=wall_clock) if memory is None else memory,
             on_better=self._better,
+            on_refused=self._watch.check,
         )
         self._improving = Improving()
         self._approaches: dict[str, Approach] = {}

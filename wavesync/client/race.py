@@ -134,7 +134,21 @@ class Race(Generic[_Session]):
         self._more = False
         self._settle()
 
-    def expire(self) -> None:
+    def refuse(self, why: str) -> None:
+        """It must not be: unless somebody has won already, all paths fail, verified or not."""
+        if self.winner is not None or self.ended:
+            return
+        waiting, self._waiting = self._waiting, None
+        self._stop_timer()
+        if waiting is not None:
+            path, session, entries = waiting
+            for entry in entries:
+                self._timeline.close(entry, "failed", why)
+            self._failures.append((path, why))
+            _let_go(session)
+        self.expire(why)
+
+    def expire(self, why: str = _TOO_LONG) -> None:
         """The time is up: whatever still runs has failed."""
         if self.ended:
             return
@@ -142,8 +156,8 @@ class Race(Generic[_Session]):
         running, self._running = self._running, {}
         for path, runner in running.items():
             for entry in runner.entries:
-                self._timeline.close(entry, "failed", _TOO_LONG)
-            self._failures.append((path, _TOO_LONG))
+                self._timeline.close(entry, "failed", why)
+            self._failures.append((path, why))
             runner.attempt.cancel()
         self._settle()
 

@@ -144,9 +144,18 @@ class RevocationWatch:
             seconds = CHECK_INTERVAL * (0.5 + self._random())
             self._timer = self._reactor.callLater(seconds, self._check)
 
+    def check(self) -> None:
+        """Ask for a newer list now: there is a session that may have to end."""
+        if not self._closed:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._check()
+
     def _check(self) -> None:
         """Ask the next mediator, for as long as there is a session that a list could end."""
         self._timer = None
+        if not self._mediators:
+            return
         if all(session.lost for session in self._sessions):
             return
         if self._fetching is None:
