@@ -334,6 +334,27 @@ class RelayTests(SynchronousTestCase):
         udp.opened.callback("direct")
         self.assertIs(self.successResultOf(race.result).path, udp)
 
+    def test_refused(self) -> None:
+        """When it must not be, nothing wins, not even a relayed session that is verified; who has
+        won already has.
+        """
+        race: Race[Any] = Race(self.timeline, clock=self.clock, hold=1.0)
+        session = FakeSession()
+        relay, udp = FakePath("relay", "x"), FakePath("udp", "z")
+        race.enter([relay, udp])
+        relay.opened.callback(session)  # type: ignore[arg-type]
+        race.refuse("it is not wanted")
+        told = self.failureResultOf(race.result, ConnectFailed).getErrorMessage()
+        self.assertEqual(told, "no path works: relay: it is not wanted; udp: it is not wanted")
+        self.assertEqual((session.closed, udp.cancelled), (True, True))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        race.refuse("again")
+        self.begin(self.udp, self.relay)
+        self.relay.opened.callback("relayed")
+        self.race.refuse("too late")
+        self.assertIs(self.winner(), self.relay)
+        self.assertFalse(self.udp.cancelled)
+
     def test_relay_alone_fails(self) -> None:
         """When not even the relay works, its reason is told with the others."""
         self.begin(self.udp, self.relay)

@@ -202,6 +202,18 @@ class CheckTests(SynchronousTestCase):
             self.assertEqual(self.revocations.number, number)
             self.assertTrue(mediator.closed)
 
+    def test_at_once(self) -> None:
+        """Where there is a reason, a list is asked for at once, and then after the usual time."""
+        self.watch.check()
+        self.assertEqual(self.asked, [MEDIATOR])
+        mediator = ScriptedMediator(self.endpoint.dialled[-1], now=NOW)
+        mediator.refuse(self.request(mediator, b""), Refusal(404))
+        self.clock.advance(CHECK_INTERVAL)
+        self.assertEqual(self.asked, [MEDIATOR, OTHER])
+        self.watch.close()
+        self.watch.check()
+        self.assertEqual(len(self.asked), 2)
+
     def test_nothing_newer(self) -> None:
         """No news is nothing to tell of, and is asked for again."""
         listener = LogListener("wavesync.client")
