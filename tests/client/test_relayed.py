@@ -306,6 +306,15 @@ class RememberingTests(RelayedCase):
         self.assertEqual(self.known().direct, "")
         self.end()
 
+    def test_not_tried(self) -> None:
+        """Whoever asks for relays alone this time does not forget the direct way."""
+        self.begin(paths={"relay"})
+        self.memory.note(SERVER, Remembered(server=SERVER, direct="udp", took=0.2))
+        self.assertEqual(self.connect().path, "relay")
+        self.world.run(5)
+        self.assertEqual(self.known().direct, "udp")
+        self.end()
+
 
 class ImprovingTests(RelayedCase):
     """Nobody is relayed for ever."""

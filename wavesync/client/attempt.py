@@ -259,8 +259,10 @@ class _Attempt:
             kind, took = direct.path.kind, self._owner.reactor.seconds() - self._began
             if isinstance(direct.path, TCPPath):
                 tcp = direct.path.addresses[0]
-        elif old is not None and (self.race.given_up or self._introduction is None):
-            kind, took, tcp = old.direct, old.took, old.tcp  # it was not tried to the end
+        elif old is not None and (
+            self.race.given_up or self._introduction is None or old.direct not in self._kinds
+        ):
+            kind, took, tcp = old.direct, old.took, old.tcp  # it was not tried, or not to the end
         if not urls and old is not None:
             urls = old.relays
         self._owner.memory.note(

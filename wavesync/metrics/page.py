@@ -1,6 +1,7 @@
 """The two pages that a service shows to its operator: ``/metrics`` and ``/health``."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Protocol, cast
 
@@ -46,15 +47,16 @@ class _Figures(Collector):
         return self._observed.collect()
 
 
-class _Page(Resource):
+class _Page(Resource, ABC):
     """Answers GET, and HEAD likewise without the body."""
 
     def render_HEAD(self, request: Request) -> bytes:
         request.setHeader(b"content-length", b"%d" % len(self.render_GET(request)))
         return b""
 
+    @abstractmethod
     def render_GET(self, request: Request) -> bytes:
-        raise NotImplementedError
+        """Make the body."""
 
 
 class _MetricsPage(_Page):
