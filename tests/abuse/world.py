@@ -20,7 +20,7 @@ from tests.abuse.memory import memory
 from tests.abuse.strangers import PAYLOAD, EchoCheck, LogLines, Once, Stranger, host_of
 from wavesync.agent.introductions import MAX_REMEMBERED, MAX_RENDEZVOUS
 from wavesync.agent.service import AgentService
-from wavesync.agent.settings import AgentSettings
+from wavesync.agent.settings import AUTO, AgentSettings
 from wavesync.client.connector import MAX_TIMELINES, Connector
 from wavesync.client.opening import open_connector
 from wavesync.client.options import PATHS
@@ -105,7 +105,7 @@ class AbuseCase(TestCase):
             self.server,
             {"echo": Factory.forProtocol(Echo)},
             parse_mediators((self.url,)),
-            settings=AgentSettings(allow_loopback=True, relays=self.relays),
+            settings=AgentSettings(allow_loopback=True, relays=self.relays or AUTO),
             wall_clock=self.reactor.seconds,
         )
         self.agent.startService()

@@ -63,6 +63,7 @@ class RelaysCase(SynchronousTestCase):
     """An agent that knows some relays."""
 
     own: tuple[Relay, ...] = ()
+    no_others = False
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -81,6 +82,7 @@ class RelaysCase(SynchronousTestCase):
             self.sessions,
             lambda: self.told.append(self.relays.parked),
             own=self.own,
+            no_others=self.no_others,
             wall_clock=lambda: NOW + self.clock.seconds(),
             revocations=self.revocations,
             chance=lambda: 0.5,
@@ -134,6 +136,34 @@ class RelaysCase(SynchronousTestCase):
     def at(self) -> list[Relay]:
         """Where parking is tried, in the order of the alphabet."""
         return sorted(self.relays.parkings, key=str)
+
+
+class NoOthersTests(RelaysCase):
+    """The operator says where the agent may park."""
+
+    own = (A,)
+    no_others = True
+
+    def test_chosen(self) -> None:
+        """Whatever mediators name, the agent parks at the relay that was chosen and at no other."""
+        self.park(A, 0.03)
+        self.relays.told("m", [B, C])
+        self.clock.pump([LOOK_INTERVAL] * 5)
+        self.assertEqual((self.at(), self.relays.candidates), ([A], (A,)))
+        self.assertEqual(self.relays.parked, (ParkedAt(A, 0.03),))
+        self.assertEqual(set(self.endpoints), {A})
+
+
+class NoRelayTests(RelaysCase):
+    """The operator says that it may park nowhere."""
+
+    no_others = True
+
+    def test_nowhere(self) -> None:
+        """No relay is dialled, and mediators hear of none."""
+        self.relays.told("m", [A, B, C])
+        self.clock.pump([LOOK_INTERVAL] * 5)
+        self.assertEqual((self.at(), self.endpoints, self.told), ([], {}, []))
 
 
 class FewRelaysTests(RelaysCase):

@@ -3,6 +3,7 @@
 import gc
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from wavesync.agent.settings import AgentSettings
 from wavesync.client.opening import open_connector
 from wavesync.errors import ConnectFailed, SettingsError
 from wavesync.identity.credentials import Credentials
+from wavesync.identity.system import SystemCredentials
 from wavesync.signalling.numbers import MAX_ADDRESSES
+from wavesync.signalling.relay_urls import parse_relay
 from wavesync.signalling.urls import parse_mediators
 
 
@@ -82,6 +85,20 @@ class AgentServiceTests(TestCase):
         """A client's credentials do not make an agent."""
         error = self.assertRaises(SettingsError, self.agent, self.site.client_credentials)
         self.assertIn("these are a client's credentials", str(error))
+
+    def test_relays(self) -> None:
+        """Without a word all relays may be used; a list in the settings means these and no others."""
+        named, own, told = (parse_relay(f"http://{name}.example") for name in ("n", "o", "t"))
+        system = SystemCredentials.create((self.site.url,), relays=(str(named),))
+        credentials = system.add_server(now=time.time())
+        for settings, candidates in (
+            ({}, (named, told)),
+            ({"relays": (str(own),)}, (own,)),
+            ({"relays": "none"}, ()),
+        ):
+            agent = self.agent(credentials, **settings)
+            agent.relays.told("m", [told])
+            self.assertEqual(agent.relays.candidates, candidates)
 
     def test_ports_in_use(self) -> Deferred[None]:
         """A port that is taken is one sentence, and everything opened so far is closed."""

@@ -9,6 +9,7 @@ import wavesync
 from wavesync.agent.settings import AgentSettings, parse_address
 from wavesync.errors import SettingsError
 from wavesync.settings import load_settings, parse_settings
+from wavesync.signalling.relay_urls import parse_relay
 
 
 class AgentSettingsTests(SynchronousTestCase):
@@ -74,6 +75,8 @@ class AgentSettingsTests(SynchronousTestCase):
             ("max_sessions = 0", "max_sessions must be 1 or more"),
             (f"public_addresses = [{nine}]", "at most 8"),
             ('public_addresses = ["example.org:1"]', "is no address"),
+            ('relays = "some"', 'relays must be "auto", "none" or a list of URLs'),
+            ("relays = []", 'relays names none: write "auto" or "none"'),
             ('relays = ["udp://relay.example"]', "the scheme must be http or https"),
             ('relays = ["a.example", "b.example", "c.example", "d.example", "e.example"]', "4"),
             ('mediators = ["ftp://m.example"]', "the scheme must be udp or tcp"),
@@ -85,6 +88,17 @@ class AgentSettingsTests(SynchronousTestCase):
             ("[services", "is not TOML"),
         ):
             self.assertIn(words, self.refused(text), text)
+
+    def test_relays(self) -> None:
+        """Relays are found out, or chosen, or not used at all."""
+        for text, chosen in (
+            ("", None),
+            ('relays = "auto"', None),
+            ('relays = "none"', ()),
+            ('relays = ["https://relay.example"]', (parse_relay("https://relay.example"),)),
+        ):
+            settings = parse_settings(text, AgentSettings, name="x")
+            self.assertEqual(settings.chosen_relays, chosen)
 
     def test_eight_public_addresses(self) -> None:
         """As many public addresses as may be told are taken."""

@@ -84,7 +84,8 @@ class Relays:
     :param endpoint: makes the endpoint of a relay.
     :param sessions: makes the server side of a session.
     :param changed: called when :attr:`parked` has changed.
-    :param own: relays of the agent's own settings, before all others.
+    :param own: relays of the agent's own settings or credentials, before all others.
+    :param no_others: park at no others, whatever mediators name.
     :param wall_clock: seconds since the epoch.
     :param revocations: what this agent knows of revoked certificates; nothing when None.
     :param allow_loopback: park at loopback addresses on a mediator's word, too.
@@ -103,6 +104,7 @@ class Relays:
         changed: Callable[[], None],
         *,
         own: Sequence[Relay] = (),
+        no_others: bool = False,
         wall_clock: Callable[[], float],
         revocations: Revocations | None = None,
         allow_loopback: bool = False,
@@ -119,6 +121,7 @@ class Relays:
         self._sessions = sessions
         self._changed = changed
         self._own = tuple(own)
+        self._no_others = no_others
         self._wall_clock = wall_clock
         if revocations is None:
             revocations = Revocations(credentials.system_key_bytes)
@@ -155,6 +158,8 @@ class Relays:
 
     def told(self, mediator: object, relays: Sequence[Relay]) -> None:
         """A mediator knows these relays; it was forgotten what it said before."""
+        if self._no_others:
+            return
         before = self.candidates
         self._told[mediator] = tuple(
             relay for relay in relays if reachable(relay, allow_loopback=self._allow_loopback)
@@ -170,7 +175,7 @@ class Relays:
 
     @property
     def candidates(self) -> tuple[Relay, ...]:
-        """All relays that are known: those of the settings first."""
+        """All relays that may be used: its own first."""
         known = dict.fromkeys(self._own)
         for relays in self._told.values():
             known.update(dict.fromkeys(relays))

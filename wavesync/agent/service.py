@@ -134,13 +134,15 @@ class AgentService(Service):
             revoked=self.revocations.revoked,
             max_sessions=settings.max_sessions,
         )
+        chosen = settings.chosen_relays
         self.relays = Relays(
             reactor,
             credentials,
             partial(relay_endpoint, reactor),
             self._sessions,
             self._look_again,
-            own=(*parse_relays(settings.relays), *parse_relays(credentials.relays)),
+            own=parse_relays(credentials.relays) if chosen is None else chosen,
+            no_others=chosen is not None,
             wall_clock=wall_clock,
             revocations=self.revocations,
             allow_loopback=settings.allow_loopback,
@@ -359,8 +361,9 @@ class Options(usage.Options):
         "Run a wavesync agent beside the services of this site: it registers with mediators and "
         "lets clients of its system open the services that its settings name, whatever NAT is in "
         'between. The settings need a table [services], such as web = "tcp:127.0.0.1:8080"; '
-        "the credentials come from 'wavesync system add-server' (see etc/agent.toml, which shows "
-        "every setting with its default)."
+        "the credentials come from 'wavesync system add-server'. Clients that find no direct way come "
+        "through the relays that credentials and mediators name; relays = [URL, ...] allows others, "
+        'relays = "none" allows none (see etc/agent.toml, which shows every setting with its default).'
     )
     optParameters = [["config", "c", None, "Settings file (TOML)."]]
 

@@ -10,10 +10,16 @@ from wavesync.interfaces import Address
 from wavesync.metrics.settings import AGENT_PORT, MetricsSettings
 from wavesync.settings import Section
 from wavesync.signalling.numbers import MAX_ADDRESSES
-from wavesync.signalling.relay_urls import parse_relays
+from wavesync.signalling.relay_urls import Relay, parse_relays
 from wavesync.signalling.urls import parse_mediators
 
-__all__ = ["AgentSettings", "parse_address"]
+__all__ = ["AUTO", "NONE", "AgentSettings", "parse_address"]
+
+AUTO = "auto"
+"""Park at the relays that credentials and mediators name."""
+
+NONE = "none"
+"""Park at no relay."""
 
 _SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _MAX_PUBLIC = MAX_ADDRESSES // 2
@@ -32,7 +38,7 @@ class AgentSettings(Section, frozen=True):
     crl: str = ""
     state: str = ""
     mediators: tuple[str, ...] = ()
-    relays: tuple[str, ...] = ()
+    relays: str | tuple[str, ...] = AUTO
     services: dict[str, str] = {}
     tcp_port: int = 0
     udp_port: int = 0
@@ -62,7 +68,7 @@ class AgentSettings(Section, frozen=True):
                 parse_address(address)
             if self.mediators:
                 parse_mediators(self.mediators)
-            parse_relays(self.relays)
+            self.chosen_relays  # noqa: B018 - reading it checks it
         except SettingsError as error:
             raise ValueError(str(error)) from None
 
@@ -73,6 +79,20 @@ class AgentSettings(Section, frozen=True):
             return _path(self.credentials)
         home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
         return Path(home).expanduser() / "wavesync" / "server.pem"
+
+    @property
+    def chosen_relays(self) -> tuple[Relay, ...] | None:
+        """The relays to park at, and no others; ``None`` where credentials and mediators name them.
+
+        :raises SettingsError: the setting makes no sense.
+        """
+        if isinstance(self.relays, str):
+            if self.relays not in (AUTO, NONE):
+                raise SettingsError(f'relays must be "{AUTO}", "{NONE}" or a list of URLs')
+            return None if self.relays == AUTO else ()
+        if not self.relays:
+            raise SettingsError(f'relays names none: write "{AUTO}" or "{NONE}"')
+        return parse_relays(self.relays)
 
     @property
     def crl_path(self) -> Path | None:
