@@ -6,9 +6,13 @@ from typing import TypeAlias
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IOpenSSLContextFactory,
+    IReactorTime,
+)
 from twisted.internet.protocol import ServerFactory
-from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
@@ -205,7 +209,7 @@ class RelayFactory(ServerFactory):
 class SecuredFactory(TLSMemoryBIOFactory):
     """Takes connections over TLS.
 
-    :param options: the relay's certificate.
+    :param certificate: the relay's; asked for each connection.
     :param factory: what serves them.
     :param clock: gives the time and timers.
     """
@@ -213,9 +217,9 @@ class SecuredFactory(TLSMemoryBIOFactory):
     noisy = False
 
     def __init__(
-        self, options: CertificateOptions, factory: RelayFactory, clock: IReactorTime
+        self, certificate: IOpenSSLContextFactory, factory: RelayFactory, clock: IReactorTime
     ) -> None:
-        super().__init__(options, False, factory, clock=clock)
+        super().__init__(certificate, False, factory, clock=clock)
         self._relay = factory
 
     def buildProtocol(  # type: ignore[override]

@@ -17,14 +17,15 @@ from twisted.internet.interfaces import (
     IReactorSocket,
     IReactorTime,
 )
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python import usage
 
 from wavesync.interfaces import Address, IReactor
+from wavesync.relay.certificate import LOOK_INTERVAL, RelayCertificate
 from wavesync.relay.descriptors import Descriptors
 from wavesync.relay.factory import ProxiedFactory, RelayFactory, SecuredFactory
 from wavesync.relay.house import House
-from wavesync.relay.listening import load_certificate
 from wavesync.relay.presence import IPresence
 from wavesync.relay.presences import open_presence
 from wavesync.relay.settings import RelaySettings
@@ -45,6 +46,7 @@ class RelayService(Service):
     :param presence: where else servers may be; what the settings say by default.
     :param next_signal: has a callable called when somebody is impatient while the relay drains.
     :ivar house: the core, while the service runs (a new one each time it starts).
+    :ivar certificate: for TLS, if it is configured.
     :ivar addresses: where it listens, with real port numbers: plain ones, then TLS, then proxied.
     """
 
@@ -71,8 +73,10 @@ class RelayService(Service):
         self._patience: IDelayedCall | None = None
         self.house, self.connections = self._build()
         self.addresses: tuple[Address, ...] = ()
+        self.certificate: RelayCertificate | None = None
+        self._looking: LoopingCall | None = None
         if settings.tls_listen:
-            load_certificate(settings.certificate, settings.key)
+            self.certificate = RelayCertificate(settings.certificate, settings.key)
 
     def _build(self) -> tuple[House, RelayFactory]:
         house = House(
@@ -94,8 +98,8 @@ class RelayService(Service):
         self.connections.most = Descriptors().connections(settings.limits.connections)
         ways: list[tuple[tuple[str, ...], IProtocolFactory]] = [(settings.listen, self.connections)]
         if settings.tls_listen:
-            options = load_certificate(settings.certificate, settings.key)
-            secured = SecuredFactory(options, self.connections, self._clock)
+            self.certificate = RelayCertificate(settings.certificate, settings.key)
+            secured = SecuredFactory(self.certificate, self.connections, self._clock)
             ways.append((settings.tls_listen, secured))
         for each in settings.proxied:
             proxied = ProxiedFactory(self.connections, each.networks)
@@ -115,6 +119,10 @@ class RelayService(Service):
                 )
                 self._ports.append(port)
         self.addresses = tuple(listening.address for listening, _ in opened)
+        if self.certificate is not None:
+            self._looking = LoopingCall(self.certificate.look)
+            self._looking.clock = self._clock
+            self._looking.start(LOOK_INTERVAL, now=False)
         self._presence.start()
         super().startService()
         self.log.info(
@@ -128,6 +136,15 @@ class RelayService(Service):
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
+    def date(self) -> float:
+        """Seconds since the epoch."""
+        return self._wall_clock()
+
+    @property
+    def presence(self) -> IPresence:
+        """Where else servers may be."""
+        return self._presence
+
     def hurry(self) -> None:
         """End all pairs at once, instead of leaving them the rest of their time."""
         if self._patience is not None and self._patience.active():
@@ -135,6 +152,8 @@ class RelayService(Service):
             self._give_up()
 
     async def _stop(self) -> None:
+        if self._looking is not None and self._looking.running:
+            self._looking.stop()
         ports, self._ports = self._ports, []
         self.addresses = ()
         for port in ports:
