@@ -10,12 +10,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 import wavesync.relay
 from tests.cli.support import reactor
+from tests.relay.test_shared_presence import Store
+from tests.signalling.authority import Authority
 from wavesync.agent.metrics import AgentMetrics
 from wavesync.agent.service import AgentService
+from wavesync.identity.ids import Target
 from wavesync.identity.system import SystemCredentials
 from wavesync.identity.verify import Reason
 from wavesync.mediator.metrics import MediatorMetrics
@@ -24,10 +29,13 @@ from wavesync.mediator.settings import Limits, MediatorSettings
 from wavesync.mediator.statistics import OUTCOMES, PATHS
 from wavesync.metrics.page import Observed
 from wavesync.relay.metrics import ENDS, REASONS, RelayMetrics
+from wavesync.relay.presence import MemoryPresence
 from wavesync.relay.service import RelayService
 from wavesync.relay.settings import RelaySettings
+from wavesync.relay.shared_presence import SharedPresence
 from wavesync.signalling.introducing import ConnectionResult
 from wavesync.signalling.numbers import ConnectType, ResultCode
+from wavesync.signalling.relay_urls import parse_relay
 from wavesync.signalling.urls import parse_mediators
 from wavesync.stun.message import decode
 
@@ -183,9 +191,64 @@ class RelayTests(RoleCase):
             ["no room for more connections (limits.connections, or open files)"],
         )
         self.service.connections.most = 1
+        self.assertEqual(self.metrics.ailments(), [])
         self.service.house.drain()
         self.assertEqual(self.metrics.ailments(), ["it is draining"])
         self.assertEqual(self.value(scrape(self.metrics), "wavesync_relay_draining"), 1)
+
+    def test_certificate(self) -> None:
+        """It tells when the certificate for TLS expires, and that it has."""
+        pem = Path(self.mktemp())
+        pem.write_bytes(Authority().certify("relay.example"))
+        settings = RelaySettings(
+            tls_listen=("127.0.0.1:0",), certificate=str(pem), key=str(pem), listen=()
+        )
+        date = time.time()
+        self.service = RelayService(settings, reactor, wall_clock=lambda: date)
+        self.service.addresses = (("127.0.0.1", 3356),)
+        self.metrics = RelayMetrics(self.service)
+        name = "wavesync_relay_certificate_expires_seconds"
+        expires = self.value(scrape(self.metrics), name)
+        self.assertTrue(date + 86000 < expires < date + 87000, expires - date)
+        self.assertEqual(self.metrics.ailments(), [])
+        date += 90000
+        self.assertEqual(self.metrics.ailments(), ["its certificate for TLS has expired"])
+        service = RelayService(RelaySettings(), reactor)
+        self.assertEqual(self.value(scrape(RelayMetrics(service)), name), 0)
+
+    def test_presence(self) -> None:
+        """It tells whether it can know of other relays, and how many servers those can find."""
+        here = parse_relay("http://here.example")
+        connecting: Deferred[Any] = Deferred()
+        presence = SharedPresence(
+            Clock(), here, "the store", lambda: connecting, random=lambda size: bytes(size)
+        )
+        self.service = RelayService(RelaySettings(), reactor, presence=presence)
+        self.service.addresses = (("127.0.0.1", 3356),)
+        self.metrics = RelayMetrics(self.service)
+        lost = "the presence cannot be reached: clients are sent to no other relay"
+
+        def shown() -> tuple[float, float, list[str]]:
+            series, name = scrape(self.metrics), "wavesync_relay_presence"
+            reachable, servers = (
+                self.value(series, f"{name}_{what}") for what in ("reachable", "servers")
+            )
+            return reachable, servers, list(self.metrics.ailments())
+
+        presence.start()
+        presence.arrived(Target("b" * 32, "1" * 32))
+        self.assertEqual(shown(), (0, 0, [lost]))
+        store = Store()
+        connecting.callback(store)
+        self.assertEqual(shown(), (1, 1, []))
+        presence.arrived(Target("b" * 32, "2" * 32))
+        self.assertEqual(shown(), (1, 2, []))
+        store.lose()
+        self.assertEqual(shown(), (0, 0, [lost]))
+        self.successResultOf(presence.stop())
+        alone = MemoryPresence(relay=here)
+        alone.arrived(Target("b" * 32, "1" * 32))
+        self.assertEqual((alone.reachable, alone.shown), (True, 1))
 
 
 class AgentTests(RoleCase):

@@ -61,6 +61,7 @@ class RelayMetrics:
         house = self._service.house
         counted, found = house.statistics, Families("wavesync_relay_")
         up, down = house.pairs.moved
+        certificate = self._service.certificate
         for name, text, value in (
             ("connections", "Connections now, those of pairs included.", self._connections),
             (
@@ -72,6 +73,21 @@ class RelayMetrics:
             ("waiting", "Clients that wait for a connection now.", house.pool.waiting),
             ("servers", "Servers that are here, or were a moment ago.", len(house.pool)),
             ("pairs", "Clients joined with a server now.", len(house.pairs)),
+            (
+                "presence_reachable",
+                "1 when it can be known at which other relays servers are.",
+                self._service.presence.reachable,
+            ),
+            (
+                "presence_servers",
+                "Servers here that other relays can send clients to.",
+                self._service.presence.shown,
+            ),
+            (
+                "certificate_expires_seconds",
+                "When the certificate for TLS expires, seconds since the epoch; 0 without one.",
+                certificate.not_after if certificate is not None else 0,
+            ),
             ("draining", "1 when the relay is about to stop.", house.draining),
         ):
             found.gauge(name, text, value)
@@ -126,6 +142,11 @@ class RelayMetrics:
             wrong.append("no room for more pairs (limits.pairs)")
         if house.pool.waiting >= limits.waiting:
             wrong.append("no room for more clients that wait (limits.waiting)")
+        if not (house.draining or self._service.presence.reachable):
+            wrong.append("the presence cannot be reached: clients are sent to no other relay")
+        certificate = self._service.certificate
+        if certificate is not None and self._service.date() > certificate.not_after:
+            wrong.append("its certificate for TLS has expired")
         return wrong
 
     @property

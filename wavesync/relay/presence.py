@@ -1,7 +1,7 @@
 """Which servers are at which relay, so that one relay can send a client to another."""
 
 from twisted.internet.defer import Deferred, succeed
-from zope.interface import Interface, implementer
+from zope.interface import Attribute, Interface, implementer
 
 from wavesync.identity.ids import Target
 from wavesync.signalling.relay_urls import Relay
@@ -15,6 +15,9 @@ class NotKnown(Exception):
 
 class IPresence(Interface):
     """What one relay knows of the others."""
+
+    reachable = Attribute("Whether it can be known just now where else servers are.")
+    shown = Attribute("How many of this relay's servers the others can find just now.")
 
     def start() -> None:
         """This relay listens: others may send clients here."""
@@ -55,6 +58,8 @@ class Board:
 class MemoryPresence:
     """Presence within one process.
 
+    Whoever has no other relay knows all that there is to know.
+
     :param board: shared with other relays; one's own by default, on which nobody else is.
     :param relay: this relay's URL; None where no other may send clients here.
     """
@@ -63,6 +68,13 @@ class MemoryPresence:
         self._board = Board() if board is None else board
         self._relay = relay
         self._here: dict[Target, None] = {}
+
+    reachable = True
+
+    @property
+    def shown(self) -> int:
+        """See :class:`IPresence`."""
+        return len(self._here)
 
     def start(self) -> None:
         """See :class:`IPresence`."""

@@ -25,6 +25,11 @@ class Ledger:
         """Count the servers that are here."""
         return len(self._new) + len(self._told)
 
+    @property
+    def told(self) -> int:
+        """How many of them others were told of."""
+        return len(self._told)
+
     def arrived(self, server: Target) -> None:
         """A server is here."""
         self._gone.pop(server, None)

@@ -103,6 +103,16 @@ class SharedPresence:
 
     # IPresence.
 
+    @property
+    def reachable(self) -> bool:
+        """See :class:`~wavesync.relay.presence.IPresence`."""
+        return self._usable
+
+    @property
+    def shown(self) -> int:
+        """See :class:`~wavesync.relay.presence.IPresence`."""
+        return self._ledger.told if self._usable else 0
+
     def start(self) -> None:
         """See :class:`~wavesync.relay.presence.IPresence`."""
         if not self._running:
