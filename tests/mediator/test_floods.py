@@ -8,8 +8,8 @@ from wavesync.identity.proofs import nonce_of
 from wavesync.interfaces import Address
 from wavesync.mediator.introducing import INTRODUCTION_LIFE
 from wavesync.mediator.settings import Limits
+from wavesync.shares import Shares
 from wavesync.signalling.messages import ConnectAnswer, Refusal
-from wavesync.signalling.shares import Shares
 from wavesync.stun.message import Message, MessageClass
 
 _PLENTY = {

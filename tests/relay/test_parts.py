@@ -7,13 +7,13 @@ from zope.interface.verify import verifyObject
 
 from tests.relay.world import NAME, connect_request, park_request
 from tests.signalling.provers import NOW, client, prover, server
+from wavesync.deadlines import Deadlines
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
 from wavesync.identity.nonces import NONCE_LIFE
 from wavesync.identity.proofs import PROOF_FRESHNESS
 from wavesync.identity.replays import REPLAY_LIFE
 from wavesync.relay.admission import HELD_SHARE, Admission, Refused
-from wavesync.relay.deadlines import Deadlines
 from wavesync.relay.presence import Board, IPresence, MemoryPresence
 from wavesync.relay.quotas import MAX_SPARE_BUCKETS, Place, Quotas, Rates
 from wavesync.relay.settings import Limits

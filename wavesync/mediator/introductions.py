@@ -6,8 +6,8 @@ from collections.abc import Callable
 from wavesync.mediator.introducing import INTRODUCTION_LIFE, Introduction, Way
 from wavesync.mediator.registry import Registration
 from wavesync.mediator.statistics import Statistics
+from wavesync.shares import Shares
 from wavesync.signalling.relay_urls import Relay
-from wavesync.signalling.shares import Shares
 from wavesync.stun.buckets import source_key
 
 __all__ = [

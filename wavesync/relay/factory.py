@@ -17,11 +17,11 @@ from twisted.logger import Logger
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
-from wavesync.relay.deadlines import Deadlines
+from wavesync.deadlines import Deadlines
 from wavesync.relay.house import House
 from wavesync.relay.protocol import RelayProtocol
+from wavesync.shares import Shares
 from wavesync.signalling.addresses import canonical
-from wavesync.signalling.shares import Shares
 from wavesync.stun.buckets import source_key
 
 __all__ = [

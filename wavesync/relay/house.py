@@ -7,12 +7,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from wavesync.deadlines import Deadlines
 from wavesync.identity.crl import RevocationList, read_crl
 from wavesync.identity.lists import Lists, ListsFull
 from wavesync.identity.proofs import CheckedProof
 from wavesync.identity.verify import Peer, VerificationError
 from wavesync.relay.admission import Admission, Refused
-from wavesync.relay.deadlines import Deadlines
 from wavesync.relay.joining import join
 from wavesync.relay.legs import bottom
 from wavesync.relay.pairs import CHECK_INTERVAL, Joined, Pairs

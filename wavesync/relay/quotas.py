@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from wavesync.relay.shaping import Bucket, Shaper
-from wavesync.signalling.shares import Shares
+from wavesync.shares import Shares
 from wavesync.stun.buckets import source_key
 
 __all__ = ["MAX_SPARE_BUCKETS", "Place", "Quotas", "Rates", "Shapes"]

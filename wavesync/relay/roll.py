@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from wavesync.relay.deadlines import Deadlines
+from wavesync.deadlines import Deadlines
 from wavesync.relay.parked import Parked
 
 __all__ = ["ANSWER_SHARE", "Roll"]
