@@ -259,7 +259,7 @@ REMOVALS = (
     ),
     Removal(
         "relay: what somebody said, in the sentence on his bad request",
-        "wavesync/signalling/relay_heads.py",
+        "wavesync/tunnel/heads.py",
         """str(error).partition(": b")[0]""",
         "str(error)",
         ("tests.signalling.test_relay_wire.AnswerTests.test_echo",),

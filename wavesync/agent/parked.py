@@ -20,6 +20,7 @@ from zope.interface import directlyProvides, implementer, providedBy
 from wavesync.session.bridge import send_at_once
 from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.relay_answers import AnswerReader, RelayAnswer
+from wavesync.signalling.relay_heads import HeadError
 from wavesync.signalling.relay_lines import Idle, Line, LineReader, Move, Open, Ping, Pong, Ready
 
 __all__ = [
@@ -141,7 +142,7 @@ class ParkedLeg(BaseProtocol):
             if self._owner is not None and self.parked_at is not None:
                 for line in self._lines.feed(data):
                     self._take_line(line)
-        except SignallingError as error:
+        except (HeadError, SignallingError) as error:
             self._end(f"it makes no sense: {error}")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

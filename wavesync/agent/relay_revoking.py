@@ -10,9 +10,9 @@ from twisted.python.failure import Failure
 
 from wavesync.errors import ConnectFailed
 from wavesync.identity.credentials import Credentials
-from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.proved import Prover
 from wavesync.signalling.relay_answers import AnswerReader, RelayAnswer
+from wavesync.signalling.relay_heads import HeadError
 from wavesync.signalling.relay_urls import Relay
 from wavesync.signalling.relay_wire import RelayRequest, RequestKind
 
@@ -44,7 +44,7 @@ class _Upload(Protocol):
             return
         try:
             answer = self._reader.feed(data)
-        except SignallingError as error:
+        except HeadError as error:
             self.answer.errback(ConnectFailed(str(error)))
             self._close()
             return
