@@ -92,6 +92,7 @@ class MemoryRelay:
     :ivar up: whether it can be connected to.
     :ivar answer: what it answers with.
     :ivar has: whether the server has parked there; else the answer is 404.
+    :ivar ends: both ends of each connection, and what hears of it.
     :ivar elsewhere: URLs of relays that do not have it, whatever :attr:`has` says.
     """
 
@@ -102,7 +103,7 @@ class MemoryRelay:
         self.elsewhere: set[str] = set()
         self._world = world
         self._delay = delay
-        self._ends: list[tuple[_End, IProtocol]] = []
+        self.ends: list[tuple[_End, IProtocol]] = []
 
     def dial(self, relay: Relay) -> IStreamClientEndpoint:
         """Make the endpoint of a relay."""
@@ -118,7 +119,7 @@ class MemoryRelay:
     def crash(self) -> None:
         """End all connections, and take no more."""
         self.up = False
-        ends, self._ends = self._ends, []
+        ends, self.ends = self.ends, []
         for end, protocol in ends:
             end.broken = True
             if not end.lost:
@@ -136,7 +137,7 @@ class MemoryRelay:
         assert leg is not None
         ours = _End(clock, self._delay, RELAY.host)
         reader = RequestReader()
-        self._ends.append((ours, leg))
+        self.ends.append((ours, leg))
 
         def end(of: _End, protocol: IProtocol) -> Callable[[], None]:
             def lose() -> None:
@@ -165,7 +166,7 @@ class MemoryRelay:
             session = self._world.sessions.buildProtocol(IPv4Address("TCP", RELAY.host, 1))
             assert session is not None
             theirs = _End(clock, 2 * self._delay, RELAY.host)
-            self._ends.append((theirs, session))
+            self.ends.append((theirs, session))
             theirs.take, theirs.gone = tell, end(ours, leg)
             ours.gone = end(theirs, session)
 

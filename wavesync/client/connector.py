@@ -199,7 +199,7 @@ class Connector:
         return self._start(self._session(target, timeline), timeline)
 
     def close(self) -> Deferred[None]:
-        """Give up what is under way, let holes go, close the port."""
+        """Give up what is under way, let holes go, close the port; leave what is over time to end."""
         self._closed = True
         for running in list(self._running):
             running.cancel()
@@ -209,6 +209,7 @@ class Connector:
         self._watch.close()
         if self._port is not None:
             ends.append(self._port.close())
+        ends.append(self._sessions.parted())
         return DeferredList(ends).addCallback(lambda _: None)
 
     def _start(

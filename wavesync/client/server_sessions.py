@@ -1,8 +1,9 @@
 """The sessions that a client makes to servers: all to one server share one TLS context."""
 
 from collections.abc import Callable
+from weakref import WeakSet
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
 from wavesync.client.paths import Sessions
@@ -14,7 +15,10 @@ from wavesync.session.client import ClientSession, connect_session
 from wavesync.session.liveness import Timing
 from wavesync.session.tls import ClientTLS, client_context
 
-__all__ = ["ServerSessions"]
+__all__ = ["PART_WITHIN", "ServerSessions"]
+
+PART_WITHIN = 1.0
+"""Seconds that the paths of sessions that are over have to close before a client goes."""
 
 
 class ServerSessions:
@@ -40,6 +44,7 @@ class ServerSessions:
         self._timing = timing
         self._wall_clock = wall_clock
         self._contexts: dict[str, ClientTLS] = {}
+        self._verified: WeakSet[ClientSession] = WeakSet()
 
     def __call__(self, server: Target) -> Sessions:
         """Make what makes the sessions of one server's paths."""
@@ -59,6 +64,30 @@ class ServerSessions:
             factory, ready = connect_session(
                 self._credentials, server, self._clock, timing=self._timing, context=context
             )
-            return factory, ready.addCallback(self._watch.add)
+            return factory, ready.addCallback(self._watch.add).addCallback(self._keep)
 
         return make
+
+    def parted(self) -> Deferred[None]:
+        """Wait for the paths of sessions that are over, or about to be, for :data:`PART_WITHIN`.
+
+        A program that ended before would have its system reset them when the server says goodbye,
+        and a relay could not tell that from a client that broke down.
+        """
+        ends: list[Deferred[None]] = []
+        for session in list(self._verified):
+            if session.parting:
+                gone: Deferred[None] = Deferred()
+                ends.append(gone)
+                session.ended.addCallback(_tell, gone)
+        waiting = DeferredList(ends, consumeErrors=True)
+        return waiting.addTimeout(PART_WITHIN, self._clock).addBoth(lambda _: None)
+
+    def _keep(self, session: ClientSession) -> ClientSession:
+        self._verified.add(session)
+        return session
+
+
+def _tell(silent: bool, gone: Deferred[None]) -> bool:
+    gone.callback(None)
+    return silent

@@ -62,6 +62,12 @@ class ClientSession(SessionShell):
         """The server has opened the service, so it has found our certificate good."""
         return self._accepted
 
+    @property
+    def parting(self) -> bool:
+        """It is over, or is about to be, and its path is not closed yet."""
+        core = self._core
+        return core is not None and (core.over or core.closing) and not self.lost
+
     def open(self, service: str, protocol: IProtocol) -> Deferred[IProtocol]:
         """Ask for a service; *protocol* is connected at once, so its first bytes travel along.
 

@@ -72,7 +72,7 @@ class SessionCore:
         self.receipts = Receipts(timing.acknowledge_after)
         """What has come of the peer's."""
         self._end_received = False
-        self._closing = False
+        self.closing = False  # the application wants no more of it
 
         self.liveness = Liveness(timing)
         self._close_by: float | None = None
@@ -140,7 +140,7 @@ class SessionCore:
 
         A peer that goes on sending after it has acknowledged our END is reset.
         """
-        self._closing = True
+        self.closing = True
         self.end(now)
         if self._confirmed_end and self._close_by is None:
             self._close_by = now + self._timing.close_within
@@ -246,7 +246,7 @@ class SessionCore:
             self._machine.stray_received("DATA came where it has no place")
             return
         self.receipts.took(len(data), self._now)
-        if self._closing:
+        if self.closing:
             if self._confirmed_end:
                 self._machine.abandon()
                 return
@@ -264,7 +264,7 @@ class SessionCore:
         self._confirmed = offset
         if self._confirmed_end:
             self._events.append(EndAcknowledged())
-            if self._closing:
+            if self.closing:
                 self._close_by = self._now + self._timing.close_within
             self._check_finished()
 
@@ -339,7 +339,7 @@ class SessionCore:
     @property
     def takes_more(self) -> bool:
         """The application may get bytes that have not come yet."""
-        return not self._closing and not self._end_received
+        return not self.closing and not self._end_received
 
     @property
     def finished(self) -> bool:
