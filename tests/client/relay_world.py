@@ -92,6 +92,7 @@ class MemoryRelay:
     :ivar up: whether it can be connected to.
     :ivar answer: what it answers with.
     :ivar has: whether the server has parked there; else the answer is 404.
+    :ivar silent: whether it takes requests and never answers.
     :ivar ends: both ends of each connection, and what hears of it.
     :ivar elsewhere: URLs of relays that do not have it, whatever :attr:`has` says.
     """
@@ -100,10 +101,16 @@ class MemoryRelay:
         self.asked: list[Target | None] = []
         self.dialled: list[Relay] = []
         self.up = self.has = True
+        self.silent = False
         self.elsewhere: set[str] = set()
         self._world = world
         self._delay = delay
         self.ends: list[tuple[_End, IProtocol]] = []
+
+    @property
+    def standing(self) -> int:
+        """How many connections of clients and of the server there are."""
+        return sum(not end.lost for end, _ in self.ends)
 
     def dial(self, relay: Relay) -> IStreamClientEndpoint:
         """Make the endpoint of a relay."""
@@ -156,6 +163,9 @@ class MemoryRelay:
             if request is None:
                 return
             self.asked.append(request.target)
+            if self.silent:
+                ours.take = lambda _: None
+                return
             found = has and self.has
             answer = RelayAnswer(101 if found else 404)
             clock.callLater(self._delay, tell, answer.encode())

@@ -21,6 +21,7 @@ from wavesync.client.introducer import (
     Introducer,
     Introducing,
 )
+from wavesync.client.introduction import NotOnline
 from wavesync.errors import ConnectFailed, NotAllowed
 from wavesync.interfaces import Address
 from wavesync.signalling.messages import (
@@ -181,12 +182,25 @@ class IntroducerTests(SynchronousTestCase):
         self.refuse(introducer, self.asked()[ONE], ONE, ErrorCode.NOT_FOUND)
         self.refuse(introducer, self.asked()[TWO], TWO, ErrorCode.QUOTA_REACHED)
         failure = self.failureResultOf(introducing.result, ConnectFailed)
+        self.assertNotIsInstance(failure.value, NotOnline)
         self.assertEqual(
             failure.getErrorMessage(),
             "the mediator's name 'nowhere.example' cannot be resolved;"
             f" {server().target} is not online: the mediator {ONE}:3345 does not know it;"
             f" the mediator {TWO}:3345 is busy: try again in a while",
         )
+        self.assert_over(introducing)
+
+    def test_all_say_so(self) -> None:
+        """Who says that the server is not online is told of; who does not answer has said nothing."""
+        introducer = self.introducer("nowhere.example", f"udp://{ONE}", f"udp://{TWO}")
+        introducing = introducer.introduce(server().target)
+        self.refuse(introducer, self.asked()[ONE], ONE, ErrorCode.NOT_FOUND)
+        self.refuse(introducer, self.asked()[TWO], TWO, ErrorCode.NOT_FOUND)
+        error = self.failureResultOf(introducing.result, NotOnline).value
+        assert isinstance(error, NotOnline)
+        self.assertEqual([each.host for each in error.mediators], [ONE, TWO])
+        self.assertIn("nowhere.example", str(error))
         self.assert_over(introducing)
 
     def test_not_allowed(self) -> None:

@@ -15,6 +15,7 @@ from tests.client.support import (
 from tests.signalling.provers import AUDIENCE, NOW, client, prover, server
 from wavesync.client.introduction import (
     Introduction,
+    NotOnline,
     judge_answer,
     refusal_error,
     server_checker,
@@ -157,7 +158,7 @@ class RefusalErrorTests(SynchronousTestCase):
     def test_sentences(self) -> None:
         """One for each kind."""
         for code, kind, words in (
-            (ErrorCode.NOT_FOUND, ConnectFailed, f"{server().target} is not online"),
+            (ErrorCode.NOT_FOUND, NotOnline, f"{server().target} is not online"),
             (ErrorCode.FORBIDDEN, NotAllowed, "does not accept these credentials"),
             (ErrorCode.UNAUTHENTICATED, NotAllowed, "does not accept these credentials"),
             (ErrorCode.QUOTA_REACHED, ConnectFailed, "is busy: try again in a while"),

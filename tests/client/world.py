@@ -10,6 +10,7 @@ from twisted.internet.interfaces import (
     IAddress,
     IHostnameResolver,
     IHostResolution,
+    IProtocolFactory,
     IResolutionReceiver,
 )
 from twisted.internet.protocol import Factory, Protocol
@@ -79,6 +80,8 @@ class MemoryReactor(MemoryReactorClock):
     """Virtual time, no sockets, and names.
 
     :ivar names: what names resolve to.
+    :ivar served: who takes TCP connections at a host and port, with the factory of the other end; at
+        all others nothing ever comes of them.
     """
 
     def __init__(self) -> None:
@@ -86,6 +89,21 @@ class MemoryReactor(MemoryReactorClock):
         resolver = _Resolver()
         self.names = resolver.known
         self.nameResolver = resolver
+        self.served: dict[Address, Callable[[IProtocolFactory], None]] = {}
+
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float = 30,
+        bindAddress: tuple[str, int] | None = None,
+    ) -> Any:
+        """Connect, a moment later."""
+        connector = super().connectTCP(host, port, factory, timeout, bindAddress)
+        if (host, port) in self.served:
+            self.callLater(0.01, self.served[host, port], factory)
+        return connector
 
 
 class Talker(Protocol):

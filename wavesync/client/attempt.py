@@ -4,15 +4,18 @@ Where nothing of the server was heard within :data:`CONNECT_LIMIT`, a person is 
 was heard gets the time to prove who it is.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from wavesync.client.adoption import LONGEST_HOLD
 from wavesync.client.candidates import Candidates, families_of
+from wavesync.client.clearing import CLEAR_TIMEOUT
 from wavesync.client.introducer import Introducer
-from wavesync.client.introduction import Introduction, NoMediator
+from wavesync.client.introduction import Introduction, NoMediator, NotOnline
 from wavesync.client.memory import Memory, Remembered
 from wavesync.client.paths import PunchPath, Sessions, TCPPath
 from wavesync.client.race import RELAY, Path, Race, Winner
@@ -23,6 +26,7 @@ from wavesync.identity.ids import Target
 from wavesync.interfaces import Address, IReactor
 from wavesync.session.client import ClientSession
 from wavesync.signalling.numbers import ResultCode
+from wavesync.signalling.urls import Mediator
 
 __all__ = ["CONNECT_LIMIT", "LEAST_LIMIT", "VERIFY_GRACE", "Attempts", "place"]
 
@@ -55,6 +59,8 @@ class Attempts:
     :param memory: what worked before.
     :param on_better: is told of the direct path that was verified after a relay had been taken, with
         what was asked for; the session is its to use or close.
+    :param clear: finds out whether a session is with a server that was not revoked, from mediators
+        that do not introduce it (:class:`wavesync.client.clearing.Clearing`).
     :param on_refused: is told when a mediator does not introduce a server that was reached already.
     """
 
@@ -68,6 +74,7 @@ class Attempts:
         opener: StreamOpener | None = None,
         memory: Memory,
         on_better: Callable[[Target, Winner[ClientSession]], None],
+        clear: Callable[[Sequence[Mediator], ClientSession], Deferred[ClientSession]],
         on_refused: Callable[[], None],
     ) -> None:
         self.reactor = reactor
@@ -77,6 +84,7 @@ class Attempts:
         self.opener = opener if "tcp" in candidates.kinds else None
         self.memory = memory
         self.on_better = on_better
+        self.clear = clear
         self.on_refused = on_refused
         self._running: set[_Attempt] = set()
 
@@ -211,12 +219,34 @@ class _Attempt:
             return
         assert isinstance(failure.value, WavesyncError)
         self._refusal = failure.value
-        if not failure.check(NoMediator):
-            # Whoever is not introduced may have been revoked: what was known before does not count.
+        if isinstance(failure.value, NoMediator):
+            self.race.no_more()
+        elif self.race.winner is not None:
+            self._owner.on_refused()
+            self.race.no_more()
+        elif isinstance(failure.value, NotOnline):
+            # It may have been revoked, or have lost the mediator for a moment only: a list tells.
+            if self._deadline.active():
+                self._deadline.reset(LEAST_LIMIT)
+            self.race.question(partial(self._clear, failure.value.mediators))
+        else:
             self.race.refuse("the mediator does not introduce it")
-            if self.race.winner is not None:
-                self._owner.on_refused()
-        self.race.no_more()
+
+    def _clear(
+        self, mediators: Sequence[Mediator], session: ClientSession
+    ) -> Deferred[ClientSession]:
+        """Find out whether a server that is not introduced was revoked."""
+
+        def unclear(failure: Failure) -> Failure:
+            if failure.check(ConnectFailed):
+                why = failure.getErrorMessage()
+                self._refusal = ConnectFailed(f"{refusal}; it can be reached, but {why}")
+            return failure
+
+        refusal = self._refusal
+        if self._deadline.active():
+            self._deadline.reset(CLEAR_TIMEOUT + LONGEST_HOLD)
+        return self._owner.clear(mediators, session).addErrback(unclear)
 
     def _over(self, better: Winner[ClientSession] | None) -> None:
         """Nothing is tried any more."""

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from wavesync.client.approach import Approach
 from wavesync.client.attempt import Attempts, place
 from wavesync.client.candidates import Candidates
+from wavesync.client.clearing import Clearing
 from wavesync.client.improving import Improving
 from wavesync.client.introducer import Introducer
 from wavesync.client.introduction import NoMediator
@@ -156,6 +157,7 @@ class Connector:
             opener=opener,
             memory=Memory(wall_clock=wall_clock) if memory is None else memory,
             on_better=self._better,
+            clear=Clearing(reactor, self._watch).clear,
             on_refused=self._watch.check,
         )
         self._improving = Improving()

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from wavesync.client.asking import Asking
-from wavesync.client.introduction import Introduction, NoMediator
+from wavesync.client.introduction import Introduction, NoMediator, NotOnline
 from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
@@ -213,10 +213,21 @@ class Introducing:
         refused = [error for error in self._errors if isinstance(error, NotAllowed)]
         # What a person can act on comes first; the same sentence is told once.
         told = dict.fromkeys(str(error) for error in refused or self._errors)
-        kind: type[WavesyncError] = NotAllowed if refused else ConnectFailed
-        if all(isinstance(error, NoMediator) for error in self._errors):
-            kind = NoMediator
-        self.result.errback(kind("; ".join(told)))
+        sentence = "; ".join(told)
+        away = [
+            each
+            for error in self._errors
+            if isinstance(error, NotOnline)
+            for each in error.mediators
+        ]
+        if refused:
+            self.result.errback(NotAllowed(sentence))
+        elif all(isinstance(error, NoMediator) for error in self._errors):
+            self.result.errback(NoMediator(sentence))
+        elif all(isinstance(error, (NoMediator, NotOnline)) for error in self._errors):
+            self.result.errback(NotOnline(sentence, away))
+        else:
+            self.result.errback(ConnectFailed(sentence))
 
 
 class Introducer:

@@ -1,6 +1,6 @@
 """What a mediator told a client about a server, after the client has judged it."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from twisted.logger import Logger
@@ -17,7 +17,14 @@ from wavesync.signalling.relay_lists import ParkedAt
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message, StunError, decode
 
-__all__ = ["START_TOLERANCE", "Introduction", "NoMediator", "judge_answer", "refusal_error"]
+__all__ = [
+    "START_TOLERANCE",
+    "Introduction",
+    "NoMediator",
+    "NotOnline",
+    "judge_answer",
+    "refusal_error",
+]
 
 START_TOLERANCE = 0.01
 """Seconds by which one side may begin to punch before the other: measuring is no better than that."""
@@ -27,6 +34,17 @@ _log = Logger()
 
 class NoMediator(ConnectFailed):
     """No mediator answered: whether the server is there is not known."""
+
+
+class NotOnline(ConnectFailed):
+    """No mediator that answered knows the server: it is away, or it was revoked.
+
+    :ivar mediators: those that said so.
+    """
+
+    def __init__(self, sentence: str, mediators: Sequence[Mediator]) -> None:
+        super().__init__(sentence)
+        self.mediators = tuple(mediators)
 
 
 @dataclass(slots=True)
@@ -178,7 +196,8 @@ def refusal_error(refusal: Refusal, mediator: Mediator, target: Target) -> Waves
             f" {expected!r}: set its name, or use the name in the URL"
         )
     if refusal.code == ErrorCode.NOT_FOUND:
-        return ConnectFailed(f"{target} is not online: the mediator {mediator} does not know it")
+        told = f"{target} is not online: the mediator {mediator} does not know it"
+        return NotOnline(told, [mediator])
     if refusal.code in (ErrorCode.FORBIDDEN, ErrorCode.UNAUTHENTICATED):
         why = f": {refusal.reason}" if refusal.reason else ""
         if refusal.reason == Reason.REVOKED:

@@ -110,6 +110,7 @@ class Race(Generic[_Session]):
         self._running: dict[Path[_Session], _Runner[_Session]] = {}
         self._failures: list[tuple[Path[_Session], str]] = []
         self._more = True
+        self._question: Callable[[_Session], Deferred[_Session]] | None = None
         self.winner: Winner[_Session] | None = None
         self.ended = False
         self.given_up = False
@@ -148,6 +149,22 @@ class Race(Generic[_Session]):
             _let_go(session)
         self.expire(why)
 
+    def question(self, ask: Callable[[_Session], Deferred[_Session]]) -> None:
+        """From now on nobody wins before *ask* has cleared the verified session; no path will enter any more.
+
+        :param ask: fires with the session, or fails and closes it; cancelling it closes it, too.
+        """
+        if self.winner is not None or self.ended:
+            return
+        self._question = ask
+        waiting, self._waiting = self._waiting, None
+        self._stop_timer()
+        if waiting is not None:
+            path, session, entries = waiting
+            self._running[path] = _Runner(entries)
+            self._verified(session, path)
+        self.no_more()
+
     def expire(self, why: str = _TOO_LONG) -> None:
         """The time is up: whatever still runs has failed."""
         if self.ended:
@@ -177,6 +194,13 @@ class Race(Generic[_Session]):
             self._settle()
 
     def _verified(self, session: _Session, path: Path[_Session]) -> None:
+        if self._question is None or self.winner is not None:
+            self._cleared(session, path)
+            return
+        asked = self._running[path].attempt = self._question(session)
+        asked.addCallbacks(self._cleared, self._failed, callbackArgs=(path,), errbackArgs=(path,))
+
+    def _cleared(self, session: _Session, path: Path[_Session]) -> None:
         runner = self._running.pop(path)
         if path.kind == RELAY and self.winner is None and self._clock is not None:
             if self._waiting is not None:

@@ -6,7 +6,7 @@ from functools import partial
 from random import random as random_fraction
 from weakref import WeakSet
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
@@ -25,11 +25,15 @@ from wavesync.signalling.leg import Leg
 from wavesync.signalling.proved import Prover
 from wavesync.signalling.urls import Mediator
 
-__all__ = ["CHECK_INTERVAL", "FETCH_TIMEOUT", "RevocationWatch"]
+__all__ = ["CHECK_INTERVAL", "FETCH_TIMEOUT", "SOON", "RevocationWatch"]
 
 CHECK_INTERVAL = 240.0
 """Seconds, half more or less, after which a client that has sessions and was not introduced meanwhile
 asks a mediator for a newer list."""
+
+SOON = 20.0
+"""Seconds, half more or less, after which a newer list is asked for where a mediator may not have had
+the newest: its agents have ten to come back."""
 
 FETCH_TIMEOUT = 15.0
 """Seconds for a revocation list to be fetched from a mediator."""
@@ -137,12 +141,11 @@ class RevocationWatch:
         if timer is not None:
             timer.cancel()
 
-    def _wait(self) -> None:
-        """Set the timer for the next check."""
+    def _wait(self, seconds: float = CHECK_INTERVAL) -> None:
+        """Set the timer for the next check, half more or less."""
         self._timer = None
         if self._mediators and not self._closed:
-            seconds = CHECK_INTERVAL * (0.5 + self._random())
-            self._timer = self._reactor.callLater(seconds, self._check)
+            self._timer = self._reactor.callLater(seconds * (0.5 + self._random()), self._check)
 
     def check(self) -> None:
         """Ask for a newer list now: there is a session that may have to end."""
@@ -150,6 +153,12 @@ class RevocationWatch:
             if self._timer is not None:
                 self._timer.cancel()
             self._check()
+
+    def check_soon(self) -> None:
+        """Ask for a newer list when the agents have come back to a mediator that was restarted."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._wait(SOON)
 
     def _check(self) -> None:
         """Ask the next mediator, for as long as there is a session that a list could end."""
@@ -172,7 +181,22 @@ class RevocationWatch:
     def _prover(self, mediator: Mediator, nonce: bytes) -> Prover:
         return Prover(self._credentials, mediator.audience, self._wall_clock(), nonce)
 
+    def current(self, mediator: Mediator) -> Deferred[bytes]:
+        """Ask a mediator for the list that it holds, be it newer than ours or the same.
+
+        :returns: fires with a list that is not looked at yet; fails with
+            :class:`~wavesync.signalling.crl_transfer.NoList` where it has none, or an older one, with
+            another :class:`ConnectFailed` where it cannot be asked.
+        """
+        if mediator.tcp_port is None:
+            return fail(ConnectFailed("it can be asked over UDP only"))
+        return Deferred.fromCoroutine(self._ask(mediator, "", max(self.revocations.number - 1, 0)))
+
     async def _fetch(self, mediator: Mediator, connection_id: str) -> None:
+        number = self.revocations.number
+        self.revocations.offer(await self._ask(mediator, connection_id, number))
+
+    async def _ask(self, mediator: Mediator, connection_id: str, number: int) -> bytes:
         legs: list[Leg] = []
 
         def lost(leg: Leg, why: str) -> None:
@@ -191,10 +215,7 @@ class RevocationWatch:
             if not legs:
                 raise ConnectFailed("the connection to the mediator ended at once")
             prove = None if connection_id else partial(self._prover, mediator)
-            number = self.revocations.number
-            self.revocations.offer(
-                await fetch_crl(legs[0].ask, connection_id, number=number, prove=prove)
-            )
+            return await fetch_crl(legs[0].ask, connection_id, number=number, prove=prove)
         finally:
             for leg in legs:
                 leg.abandon()

@@ -1,7 +1,7 @@
 """The newest revocation lists of many systems, for a mediator or a relay that serves all of them."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from wavesync.identity.crl import MAX_CRL, RevocationList
 
@@ -25,13 +25,18 @@ class Lists:
     :param limit: bytes of all lists.
     :param in_use: tells whether a system has a server registered: its list is never dropped to
         make room for another.
+    :param on_drop: is told of the systems whose lists were dropped.
     """
 
     def __init__(
-        self, limit: int = MAX_LISTS_SIZE, in_use: Callable[[str], bool] = lambda system: False
+        self,
+        limit: int = MAX_LISTS_SIZE,
+        in_use: Callable[[str], bool] = lambda system: False,
+        on_drop: Callable[[Sequence[str]], None] = lambda systems: None,
     ) -> None:
         self._limit = limit
         self._in_use = in_use
+        self._on_drop = on_drop
         self._lists: OrderedDict[str, RevocationList] = OrderedDict()
         self.size = 0
 
@@ -81,6 +86,7 @@ class Lists:
         for system in dropped:
             del self._lists[system]
         self.size = size
+        self._on_drop(dropped)
 
 
 assert MAX_LISTS_SIZE >= MAX_CRL, "the longest list of one system has room"

@@ -10,6 +10,7 @@ from wavesync.mediator.admission import Admission
 from wavesync.mediator.connecting import Connecting
 from wavesync.mediator.introducing import Way
 from wavesync.mediator.introductions import Introductions
+from wavesync.mediator.keeping import KeptLists
 from wavesync.mediator.registry import IRegistry, MemoryRegistry
 from wavesync.mediator.revoking import Revoking
 from wavesync.mediator.settings import MediatorSettings
@@ -101,6 +102,7 @@ class Mediator:
     :param random: gives that many unpredictable bytes.
     :param registry: who is registered; in memory when ``None``.
     :param wall: gives the date, seconds since the epoch, of a *now*; the same by default.
+    :param kept: keeps revocation lists across restarts; ``None`` to forget them.
     :ivar sources: the bucket of each source, charged before anything is checked.
     :ivar stream_proofs: the bucket of each TCP source, charged before a signature is checked.
     :ivar revoking: the systems' revocation lists.
@@ -115,6 +117,7 @@ class Mediator:
         registry: IRegistry | None = None,
         *,
         wall: Callable[[float], float] = float,
+        kept: KeptLists | None = None,
     ) -> None:
         limits = settings.limits
         if registry is None:
@@ -144,7 +147,9 @@ class Mediator:
             limits.introductions_per_system,
             settings.relay_list,
         )
-        self.revoking = Revoking(registry, self.introductions.system_of, random, limits.crl_bytes)
+        self.revoking = Revoking(
+            registry, self.introductions.system_of, random, limits.crl_bytes, kept
+        )
         self.admission.revoked = self.revoking.lists.revoked
         self._connecting = Connecting(
             self.admission, registry, self.introductions, self.statistics, limits, self.revoking

@@ -339,6 +339,7 @@ class Leg:
 
     def register(self, request: Message, registration: Registration, public_key: bytes) -> None:
         """Enter the server into the registry, and answer with its registration."""
+        self._mediator.revoking.registered(registration, Listen.decode(request).crl_number)
         mediator, interval = self._mediator, self._mediator.settings.keep_alive
         self._registration = registration
         older = mediator.registry.add(registration)

@@ -107,4 +107,6 @@ class MediatorMetrics:
             wrong.append("no room for more introductions (limits.introductions)")
         if len(service.legs) >= limits.legs:
             wrong.append("no room for more connections (limits.legs)")
+        if service.mediator.revoking.broken:
+            wrong.append("revocation lists are not kept across restarts (state)")
         return wrong

@@ -1,21 +1,23 @@
 """Revocation lists at the mediator: taken from servers, believed for their signature, passed on.
 
-The mediator forgets them when it stops; the servers bring them again with their next registration.
+The mediator forgets them when it stops, unless it keeps them (:mod:`wavesync.mediator.keeping`); the
+servers bring them again with their next registration.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from twisted.logger import Logger
 
 from wavesync.identity.crl import read_crl
 from wavesync.identity.lists import LIST_SHARE, MAX_LISTS_SIZE, Lists, ListsFull
 from wavesync.identity.verify import VerificationError
+from wavesync.mediator.keeping import KeptLists
 from wavesync.mediator.registry import IRegistry, Registration
 from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.messages import CrlFetch, CrlNews, CrlPiece, CrlPush, CrlPushed, Refusal
 from wavesync.signalling.numbers import ErrorCode
-from wavesync.signalling.revoking import CrlAssembly, piece_of
+from wavesync.signalling.revoking import NEVER, CrlAssembly, piece_of
 from wavesync.stun.message import Message
 
 __all__ = ["MAX_ASSEMBLIES", "Revoking"]
@@ -29,6 +31,7 @@ class Revoking:
 
     :param registry: who is registered.
     :param limit: bytes of all lists.
+    :param kept: keeps them across restarts; ``None`` to forget them.
     :param system_of: gives the system that a live introduction is about, by its connection id;
         None when there is none.
     :param random: gives that many unpredictable bytes.
@@ -43,12 +46,21 @@ class Revoking:
         system_of: Callable[[str], str | None],
         random: Callable[[int], bytes],
         limit: int = MAX_LISTS_SIZE,
+        kept: KeptLists | None = None,
     ) -> None:
-        self.lists = Lists(limit, lambda system: bool(registry.of_system(system)))
+        self.lists = Lists(limit, lambda system: bool(registry.of_system(system)), self._dropped)
+        self._kept = kept
         self._registry = registry
         self._system_of = system_of
         self._random = random
         self._assemblies: OrderedDict[int, CrlAssembly] = OrderedDict()
+        if kept is not None:
+            self._load(kept)
+
+    @property
+    def broken(self) -> str:
+        """Why lists are not kept although they should be; empty when all is well."""
+        return "" if self._kept is None else self._kept.broken
 
     @property
     def assemblies(self) -> int:
@@ -97,7 +109,8 @@ class Revoking:
         der = self.lists.der(system) if system is not None else b""
         known = request.number and system and self.lists.number(system) <= request.number
         if system is None or known or request.offset >= len(der):
-            return self._refuse(message, Refusal(ErrorCode.NOT_FOUND))
+            never = system is not None and not der and self._never(system)
+            return self._refuse(message, Refusal(ErrorCode.NOT_FOUND, NEVER if never else ""))
         piece = CrlPiece(*piece_of(self.lists.number(system), der, request.offset))
         return piece.encode(message.transaction_id)
 
@@ -117,6 +130,19 @@ class Revoking:
         """What to tell a server now and then; empty while its system has no list here."""
         number = self.lists.number(registration.server.system)
         return CrlNews(number).encode(self._random(12)) if number else b""
+
+    def registered(self, registration: Registration, number: int) -> None:
+        """A server has registered.
+
+        :param number: of the list that it holds; 0 for none.
+        """
+        system = registration.server.system
+        if self._kept is None or self.lists.number(system):
+            return
+        if number:
+            self._kept.there_is_one(system)
+        else:
+            self._kept.there_is_none(system)
 
     def forget(self, registration: Registration) -> None:
         """A server is not registered any more: nothing it has begun to push is kept."""
@@ -148,7 +174,14 @@ class Revoking:
         new = read_crl(der, registration.system_key)
         if new.number <= self.lists.number(new.system):
             return
-        self.lists.add(new)
+        try:
+            self.lists.add(new)
+        finally:
+            # Whether there was room or not, there is a list now.
+            if self._kept is not None:
+                self._kept.there_is_one(new.system)
+        if self._kept is not None:
+            self._kept.keep(new, registration.system_key)
         self.log.info(
             "revocation list {number} of system {system}: {count} certificates are revoked",
             number=new.number,
@@ -160,6 +193,21 @@ class Revoking:
             other.channel.send(CrlNews(new.number).encode(self._random(12)))
             if other.serial in new.revoked:
                 other.channel.expel()
+
+    def _load(self, kept: KeptLists) -> None:
+        for each in kept.load():
+            try:
+                self.lists.add(each)
+            except ListsFull:  # there was more room when it was kept
+                kept.drop([each.system])
+
+    def _never(self, system: str) -> bool:
+        """Tell whether a system is known to have no list, not merely to have none here."""
+        return self._kept is not None and self._kept.never(system)
+
+    def _dropped(self, systems: Iterable[str]) -> None:
+        if self._kept is not None:
+            self._kept.drop(systems)
 
     def _refuse(self, message: Message, refusal: Refusal) -> bytes:
         return refusal.encode(message.method, message.transaction_id)

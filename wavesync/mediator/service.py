@@ -19,6 +19,7 @@ from twisted.python import usage
 
 from wavesync.interfaces import Address
 from wavesync.mediator.core import Mediator
+from wavesync.mediator.keeping import KeptLists
 from wavesync.mediator.settings import MediatorSettings
 from wavesync.mediator.sockets import open_listening, open_pairs
 from wavesync.mediator.stream import LegFactory
@@ -59,6 +60,7 @@ class MediatorService(Service):
         self._clock = IReactorTime(reactor)
         self._random = random
         self._wall_clock = wall_clock
+        self._kept: KeptLists | None = None
         self._ports: list[IListeningPort] = []
         self._timer: IDelayedCall | None = None
         self._timer_at: float | None = None
@@ -70,9 +72,33 @@ class MediatorService(Service):
     def startService(self) -> None:
         """Begin to listen.
 
-        :raises SettingsError: an address cannot be listened on.
+        :raises SettingsError: an address cannot be listened on, or what was kept cannot be read.
         """
-        self.mediator = Mediator(self._settings, self._random, wall=self._wall)
+        with ExitStack() as closing:
+            self._open_kept(closing)
+            self._listen()
+            closing.pop_all()
+        super().startService()
+        self.log.info(
+            "mediator {name} is ready on {addresses}, UDP and TCP",
+            name=self._settings.name,
+            addresses=", ".join(map(address_text, self.addresses)),
+        )
+
+    def _open_kept(self, closing: ExitStack) -> None:
+        """Make the core, with the revocation lists that were kept."""
+        directory = self._settings.state_directory
+        if directory is not None:
+            self._kept = KeptLists(directory)
+            closing.callback(self._close_kept)
+        self.mediator = Mediator(self._settings, self._random, wall=self._wall, kept=self._kept)
+
+    def _close_kept(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
+
+    def _listen(self) -> None:
         self.legs = LegFactory(self.mediator, self._clock)
         with ExitStack() as closing:  # Twisted works on duplicates of the sockets
             opened = open_listening(self._settings.listen)
@@ -99,12 +125,6 @@ class MediatorService(Service):
                 self._adopt_datagrams(udp, protocols[address])
         self.addresses = tuple(each.address for each in opened)
         self.alternates = tuple(pair.pair.alternate for pair in pairs)
-        super().startService()
-        self.log.info(
-            "mediator {name} is ready on {addresses}, UDP and TCP",
-            name=self._settings.name,
-            addresses=", ".join(map(address_text, self.addresses)),
-        )
 
     def _adopt_stream(self, tcp: socket.socket) -> None:
         family = socket.AddressFamily(tcp.family)
@@ -133,6 +153,7 @@ class MediatorService(Service):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._close_kept()
 
     def _wall(self, now: float) -> float:
         """The date of a moment, however the clock has been set since."""

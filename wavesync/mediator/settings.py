@@ -1,5 +1,8 @@
 """The mediator's settings; ``etc/mediator.toml`` shows them all."""
 
+import os
+from pathlib import Path
+
 from wavesync.errors import SettingsError
 from wavesync.identity.lists import MAX_LISTS_SIZE
 from wavesync.identity.replays import MAX_REPLAYS
@@ -72,6 +75,7 @@ class MediatorSettings(Section, frozen=True):
     alternate: tuple[str, ...] = ()
     systems: str | tuple[str, ...] = ANY
     relays: tuple[str, ...] = ()
+    state: str = ""
     keep_alive: float = DEFAULT_KEEP_ALIVE
     metrics: Metrics = Metrics()
     limits: Limits = Limits()
@@ -127,6 +131,12 @@ class MediatorSettings(Section, frozen=True):
             if host != ANY_HOST and (":" in host) is family:
                 return listen
         return None
+
+    @property
+    def state_directory(self) -> Path | None:
+        """Where revocation lists are kept: as named, or as systemd says; ``None`` to keep none."""
+        given = self.state or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        return Path(os.path.expandvars(given)).expanduser() if given else None
 
     @property
     def relay_list(self) -> tuple[Relay, ...]:

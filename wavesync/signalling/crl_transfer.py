@@ -11,11 +11,11 @@ from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.numbers import MAX_CRL_PIECE, ErrorCode
 from wavesync.signalling.proved import ProvesMessages
 from wavesync.signalling.refusals import Refusal, nonce_asked
-from wavesync.signalling.revoking import CrlFetch, CrlPiece, CrlPush, CrlPushed, piece_of
+from wavesync.signalling.revoking import NEVER, CrlFetch, CrlPiece, CrlPush, CrlPushed, piece_of
 from wavesync.stun.message import Message, MessageClass
 from wavesync.stun.transactions import Answer
 
-__all__ = ["WINDOW", "Ask", "NoList", "fetch_crl", "push_crl"]
+__all__ = ["WINDOW", "Ask", "NeverAny", "NoList", "fetch_crl", "push_crl"]
 
 WINDOW = 8
 """Pieces under way at once: the longest list takes nine round trips and a half."""
@@ -27,6 +27,10 @@ _T = TypeVar("_T")
 
 class NoList(ConnectFailed):
     """The mediator has no list, or none that is newer."""
+
+
+class NeverAny(NoList):
+    """The mediator says that it knows that there is no list."""
 
 
 Ask = Callable[[bytes], Deferred[Answer]]
@@ -63,7 +67,8 @@ async def fetch_crl(
     :param number: only a list with a higher number is wanted.
     :param prove: for a client without an introduction: gives what signs over a nonce, which may be
         empty.
-    :raises NoList: the mediator has none, or none that is wanted.
+    :raises NoList: the mediator has none, or none that is wanted; :class:`NeverAny` where it says that
+        there is none.
     :raises ConnectFailed: the mediator does not answer, answers nonsense, or changes its list all
         the time.
     """
@@ -130,7 +135,8 @@ def _read(message: Message, decode: Callable[[Message], _T]) -> _T:
         if message.message_class is MessageClass.ERROR:
             refusal = Refusal.decode(message)
             if refusal.code == ErrorCode.NOT_FOUND:
-                raise NoList("the mediator has no such revocation list (404)")
+                kind = NeverAny if refusal.reason == NEVER else NoList
+                raise kind("the mediator has no such revocation list (404)")
             why = refusal.reason or f"error {refusal.code}"
             raise ConnectFailed(f"the mediator refuses the revocation list: {why}")
         return decode(message)

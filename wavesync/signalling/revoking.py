@@ -13,7 +13,20 @@ from wavesync.signalling.numbers import MAX_CRL_PIECE, Attribute, Method, Purpos
 from wavesync.signalling.proved import ProvesMessages, encode_proved
 from wavesync.stun.message import Message, MessageClass, encode
 
-__all__ = ["CrlAssembly", "CrlFetch", "CrlNews", "CrlPiece", "CrlPush", "CrlPushed", "piece_of"]
+__all__ = [
+    "NEVER",
+    "CrlAssembly",
+    "CrlFetch",
+    "CrlNews",
+    "CrlPiece",
+    "CrlPush",
+    "CrlPushed",
+    "piece_of",
+]
+
+NEVER = "never"
+"""Reason of the 404 to :class:`CrlFetch` by a mediator that would remember a list of the system, and
+remembers that the system's servers had none."""
 
 
 @dataclass(frozen=True, slots=True)
