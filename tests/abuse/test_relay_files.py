@@ -36,10 +36,10 @@ class DescriptorTests(SynchronousTestCase):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         with capturedLogs() as lines:
-            self.assertEqual(Descriptors().connections(100), 100)
+            self.assertEqual(Descriptors(100).connections, 100)
         self.assertEqual(list(lines), [])
         with capturedLogs() as lines:
-            room = Descriptors().connections(100_000_000)
+            room = Descriptors(100_000_000).connections
         self.assertLess(room, 100_000_000)
         self.assertEqual(len(lines), 1)
         self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE)[1], hard)
@@ -106,9 +106,16 @@ class FewFilesTests(SynchronousTestCase):
             self.read(asking, b"answer")
 
         parked, asking = park(1), dial()
-        crowd = [dial() for _ in range(3 * _FILES)]
-        visit(parked, asking)
+        crowd = []
         closed = 0
+        for number in range(3 * _FILES):
+            try:
+                crowd.append(dial())
+            except ConnectionResetError:
+                closed += 1
+            if number < _FILES // 2:
+                time.sleep(0.01)  # few may wait at one time in so small a relay
+        visit(parked, asking)
         for each in crowd:
             each.settimeout(0.005)
             try:
@@ -119,7 +126,7 @@ class FewFilesTests(SynchronousTestCase):
                 closed += 1
             each.close()
         self.assertGreater(closed, 2 * _FILES)
-        self.assertLess(closed, 3 * _FILES - (_FILES - SPARE) // 2)
+        self.assertLess(closed, 3 * _FILES - (_FILES - SPARE) // 3)
         visit(park(2), dial())
         process.terminate()
         reading.join()

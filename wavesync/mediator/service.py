@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
     IListeningPort,
+    IReactorFDSet,
     IReactorSocket,
     IReactorTime,
 )
@@ -27,6 +28,7 @@ from wavesync.mediator.udp import MediatorDatagrams, PairedDatagrams
 from wavesync.services import from_settings
 from wavesync.signalling.listening import address_text
 from wavesync.steady import keep_steady
+from wavesync.tcp.doors import Door
 
 __all__ = ["MediatorService", "Options", "makeService"]
 
@@ -61,6 +63,7 @@ class MediatorService(Service):
         self._random = random
         self._wall_clock = wall_clock
         self._kept: KeptLists | None = None
+        self._doors: list[Door] = []
         self._ports: list[IListeningPort] = []
         self._timer: IDelayedCall | None = None
         self._timer_at: float | None = None
@@ -127,8 +130,10 @@ class MediatorService(Service):
         self.alternates = tuple(pair.pair.alternate for pair in pairs)
 
     def _adopt_stream(self, tcp: socket.socket) -> None:
-        family = socket.AddressFamily(tcp.family)
-        self._ports.append(self._reactor.adoptStreamPort(tcp.fileno(), family, self.legs))
+        self._doors.append(Door(IReactorFDSet(self._reactor), tcp, self.legs, self._crowd))
+
+    def _crowd(self, host: str) -> None:
+        self.mediator.drop(host, "too many connections at one time", self._clock.seconds())
 
     def _adopt_datagrams(self, udp: socket.socket, protocol: MediatorDatagrams) -> None:
         family = socket.AddressFamily(udp.family)
@@ -142,6 +147,9 @@ class MediatorService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        doors, self._doors = self._doors, []
+        for door in doors:
+            door.stopListening()
         ports, self._ports = self._ports, []
         self.addresses = self.alternates = ()
         for port in ports:

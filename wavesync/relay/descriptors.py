@@ -9,8 +9,9 @@ import resource
 from twisted.logger import Logger
 
 from wavesync.relay.pipes import MAX_PIPES
+from wavesync.tcp.doors import MAX_WAITING
 
-__all__ = ["PIPES_SHARE", "SPARE", "Descriptors"]
+__all__ = ["PIPES_SHARE", "SPARE", "WAITING_SHARE", "Descriptors"]
 
 SPARE = 48
 """Open files that are neither connections nor pipes: listening sockets, logs, what the reactor has."""
@@ -19,17 +20,24 @@ PIPES_SHARE = 0.25
 """The part that pipes may take at most where there are few."""
 
 
+WAITING_SHARE = 0.2
+"""The part that connections may take at most, where there are few, while nobody has looked at them."""
+
+
 class Descriptors:
-    """The process's open files (RLIMIT_NOFILE)."""
+    """The process's open files (RLIMIT_NOFILE); room is made, and a line in the log tells of too little.
+
+    :param wanted: connections that there shall be.
+    :ivar connections: for how many there is room.
+    :ivar waiting: how many more may wait to be looked at.
+    """
 
     log = Logger()
 
-    def connections(self, wanted: int) -> int:
-        """Make room for *wanted* connections.
-
-        :return: for how many there is room; a line in the log says so where that is less.
-        """
-        needed = wanted + 2 * MAX_PIPES + SPARE
+    def __init__(self, wanted: int) -> None:
+        self.connections = wanted
+        self.waiting = MAX_WAITING
+        needed = wanted + self.waiting + 2 * MAX_PIPES + SPARE
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft != resource.RLIM_INFINITY and soft < needed:
             most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -39,15 +47,16 @@ class Descriptors:
             except (OSError, ValueError):
                 pass  # what there is has to do
         if soft == resource.RLIM_INFINITY or soft >= needed:
-            return wanted
-        left = soft - SPARE
-        room = max(1, min(wanted, left - min(2 * MAX_PIPES, int(left * PIPES_SHARE))))
-        if room < wanted:
+            return
+        left = max(1, soft - SPARE)
+        self.waiting = max(1, min(MAX_WAITING, int(left * WAITING_SHARE)))
+        left -= self.waiting + min(2 * MAX_PIPES, int(left * PIPES_SHARE))
+        self.connections = max(1, min(wanted, left))
+        if self.connections < wanted:
             self.log.warn(
                 "the system allows this process {files} open files, enough for {room} connections"
                 " instead of {wanted}: allow it more (LimitNOFILE of systemd, ulimit -n)",
                 files=soft,
-                room=room,
+                room=self.connections,
                 wanted=wanted,
             )
-        return room

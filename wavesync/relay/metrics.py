@@ -23,6 +23,7 @@ REASONS = (
     "heads",
     "connections",
     "connections-of-host",
+    "crowd",
     "untrusted-proxy",
     "no-proof",
     "source",

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,7 +10,6 @@ from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
-    IListeningPort,
     IProtocolFactory,
     IReactorFromThreads,
     IReactorSocket,
@@ -32,6 +30,7 @@ from wavesync.relay.settings import RelaySettings
 from wavesync.services import from_settings
 from wavesync.signalling.listening import Listening, address_text, open_streams
 from wavesync.steady import keep_steady
+from wavesync.tcp.doors import Door
 
 __all__ = ["Options", "RelayService", "makeService", "on_next_signal"]
 
@@ -69,7 +68,7 @@ class RelayService(Service):
         self._wall_clock = wall_clock
         self._presence = presence or open_presence(settings, reactor, random)
         self._next_signal = next_signal
-        self._ports: list[IListeningPort] = []
+        self._ports: list[Door] = []
         self._patience: IDelayedCall | None = None
         self.house, self.connections = self._build()
         self.addresses: tuple[Address, ...] = ()
@@ -95,7 +94,13 @@ class RelayService(Service):
         """
         settings = self._settings
         self.house, self.connections = self._build()
-        self.connections.most = Descriptors().connections(settings.limits.connections)
+        descriptors = Descriptors(settings.limits.connections)
+        self.connections.most = descriptors.connections
+        refused = self.house.statistics.refused
+
+        def crowd(host: str) -> None:
+            refused["crowd"] += 1
+
         ways: list[tuple[tuple[str, ...], IProtocolFactory]] = [(settings.listen, self.connections)]
         if settings.tls_listen:
             self.certificate = RelayCertificate(settings.certificate, settings.key)
@@ -111,13 +116,8 @@ class RelayService(Service):
                     closing.callback(listening.close)
                     opened.append((listening, factory))
             for listening, factory in opened:
-                family = socket.AddressFamily(listening.tcp.family)
-                port = self._reactor.adoptStreamPort(
-                    listening.tcp.fileno(),
-                    family,
-                    factory,  # type: ignore[arg-type]
-                )
-                self._ports.append(port)
+                door = Door(self._reactor, listening.tcp, factory, crowd, descriptors.waiting)
+                self._ports.append(door)
         self.addresses = tuple(listening.address for listening, _ in opened)
         if self.certificate is not None:
             self._looking = LoopingCall(self.certificate.look)
@@ -157,9 +157,7 @@ class RelayService(Service):
         ports, self._ports = self._ports, []
         self.addresses = ()
         for port in ports:
-            stopped = port.stopListening()
-            if isinstance(stopped, Deferred):
-                await stopped
+            port.stopListening()
         self.house.drain()
         gone = self._presence.stop()  # nobody is sent here while it drains
         pairs = len(self.house.pairs)

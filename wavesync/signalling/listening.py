@@ -35,8 +35,8 @@ ANY = "any"
 ANY_HOST = "*"
 """All addresses of the host."""
 
-BACKLOG = 512
-"""Connections that the kernel keeps until they are accepted."""
+BACKLOG = 65_535
+"""Connections that the kernel keeps until they are accepted; it makes ``net.core.somaxconn`` of it."""
 
 _FREE_PORT_ATTEMPTS = 20
 
