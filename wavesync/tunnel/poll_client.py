@@ -1,0 +1,29 @@
+"""The client's end of a tunnel of short polls (docs/tunnel.rst, "poll")."""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import (
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+
+from wavesync.tunnel.errors import TunnelError, Why
+from wavesync.tunnel.place import Place
+
+__all__ = ["open_poll"]
+
+
+def open_poll(
+    reactor: IReactorTime,
+    place: Place,
+    dial: IStreamClientEndpoint,
+    factory: IProtocolFactory,
+    *,
+    timeout: float,
+    random: Callable[[int], bytes],
+) -> Deferred[IProtocol]:
+    """Open a tunnel of short polls; see :func:`wavesync.tunnel.methods.open_tunnel`."""
+    return fail(TunnelError("short polls are not there yet", Why.REFUSED))
