@@ -5,11 +5,11 @@ address.  A list is entries back to back, at most :data:`~.numbers.MAX_ADDRESSES
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, ip_address
 from struct import Struct
 
 from wavesync.interfaces import Address
+from wavesync.numeric import canonical, parse_host
 from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.numbers import MAX_ADDRESSES
 
@@ -24,27 +24,7 @@ __all__ = [
 
 _ENTRY_HEAD = Struct("!BH")
 _SIZES = {1: 4, 2: 16}
-_PARSED_HOSTS = 1024
 _BROADCAST = IPv4Address("255.255.255.255")
-
-
-def canonical(address: Address) -> Address:
-    """Return *address* with its host in canonical text, IPv4-mapped IPv6 turned into IPv4.
-
-    :raises ValueError: the host is not a numeric address without scope, or the port out of range.
-    """
-    host, port = address
-    if not 0 <= port <= 65535:
-        raise ValueError(f"port {port} is not within 0..65535")
-    return str(_parsed(host)), port
-
-
-@lru_cache(maxsize=_PARSED_HOSTS)
-def _parsed(host: str) -> IPv4Address | IPv6Address:
-    ip = ip_address(host.partition("%")[0])
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
-        return ip.ipv4_mapped
-    return ip
 
 
 def encode_addresses(addresses: Iterable[Address], *, limit: int = MAX_ADDRESSES) -> bytes:
@@ -96,7 +76,7 @@ def usable(address: Address, *, allow_loopback: bool = False) -> bool:
     nobody may aim us at our own host or at everybody on the link.
     """
     host, port = address
-    ip = _parsed(host)
+    ip = parse_host(host)
     if port == 0 or ip.is_multicast or ip.is_unspecified or ip.is_link_local or ip == _BROADCAST:
         return False
     if ip.is_loopback:
@@ -107,7 +87,7 @@ def usable(address: Address, *, allow_loopback: bool = False) -> bool:
 
 def is_public(host: str) -> bool:
     """Tell whether *host* may be reached across the Internet (RFC 6890: not private or shared)."""
-    return _parsed(host).is_global
+    return parse_host(host).is_global
 
 
 def punchable(
