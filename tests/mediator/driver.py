@@ -11,6 +11,7 @@ from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
 from wavesync.interfaces import Address
 from wavesync.mediator.core import Mediator
+from wavesync.mediator.keeping import KeptLists
 from wavesync.mediator.leg import Leg
 from wavesync.mediator.settings import Limits, MediatorSettings
 from wavesync.signalling.messages import (
@@ -112,6 +113,7 @@ class World:
         systems: str | tuple[str, ...] = "any",
         relays: tuple[str, ...] = (),
         seed: int = 1,
+        kept: KeptLists | None = None,
     ) -> None:
         self.now = NOW
         self.set_by = 0.0
@@ -124,7 +126,7 @@ class World:
             limits=limits if limits is not None else Limits(),
         )
         self.mediator = Mediator(
-            settings, self._random.randbytes, wall=lambda now: now + self.set_by
+            settings, self._random.randbytes, wall=lambda now: now + self.set_by, kept=kept
         )
 
     def random(self, size: int) -> bytes:
@@ -168,8 +170,10 @@ class Server:
         *,
         source: Address = ("198.51.100.1", 33000),
         clock_error: float = 0.0,
+        crl_number: int = 0,
     ) -> None:
         self.world = world
+        self._crl_number = crl_number
         self.credentials = credentials if credentials is not None else server()
         self.leg, self.channel = world.leg(source)
         self._clock_error = clock_error
@@ -207,7 +211,7 @@ class Server:
         """Send ``listen`` and return the answer."""
         target = as_server if as_server is not None else self.target
         public = self._exchange.public_key().public_bytes_raw()
-        listen = Listen(target, public, standby=standby)
+        listen = Listen(target, public, standby=standby, crl_number=self._crl_number)
         tid = self.world.random(12)
         return self.say(listen.encode(tid, None if nonce is None else self.proving(nonce)))
 

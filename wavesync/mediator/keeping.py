@@ -25,7 +25,7 @@ MAX_WITHOUT = 50_000
 """Systems of which it is kept that they have no list; the one that was noted first is forgotten."""
 
 _VERSION = 1
-_BUSY = 1.0  # seconds that a file is waited for which somebody else has open
+_BUSY = 0.2  # seconds that a file is waited for which somebody else has open
 _TABLES = """
 CREATE TABLE list (system_key BLOB PRIMARY KEY, der BLOB NOT NULL);
 CREATE TABLE without (system TEXT PRIMARY KEY);
