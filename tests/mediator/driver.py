@@ -114,6 +114,7 @@ class World:
         relays: tuple[str, ...] = (),
         seed: int = 1,
         kept: KeptLists | None = None,
+        started: float = 0.0,
     ) -> None:
         self.now = NOW
         self.set_by = 0.0
@@ -126,7 +127,11 @@ class World:
             limits=limits if limits is not None else Limits(),
         )
         self.mediator = Mediator(
-            settings, self._random.randbytes, wall=lambda now: now + self.set_by, kept=kept
+            settings,
+            self._random.randbytes,
+            wall=lambda now: now + self.set_by,
+            kept=kept,
+            started=started,
         )
 
     def random(self, size: int) -> bytes:

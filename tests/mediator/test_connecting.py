@@ -292,6 +292,16 @@ class ReplayTests(SynchronousTestCase):
         self.assertEqual(Refusal.decode(self.client.ask(self.raw, ("192.0.2.66", 1))).code, 438)
         self.assertEqual(Refusal.decode(self.client.ask(self.raw)).code, 404)
 
+    def test_restarted(self) -> None:
+        """What was signed before the mediator was started, and may have been used, is signed again."""
+        world = World(started=NOW + 0.0005)  # times are told in milliseconds
+        target = Server(world).ready().target
+        late, punctual = Client(world, clock_error=-0.001), Client(world)
+        refusal = Refusal.decode(late.ask(late.connect_bytes(target)))
+        self.assertEqual((refusal.code, len(refusal.nonce)), (438, 24))
+        ConnectAnswer.decode(late.ask(late.connect_bytes(target, nonce=refusal.nonce)))
+        ConnectAnswer.decode(punctual.ask(punctual.connect_bytes(target, "1" * 32)))
+
     def test_signed_again(self) -> None:
         """A client that really moved signs again and is still in the one introduction."""
         token = ConnectAnswer.decode(self.client.ask(self.raw)).token

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from tests.abuse.memory import memory
 from tests.relay.world import (
     NAME,
+    Leg,
     RelayCase,
     Visit,
     connect_request,
@@ -190,6 +191,29 @@ class ProofTests(RelayCase):
             # Whoever has copied that is asked to sign anew.
             third = await self.connect(Visit(request))
             self.assertEqual((await third.answered).status, 401)
+
+        return Deferred.fromCoroutine(test())
+
+    def test_restarted(self) -> Deferred[None]:
+        """A relay that was started again does not know which proofs were used, and so takes none
+        that was made before; whoever made it signs again."""
+
+        async def test() -> None:
+            used = park_request(server())
+            first = await self.connect(Leg(used))
+            self.assertEqual((await first.answered).status, 101)
+            await self.service.stopService()
+            self.date = NOW + 2.0
+            self.service = self.relay()
+            answer = await (await self.connect(Leg(used))).answered
+            self.assertEqual(answer.status, 401)
+            nonce = answer.challenge.nonce
+            for prove in (
+                prover(server(), audience=NAME, nonce=nonce),
+                prover(server(), audience=NAME, now=self.date),
+            ):
+                good = await self.connect(Leg(park_request(server(), prove=prove)))
+                self.assertEqual((await good.answered).status, 101)
 
         return Deferred.fromCoroutine(test())
 

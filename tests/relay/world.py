@@ -276,12 +276,14 @@ class RelayCase(TestCase):
     :cvar settings: but for the name and where it listens.
     :cvar limits: likewise.
     :cvar reactor: what the relay runs on.
+    :cvar date: seconds since the epoch.
     """
 
     timeout = 60
     settings: dict[str, Any] = {}
     limits = Limits()
     reactor: Any = reactor
+    date = NOW
 
     def setUp(self) -> None:
         """Start it."""
@@ -299,7 +301,9 @@ class RelayCase(TestCase):
                 **settings,
             }
         )
-        service = RelayService(chosen, self.reactor, wall_clock=lambda: NOW, presence=presence)
+        service = RelayService(
+            chosen, self.reactor, wall_clock=lambda: self.date, presence=presence
+        )
         service.startService()
 
         async def stop() -> None:

@@ -1,6 +1,7 @@
 """``connect``: from a client's request to its answer, the same however often it is asked."""
 
 from functools import partial
+from math import floor
 from typing import TypeAlias
 
 from wavesync.identity.proofs import CheckedProof
@@ -33,6 +34,7 @@ class Connecting:
     :param statistics: where to count.
     :param limits: how many proofs to remember, how often a client and a server may be asked for.
     :param revoking: knows the newest revocation list of each system.
+    :param started: since when proofs are remembered, seconds since the epoch; 0 for always.
     :ivar replays: the proofs remembered.
     """
 
@@ -44,12 +46,14 @@ class Connecting:
         statistics: Statistics,
         limits: Limits,
         revoking: Revoking,
+        started: float = 0.0,
     ) -> None:
         self._admission = admission
         self._registry = registry
         self._introductions = introductions
         self._statistics = statistics
         self._revoking = revoking
+        self._started = floor(started * 1000) / 1000  # proofs have milliseconds
         self.replays: Replays[_Outcome] = Replays(limits.replays)
         self._clients = SourceBuckets(limits.client_rate, limits.client_burst)
         self._targets = SourceBuckets(limits.target_rate, limits.target_burst)
@@ -100,7 +104,8 @@ class Connecting:
         own = self._admission.nonce_good(proof.nonce, Purpose.CONNECT, host, now)
         # Whoever has no NONCE of ours may have written any address as its source.
         crowded = self._introductions.crowded and not way.reliable
-        if (self.replays.full(now) or crowded) and not own:
+        forgotten = proof.time < self._started or self.replays.full(now)
+        if (forgotten or crowded) and not own:
             raise Refused(self._sign_again(host, now))
         outcome = self._outcome(request, proof, message, way, now)
         self.replays.add(proof.digest, host, outcome, now)

@@ -103,6 +103,7 @@ class Mediator:
     :param registry: who is registered; in memory when ``None``.
     :param wall: gives the date, seconds since the epoch, of a *now*; the same by default.
     :param kept: keeps revocation lists across restarts; ``None`` to forget them.
+    :param started: since when it remembers proofs, seconds since the epoch; 0 for always.
     :ivar sources: the bucket of each source, charged before anything is checked.
     :ivar stream_proofs: the bucket of each TCP source, charged before a signature is checked.
     :ivar revoking: the systems' revocation lists.
@@ -118,6 +119,7 @@ class Mediator:
         *,
         wall: Callable[[float], float] = float,
         kept: KeptLists | None = None,
+        started: float = 0.0,
     ) -> None:
         limits = settings.limits
         if registry is None:
@@ -152,7 +154,13 @@ class Mediator:
         )
         self.admission.revoked = self.revoking.lists.revoked
         self._connecting = Connecting(
-            self.admission, registry, self.introductions, self.statistics, limits, self.revoking
+            self.admission,
+            registry,
+            self.introductions,
+            self.statistics,
+            limits,
+            self.revoking,
+            started,
         )
         self._stream_opening = StreamOpening(
             self.admission, registry, self.introductions, self.statistics

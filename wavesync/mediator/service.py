@@ -94,7 +94,13 @@ class MediatorService(Service):
         if directory is not None:
             self._kept = KeptLists(directory)
             closing.callback(self._close_kept)
-        self.mediator = Mediator(self._settings, self._random, wall=self._wall, kept=self._kept)
+        self.mediator = Mediator(
+            self._settings,
+            self._random,
+            wall=self._wall,
+            kept=self._kept,
+            started=self._wall_clock(),
+        )
 
     def _close_kept(self) -> None:
         kept, self._kept = self._kept, None

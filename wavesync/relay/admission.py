@@ -1,6 +1,7 @@
 """Whose request is it, and may they? The answer is a checked proof, or the answer to refuse it with."""
 
 from collections.abc import Callable, Collection
+from math import floor
 
 from wavesync.identity.lists import LIST_SHARE
 from wavesync.identity.nonces import Nonces
@@ -47,6 +48,7 @@ class Admission:
     :param replays: proofs remembered.
     :param revoked: tells whether a system has revoked a serial number.
     :param wall: gives the date, seconds since the epoch, of a *now* that need not be one.
+    :param started: since when proofs are remembered, seconds since the epoch; 0 for always.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Admission:
         replays: int = MAX_REPLAYS,
         revoked: Callable[[str, int], bool] | None = None,
         wall: Callable[[float], float] = float,
+        started: float = 0.0,
     ) -> None:
         self._name = name
         self._systems = None if systems is None else frozenset(systems)
@@ -67,6 +70,7 @@ class Admission:
         self._replays: Replays[None] = Replays(replays)
         self._checker = ProofChecker(revoked=revoked)
         self._wall = wall
+        self._started = floor(started * 1000) / 1000  # proofs have milliseconds
 
     def check(self, request: RelayRequest, host: str, now: float) -> CheckedProof:
         """Check a request.
@@ -104,6 +108,8 @@ class Admission:
         self._allow(request, proof.peer)
         if self._replays.find(proof.digest) is not None:
             raise self._challenge(request, host, now, "replay")
+        if proof.time < self._started and not nonce_ok(proof.nonce):
+            raise self._challenge(request, host, now, "stale")  # it may have been used before
         if self._replays.full(now) and not nonce_ok(proof.nonce):
             raise self._challenge(request, host, now, "replays-full")
         self._replays.add(proof.digest, host, None, now)

@@ -88,6 +88,7 @@ class House:
             replays=limits.replays,
             revoked=self.lists.revoked,
             wall=wall,
+            started=wall(clock.seconds()),
         )
         self.visitors: Deadlines[Visitor] = Deadlines(limits.waiting_time)
         self.uploads: Deadlines[Upload] = Deadlines(limits.head_time)
