@@ -355,6 +355,48 @@ class RelayTests(SynchronousTestCase):
         self.assertIs(self.winner(), self.relay)
         self.assertFalse(self.udp.cancelled)
 
+    def test_questioned(self) -> None:
+        """Once there is a question, whoever is verified has to be cleared: the one that waits, too."""
+        asked: list[tuple[str, Deferred[str]]] = []
+
+        def ask(session: str) -> Deferred[str]:
+            asked.append((session, Deferred()))
+            return asked[-1][1]
+
+        race: Race[str] = Race(self.timeline, clock=self.clock, hold=1.0)
+        race.enter([self.udp, self.relay])
+        self.relay.opened.callback("relayed")
+        race.question(ask)
+        self.udp.opened.callback("direct")
+        self.assertEqual([session for session, _ in asked], ["relayed", "direct"])
+        self.clock.advance(2.0)
+        self.assertNoResult(race.result)
+        asked[0][1].errback(ConnectFailed("nobody knows"))
+        self.assertNoResult(race.result)
+        asked[1][1].callback("direct")
+        self.assertIs(self.successResultOf(race.result).path, self.udp)
+        self.assertEqual(self.outcome("relay"), ("failed", "nobody knows"))
+        race.question(ask)
+        self.assertEqual(len(asked), 2)
+
+    def test_questioned_in_vain(self) -> None:
+        """Nobody wins who is not cleared; who gives up cancels the question."""
+        for given_up in (False, True):
+            asked: Deferred[str] = Deferred()
+            race: Race[str] = Race(self.timeline, clock=self.clock)
+            relay = FakePath("relay", "x")
+            race.enter([relay])
+            race.question(lambda session, asked=asked: asked)  # type: ignore[misc]
+            relay.opened.callback("relayed")
+            if given_up:
+                race.end()
+                self.assertTrue(asked.called)
+                self.assertIsNone(self.successResultOf(race.over))
+            else:
+                asked.errback(ConnectFailed("nobody knows"))
+                failure = self.failureResultOf(race.result, ConnectFailed)
+                self.assertIn("relay: nobody knows", failure.getErrorMessage())
+
     def test_relay_alone_fails(self) -> None:
         """When not even the relay works, its reason is told with the others."""
         self.begin(self.udp, self.relay)

@@ -21,7 +21,7 @@ from tests.lab.topology import MEDIATOR_NAME, Lab, Site
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.system import SystemCredentials
 
-__all__ = ["PARKED", "RELAY_PORT", "WEB", "Fetched", "Product"]
+__all__ = ["MEDIATOR_PORT", "PARKED", "RELAY_PORT", "WEB", "Fetched", "Product"]
 
 WEB = "web"
 """The service that a web server stands behind."""
@@ -29,10 +29,12 @@ WEB = "web"
 RELAY_PORT = 3356
 """Where the first relay listens; the second one beside it, and so on."""
 
+MEDIATOR_PORT = 3345
+"""Where the mediator listens."""
+
 PARKED = "parked at the relay"
 """What an agent says when it has parked at a relay where it was not."""
 
-_PORT = 3345
 _START_TIMEOUT = 60.0  # seconds: Python takes its time where much else runs
 _REGISTERED = r"registered with"
 _MAPPED = r"sees this server's UDP port"
@@ -76,6 +78,7 @@ class Product:
     :param services: what the agent offers besides a web server: name to endpoint.
     :param relays: how many relays there are on the mediator's host, which tells agents of them.
     :ivar relays: those that have been started.
+    :ivar state: where a mediator that is started keeps what it has to know after a restart.
     :ivar environments: variables for the processes of ``mediator``, ``agent`` and ``client``.
     """
 
@@ -108,6 +111,7 @@ class Product:
         self.www = self.files / "www"
         self.www.mkdir()
         self.services = {WEB: "tcp:127.0.0.1:8080", **(services or {})}
+        self.state = self.files / "state"
         self.environments: dict[str, Mapping[str, str]] = {}
         self.mediator: Process | None = None
         self.agent: Process | None = None
@@ -145,7 +149,8 @@ class Product:
         """Start the mediator and wait until it listens."""
         settings = self.files / "mediator.toml"
         urls = [f"http://{MEDIATOR_NAME}:{RELAY_PORT + number}" for number in range(self._relays)]
-        lines = [f'name = "{MEDIATOR_NAME}"', f'listen = ["*:{_PORT}"]', f"relays = {urls}"]
+        lines = [f'name = "{MEDIATOR_NAME}"', f'listen = ["*:{MEDIATOR_PORT}"]', f"relays = {urls}"]
+        lines += [f'state = "{self.state}"']
         settings.write_text("\n".join(lines) + "\n")
         self.mediator = self.lab.mediator.start(
             _twist("wavesync-mediator", settings),

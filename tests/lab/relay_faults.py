@@ -10,7 +10,7 @@ from tests.lab.faults import STRICT
 from tests.lab.hosts import Host
 from tests.lab.live import BROKEN, serve_live, view
 from tests.lab.processes import poll
-from tests.lab.product import PARKED, RELAY_PORT, WEB, Fetched, Product
+from tests.lab.product import MEDIATOR_PORT, PARKED, RELAY_PORT, WEB, Fetched, Product
 from tests.lab.scene import PORT, SMALL, Figure
 from tests.lab.topology import Lab, Site
 
@@ -21,6 +21,15 @@ _AFTER_KILL = 2.0  # seconds until the error, and again until something works
 _AFTER_REBOOT = 30.0
 _CONNECTS = 2  # of a client without need of a relay, with relays and without
 _NO_DELAY = 0.5  # seconds: more than chance on a busy machine, less than any time limit
+_TRIES = 5
+_AWAY = f"""
+table inet away {{
+    chain forward {{
+        type filter hook forward priority -10; policy accept;
+        meta l4proto {{ tcp, udp }} th dport {MEDIATOR_PORT} drop
+    }}
+}}
+"""
 _SILENT = f"""
 table inet silent {{
     chain forward {{
@@ -32,7 +41,7 @@ table inet silent {{
 
 
 def relay_faults(lab: Lab, other: Site, *, strict: bool = False) -> None:
-    """Kill a relay under a stream, reboot the server's router, kill the mediator.
+    """Kill a relay under a stream, reboot the server's router, kill the mediator and start it again.
 
     :param lab: two sites without a direct path.
     :param other: a client's site with a direct path to the server.
@@ -44,6 +53,7 @@ def relay_faults(lab: Lab, other: Site, *, strict: bool = False) -> None:
     faults.relay_killed()
     faults.server_rebooted(strict=strict)
     faults.mediator_killed()
+    faults.mediator_restarted()
 
 
 class _Faults:
@@ -133,6 +143,30 @@ class _Faults:
         self._product.mediator.kill()
         took = self._fetch("relay").report["ms"]["accepted"] / 1000
         Figure("a client connects without a mediator", took, _AFTER_KILL).tell("")
+
+    def mediator_restarted(self) -> None:
+        """Before the agent is back at a restarted mediator, a client is connected if that mediator can
+        show that the server was not revoked, and refused if it has lost what it knew."""
+        product = self._product
+        product.server_site.router.nft(_AWAY)
+        kept, product.state = product.state, product.files / "lost"
+        product.start_mediator()
+        for _ in range(_TRIES):  # the relay may be faster than a busy mediator
+            fetched = self._get()
+            if fetched.status:
+                break
+        if fetched.status != 1 or "has no revocation list" not in fetched.errors:
+            raise LabError(f"not refused by a mediator that has forgotten: {fetched}")
+        product.state = kept
+        assert product.mediator is not None
+        product.mediator.kill()
+        product.start_mediator()
+        took = self._fetch("relay").report["ms"]["accepted"] / 1000
+        assert product.mediator is not None
+        if "registered from" in product.mediator.output():
+            raise LabError("the agent was back before the client")
+        what = "a client connects before the agent is back at a restarted mediator"
+        Figure(what, took, _AFTER_KILL).tell("")
 
     def _get(
         self, *options: str, host: Host | None = None, credentials: Path | None = None
