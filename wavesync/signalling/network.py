@@ -11,20 +11,19 @@ from pathlib import Path
 
 import ifaddr
 
+from wavesync.routes import ROUTES, default_routes, read_table
+
 __all__ = ["network_name"]
 
 _VIRTUAL = ("lo", "docker", "br-", "veth", "virbr", "lxcbr", "lxdbr", "cni", "flannel", "podman")
-_ROUTES = Path("/proc/net/route")
 _NEIGHBOURS = Path("/proc/net/arp")
-_MAX_TABLE = 1 << 18
-_TO_ANYWHERE = "00000000"
 _UNKNOWN_HARDWARE = "00:00:00:00:00:00"
 
 
 def network_name(
     adapters: Callable[[], Iterable[ifaddr.Adapter]] = ifaddr.get_adapters,
     *,
-    routes: Path = _ROUTES,
+    routes: Path = ROUTES,
     neighbours: Path = _NEIGHBOURS,
 ) -> str:
     """Name the network: 16 hex digits, the same as long as the host stays where it is.
@@ -33,7 +32,7 @@ def network_name(
     :param neighbours: the kernel's table of hardware addresses, likewise.
     """
     parts = {f"net {network}" for network in _networks(adapters())}
-    parts |= {f"via {router}" for router in _routers(_read(routes), _read(neighbours))}
+    parts |= {f"via {router}" for router in _routers(read_table(routes), read_table(neighbours))}
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:16]
 
 
@@ -58,23 +57,6 @@ def _routers(routes: str, neighbours: str) -> Iterable[str]:
         for fields in map(str.split, neighbours.splitlines()[1:])
         if len(fields) >= 6 and fields[3] != _UNKNOWN_HARDWARE
     }
-    for fields in map(str.split, routes.splitlines()[1:]):
-        if len(fields) < 8 or fields[1] != _TO_ANYWHERE or fields[7] != _TO_ANYWHERE:
-            continue
-        if fields[0].startswith(_VIRTUAL):
-            continue
-        try:
-            # The table shows addresses as numbers of this host's byte order; all that matters here
-            # has the lowest byte first.
-            router = str(ipaddress.IPv4Address(bytes.fromhex(fields[2])[::-1]))
-        except ValueError:
-            continue
-        yield f"{router} {hardware.get(router, '')}"
-
-
-def _read(path: Path) -> str:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read(_MAX_TABLE)
-    except OSError:
-        return ""
+    for route in default_routes(routes):
+        if not route.interface.startswith(_VIRTUAL):
+            yield f"{route.router} {hardware.get(route.router, '')}"
