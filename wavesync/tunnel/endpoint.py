@@ -1,0 +1,188 @@
+"""The one endpoint: a byte stream to a destination by whatever way passes (docs/tunnel)."""
+
+from collections.abc import Callable, Iterable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from wavesync.tunnel.contest import Contest
+from wavesync.tunnel.ladder import Ladder
+from wavesync.tunnel.ladder_store import Ladders
+from wavesync.tunnel.probing import Probe
+from wavesync.tunnel.roads import Opener
+from wavesync.tunnel.seeking import Seeker
+from wavesync.tunnel.watch import SHORT_LIFE, Watch, blame, way_of
+from wavesync.tunnel.way import Way
+
+__all__ = ["CONNECT_TIMEOUT", "CUT_TWICE", "WAY_TIMEOUT", "AnyWayEndpoint", "blame", "way_of"]
+
+CONNECT_TIMEOUT = 20.0
+"""Seconds for a connection by any way."""
+
+WAY_TIMEOUT = 8.0
+"""Seconds that one way has to be open."""
+
+CUT_TWICE = 2
+"""Lasting connections in a row that are cut after less than :data:`SHORT_LIFE` before their way sinks."""
+
+
+@implementer(IStreamClientEndpoint)
+class AnyWayEndpoint:
+    """Connects by the way that is open first, and remembers what worked.
+
+    The protocol's transport is one that :func:`way_of` and :func:`blame` know.
+
+    :param clock: gives the time and timers.
+    :param name: the destination's, such as ``http://relay.example:3356``: for people, and as what its
+        ladder is kept.
+    :param ways: all that lead there (:func:`wavesync.tunnel.way.ways_of`).
+    :param opener: opens them (:class:`wavesync.tunnel.roads.Roads`).
+    :param ladders: what is known of ways; two endpoints may have the same.
+    :param random: gives a number from 0 to 1, for pauses.
+    :param timeout: seconds for a connection by any way.
+    :param way_timeout: seconds that one way has.
+    :param lasting: the connections are meant to last; ways on which they are cut again and again sink.
+    :param probe: shows that bytes pass without a tunnel (:mod:`wavesync.tunnel.probing`).
+    :param on_better: called when a better way than the one in use was found to work; connect again to
+        have it, or never mind.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        name: str,
+        ways: Iterable[Way],
+        opener: Opener,
+        ladders: Ladders,
+        *,
+        random: Callable[[], float],
+        timeout: float = CONNECT_TIMEOUT,
+        way_timeout: float = WAY_TIMEOUT,
+        lasting: bool = False,
+        probe: Probe | None = None,
+        on_better: Callable[[Way], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.ways = tuple(ways)
+        self._clock = clock
+        self._opener = opener
+        self._ladders = ladders
+        self._timeout = timeout
+        self._way_timeout = way_timeout
+        self._lasting = lasting
+        self._open: dict[Watch, Ladder] = {}
+        self._cuts: dict[Way, int] = {}
+        self._seeker = Seeker(
+            clock,
+            opener,
+            self.ladder,
+            ladders.note,
+            probe=probe,
+            on_better=on_better,
+            random=random,
+        )
+
+    @property
+    def in_use(self) -> Way | None:
+        """The way of the newest connection that stands; None without one."""
+        return next(reversed(self._open)).way if self._open else None
+
+    def ladder(self) -> Ladder:
+        """Give what is known of the ways on the network that this host is on."""
+        return self._ladders.ladder(self.name, self.ways)
+
+    def connect(
+        self,
+        protocolFactory: IProtocolFactory,
+        *,
+        usable: Callable[[Way], bool] = lambda way: True,
+    ) -> Deferred[IProtocol]:
+        """Connect (IStreamClientEndpoint).
+
+        :param usable: tells whether a way may be taken this time.
+        :returns: fires with the protocol; fails with :class:`~wavesync.tunnel.errors.TunnelError`, which
+            says of each way why not.  Cancelling it gives up.
+        """
+        ladder = self.ladder()
+        contest = Contest(
+            self._clock,
+            self.name,
+            ladder,
+            usable,
+            self._opener,
+            protocolFactory,
+            timeout=self._timeout,
+            way_timeout=self._way_timeout,
+            observer=_Observer(self, ladder),
+            learned=self._ladders.note,
+        )
+        contest.start()
+        return contest.result
+
+    def failed(self, protocol: IProtocol, why: str) -> None:
+        """Say that a connection is of no use: garbage came, or nothing; its way sinks."""
+        blame(getattr(protocol, "transport", None), why)
+
+    def close(self) -> None:
+        """Look for better ways no more; connections go on."""
+        self._seeker.stop()
+        self._open.clear()
+
+    def works(self, watch: Watch, ladder: Ladder) -> None:
+        """Bytes have come back through a connection."""
+        ladder.worked(watch.way, self._clock.seconds(), watch.took)
+        self._ladders.note()
+
+    def fails(self, watch: Watch, ladder: Ladder, why: str) -> None:
+        """A connection has brought nothing, or garbage."""
+        self.log.info("{way} is of no use: {why}", way=str(watch.way), why=why)
+        ladder.failed(watch.way, self._clock.seconds(), why)
+        self._ladders.note()
+
+    def opened(self, watch: Watch, ladder: Ladder) -> None:
+        """A connection stands."""
+        self._open[watch] = ladder
+        self._seeker.use(watch.way)
+
+    def ended(self, watch: Watch, ladder: Ladder, lasted: float, by_peer: bool) -> None:
+        """A connection is over."""
+        if self._open.pop(watch, None) is None:
+            return
+        self._seeker.use(self.in_use)
+        if not self._lasting:
+            return
+        if not by_peer or lasted >= SHORT_LIFE:
+            self._cuts.pop(watch.way, None)
+            return
+        cuts = self._cuts[watch.way] = self._cuts.get(watch.way, 0) + 1
+        if cuts >= CUT_TWICE:
+            self.fails(watch, ladder, f"it is cut again and again, now after {lasted:.0f} s")
+
+
+class _Observer:
+    """Tells an endpoint what comes of the connection of one contest."""
+
+    def __init__(self, endpoint: AnyWayEndpoint, ladder: Ladder) -> None:
+        self._endpoint = endpoint
+        self._ladder = ladder
+
+    def works(self, watch: Watch) -> None:
+        self._endpoint.works(watch, self._ladder)
+
+    def fails(self, watch: Watch, why: str) -> None:
+        self._endpoint.fails(watch, self._ladder, why)
+
+    def opened(self, watch: Watch) -> None:
+        self._endpoint.opened(watch, self._ladder)
+
+    def ended(self, watch: Watch, lasted: float, by_peer: bool) -> None:
+        self._endpoint.ended(watch, self._ladder, lasted, by_peer)

@@ -1,0 +1,184 @@
+"""Which way to a destination is tried first: failures sink a way, time lifts it, success most of all.
+
+It knows nothing of connections and keeps no clock; ``now`` is in seconds, of any clock that does not
+jump.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from wavesync.tunnel.way import Road, Way
+
+__all__ = ["DEEPEST", "OUTRUN", "SINKS_BY", "Ladder", "Rung"]
+
+SINKS_BY = 100.0
+"""How far one failure sinks a way.  It floats up by one a second: so many seconds is it the last."""
+
+DEEPEST = 600.0
+"""How far a way sinks at most: after ten minutes each is as good as it was."""
+
+OUTRUN = 20.0
+"""How far it sinks a way that another one was open before it."""
+
+_LONGEST_TO_OPEN = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What is known of one way, as it is kept.
+
+    :ivar way: its :attr:`~wavesync.tunnel.way.Way.key`.
+    :ivar sunk: how deep it is now, 0 to :data:`DEEPEST`.
+    :ivar worked: how many seconds ago it worked last, unless it has failed since; None otherwise.
+    :ivar took: seconds that it took then until it was open.
+    """
+
+    way: str
+    sunk: float
+    worked: float | None = None
+    took: float = 0.0
+
+    @property
+    def sound(self) -> bool:
+        """Whether it can be used."""
+        return (
+            0 <= self.sunk <= DEEPEST
+            and (self.worked is None or self.worked >= 0)
+            and 0 <= self.took <= _LONGEST_TO_OPEN
+        )
+
+
+@dataclass(slots=True)
+class _Standing:
+    """What is known of one way.
+
+    :ivar sunk: how deep it was at *at*.
+    :ivar worked_at: when it worked last, unless it has failed since.
+    :ivar why: what its last failure was.
+    """
+
+    sunk: float = 0.0
+    at: float = 0.0
+    worked_at: float | None = None
+    took: float = 0.0
+    why: str = ""
+
+
+class Ladder:
+    """The ways to one destination on one network.
+
+    A way's depth is its cost and what it has sunk by; those least deep come first.  Of those with the
+    same method the one that worked last comes first.
+
+    :param ways: all there are, each once.
+    """
+
+    def __init__(self, ways: Iterable[Way]) -> None:
+        self._standings = {way: _Standing() for way in ways}
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """All of them, in no order that means anything."""
+        return tuple(self._standings)
+
+    @property
+    def proven(self) -> Way | None:
+        """The way that has worked last and not failed since."""
+        best, latest = None, float("-inf")
+        for way, standing in self._standings.items():
+            if standing.worked_at is not None and standing.worked_at >= latest:
+                best, latest = way, standing.worked_at
+        return best
+
+    def depth(self, way: Way, now: float) -> float:
+        """How deep a way is: its cost and what it has sunk by and not floated up since."""
+        return way.cost + self._sunk(self._standings[way], now)
+
+    def took(self, way: Way) -> float:
+        """Seconds that a way took to be open when it worked last; 0 where that is not known."""
+        return self._standings[way].took
+
+    def why(self, way: Way) -> str:
+        """What a way's last failure was; empty where it has worked since, or never failed."""
+        return self._standings[way].why
+
+    def ranked(self, now: float) -> list[Way]:
+        """List the ways, those first that promise most."""
+
+        def rank(way: Way) -> tuple[float, float, int]:
+            worked_at = self._standings[way].worked_at
+            ago = float("inf") if worked_at is None else now - worked_at
+            return self.depth(way, now), ago, way.order[1]
+
+        return sorted(self._standings, key=rank)
+
+    def better(self, than: Way, now: float) -> list[Way]:
+        """List the ways that cost less than one that works, those first that promise most.
+
+        The way itself is not among them, nor is any with the same method.
+        """
+        return [way for way in self.ranked(now) if way.cost < than.cost]
+
+    def failed(self, way: Way, now: float, why: str, by: float = SINKS_BY) -> None:
+        """A way was tried in vain."""
+        standing = self._standings.get(way)
+        if standing is not None:
+            self._sink(standing, now, by)
+            standing.worked_at = None
+            standing.why = why
+
+    def road_failed(self, road: Road, now: float, why: str) -> None:
+        """No connection can be made: that is so for all ways of this road."""
+        for way in self._standings:
+            if way.road == road:
+                self.failed(way, now, why)
+
+    def outrun(self, way: Way, now: float) -> None:
+        """Another way, begun no later, was open before this one."""
+        standing = self._standings.get(way)
+        if standing is not None:
+            self._sink(standing, now, OUTRUN)
+
+    def worked(self, way: Way, now: float, took: float | None = None) -> None:
+        """Bytes have come back through a way.
+
+        :param took: seconds until it was open, where that was measured.
+        """
+        standing = self._standings.get(way)
+        if standing is None:
+            return
+        standing.sunk, standing.at, standing.worked_at, standing.why = 0.0, now, now, ""
+        if took is not None:
+            standing.took = min(max(took, 0.0), _LONGEST_TO_OPEN)
+
+    def export(self, now: float) -> tuple[Rung, ...]:
+        """Give all that is worth to be kept."""
+        rungs = []
+        for way, standing in self._standings.items():
+            sunk = self._sunk(standing, now)
+            worked = None if standing.worked_at is None else max(0.0, now - standing.worked_at)
+            if sunk or worked is not None:
+                rungs.append(Rung(way.key, sunk, worked, standing.took))
+        return tuple(rungs)
+
+    def restore(self, rungs: Sequence[Rung], now: float, age: float) -> None:
+        """Take what was kept; what is not known any more, or makes no sense, is left out.
+
+        :param age: how many seconds ago that was.
+        """
+        kept = {rung.way: rung for rung in rungs if rung.sound}
+        for way, standing in self._standings.items():
+            rung = kept.get(way.key)
+            if rung is None:
+                continue
+            standing.sunk, standing.at = max(0.0, rung.sunk - max(age, 0.0)), now
+            standing.took = rung.took
+            if rung.worked is not None:
+                standing.worked_at = now - rung.worked - max(age, 0.0)
+
+    def _sink(self, standing: _Standing, now: float, by: float) -> None:
+        standing.sunk = min(DEEPEST, self._sunk(standing, now) + by)
+        standing.at = now
+
+    def _sunk(self, standing: _Standing, now: float) -> float:
+        return max(0.0, standing.sunk - max(0.0, now - standing.at))
