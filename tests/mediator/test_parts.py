@@ -156,7 +156,7 @@ class SettingsTests(SynchronousTestCase):
         path = Path(__file__).parents[2] / "etc" / "mediator.toml"
         self.assertEqual(load_settings(path, MediatorSettings), MediatorSettings())
         table = tomllib.loads(path.read_text())
-        self.assertEqual(set(table), set(MediatorSettings.__struct_fields__))
+        self.assertEqual(set(table) | {"proxied"}, set(MediatorSettings.__struct_fields__))
         self.assertEqual(set(table["limits"]), set(Limits.__struct_fields__))
 
     def test_wrong(self) -> None:
@@ -165,6 +165,8 @@ class SettingsTests(SynchronousTestCase):
             ('name = ""', "name must be 1 to 255 bytes"),
             ('name = "a b"', "name must be 1 to 255 bytes"),
             ("listen = []", "listen must name an address"),
+            ('[[proxied]]\nlisten = "3346"', "'3346' is no address to listen on"),
+            ('[[proxied]]\nlisten = "*:1"\ntrusted = []', "trusted must name an address"),
             ('listen = ["3345"]', "'3345' is no address to listen on"),
             ("keep_alive = 0.5", "keep_alive must be 1 to 600 seconds"),
             ('systems = "some"', 'systems must be "any" or a list'),

@@ -21,12 +21,13 @@ from twisted.python import usage
 from wavesync.interfaces import Address
 from wavesync.mediator.core import Mediator
 from wavesync.mediator.keeping import KeptLists
+from wavesync.mediator.proxied import ProxiedLegs
 from wavesync.mediator.settings import MediatorSettings
 from wavesync.mediator.sockets import open_listening, open_pairs
 from wavesync.mediator.stream import LegFactory
 from wavesync.mediator.udp import MediatorDatagrams, PairedDatagrams
 from wavesync.services import from_settings
-from wavesync.signalling.listening import address_text
+from wavesync.signalling.listening import address_text, open_streams
 from wavesync.steady import keep_steady
 from wavesync.tcp.doors import Door
 
@@ -45,6 +46,7 @@ class MediatorService(Service):
     :ivar mediator: the core, while the service runs (a new one each time it starts).
     :ivar addresses: what it listens on while it runs, UDP and TCP alike, with real port numbers.
     :ivar alternates: the second addresses for RFC 5780, likewise, UDP only.
+    :ivar proxied: where proxies hand connections on, TCP only.
     """
 
     log = Logger()
@@ -64,6 +66,7 @@ class MediatorService(Service):
         self._wall_clock = wall_clock
         self._kept: KeptLists | None = None
         self._doors: list[Door] = []
+        self._proxied: list[ProxiedLegs] = []
         self._ports: list[IListeningPort] = []
         self._timer: IDelayedCall | None = None
         self._timer_at: float | None = None
@@ -71,6 +74,7 @@ class MediatorService(Service):
         self.legs = LegFactory(self.mediator, self._clock)
         self.addresses: tuple[Address, ...] = ()
         self.alternates: tuple[Address, ...] = ()
+        self.proxied: tuple[Address, ...] = ()
 
     def startService(self) -> None:
         """Begin to listen.
@@ -87,6 +91,11 @@ class MediatorService(Service):
             name=self._settings.name,
             addresses=", ".join(map(address_text, self.addresses)),
         )
+        if self.proxied:
+            self.log.info(
+                "it takes connections from proxies on {addresses}, TCP",
+                addresses=", ".join(map(address_text, self.proxied)),
+            )
 
     def _open_kept(self, closing: ExitStack) -> None:
         """Make the core, with the revocation lists that were kept."""
@@ -128,15 +137,28 @@ class MediatorService(Service):
                     protocols[at] = PairedDatagrams(
                         self.mediator, self._clock, self._turn, pair.pair, at, protocols
                     )
+            self._proxied = []
+            told = [
+                (open_streams((each.listen,)), each.networks) for each in self._settings.proxied
+            ]
+            for streams, _ in told:
+                for stream in streams:
+                    closing.callback(stream.close)
             for each in opened:
-                self._adopt_stream(each.tcp)
+                self._adopt_stream(each.tcp, self.legs)
+            for streams, networks in told:
+                legs = ProxiedLegs(self.legs, networks)
+                self._proxied.append(legs)
+                for stream in streams:
+                    self._adopt_stream(stream.tcp, legs)
             for address, udp in sockets.items():
                 self._adopt_datagrams(udp, protocols[address])
         self.addresses = tuple(each.address for each in opened)
         self.alternates = tuple(pair.pair.alternate for pair in pairs)
+        self.proxied = tuple(stream.address for streams, _ in told for stream in streams)
 
-    def _adopt_stream(self, tcp: socket.socket) -> None:
-        self._doors.append(Door(IReactorFDSet(self._reactor), tcp, self.legs, self._crowd))
+    def _adopt_stream(self, tcp: socket.socket, legs: LegFactory | ProxiedLegs) -> None:
+        self._doors.append(Door(IReactorFDSet(self._reactor), tcp, legs, self._crowd))
 
     def _crowd(self, host: str) -> None:
         self.mediator.drop(host, "too many connections at one time", self._clock.seconds())
@@ -157,11 +179,13 @@ class MediatorService(Service):
         for door in doors:
             door.stopListening()
         ports, self._ports = self._ports, []
-        self.addresses = self.alternates = ()
+        self.addresses = self.alternates = self.proxied = ()
         for port in ports:
             stopped = port.stopListening()
             if isinstance(stopped, Deferred):
                 await stopped
+        for legs in self._proxied:
+            legs.leave()
         self.legs.leave()
         await self.legs.when_empty()
         if self._timer is not None:

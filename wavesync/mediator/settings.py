@@ -24,9 +24,10 @@ from wavesync.metrics.settings import MEDIATOR_PORT, MetricsSettings
 from wavesync.settings import Section
 from wavesync.signalling.listening import ANY, ANY_HOST, allowed_systems, parse_listen
 from wavesync.signalling.numbers import DEFAULT_KEEP_ALIVE, DEFAULT_PORT, MAX_AUDIENCE_SIZE
+from wavesync.signalling.proxied import Proxied
 from wavesync.signalling.relay_urls import Relay, parse_relays
 
-__all__ = ["Limits", "MediatorSettings"]
+__all__ = ["Limits", "MediatorSettings", "Proxied"]
 
 
 class Limits(Section, frozen=True):
@@ -75,6 +76,7 @@ class MediatorSettings(Section, frozen=True):
     alternate: tuple[str, ...] = ()
     systems: str | tuple[str, ...] = ANY
     relays: tuple[str, ...] = ()
+    proxied: tuple[Proxied, ...] = ()
     state: str = ""
     keep_alive: float = DEFAULT_KEEP_ALIVE
     metrics: Metrics = Metrics()

@@ -1,10 +1,7 @@
 """All connections of a relay, within the limits, and the one timer for everything that is due."""
 
-import ipaddress
 from collections.abc import Collection
-from typing import TypeAlias
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
@@ -14,20 +11,20 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
-from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
+from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from wavesync.deadlines import Deadlines
 from wavesync.relay.house import House
 from wavesync.relay.protocol import RelayProtocol
 from wavesync.shares import Shares
-from wavesync.signalling.addresses import canonical
+from wavesync.signalling.proxied import Network, ProxiedWrapper, comes_from
 from wavesync.stun.buckets import source_key
 
 __all__ = [
     "CLOSE_LIFE",
     "TELL_EVERY",
-    "Network",
     "ProxiedFactory",
     "RelayFactory",
     "SecuredFactory",
@@ -40,8 +37,6 @@ TELL_EVERY = 60.0
 """Seconds between lines in the log that there are too many connections."""
 
 _LEAST_DELAY = 0.001  # rounding must not make a timer come too early again and again
-
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class RelayFactory(ServerFactory):
@@ -229,19 +224,6 @@ class SecuredFactory(TLSMemoryBIOFactory):
         return super().buildProtocol(addr) if self._relay.room() else None
 
 
-class _Proxied(HAProxyProtocolWrapper):
-    """Closes the connection whatever is wrong with the header: Twisted's stumbles over some."""
-
-    def dataReceived(self, data: bytes) -> None:
-        """The header, then what the protocol gets (IProtocol)."""
-        try:
-            super().dataReceived(data)
-        except ValueError:
-            if self._proxyInfo is not None:
-                raise
-            self.loseConnection()
-
-
 class ProxiedFactory(HAProxyWrappingFactory):
     """Takes connections from trusted proxies, which tell where they come from (PROXY protocol).
 
@@ -250,7 +232,7 @@ class ProxiedFactory(HAProxyWrappingFactory):
     """
 
     noisy = False
-    protocol = _Proxied  # type: ignore[assignment]
+    protocol = ProxiedWrapper  # type: ignore[assignment]
 
     def __init__(self, factory: RelayFactory, trusted: Collection[Network]) -> None:
         super().__init__(factory)
@@ -259,12 +241,9 @@ class ProxiedFactory(HAProxyWrappingFactory):
 
     def buildProtocol(  # type: ignore[override]
         self, addr: IAddress | None
-    ) -> HAProxyProtocolWrapper | None:
+    ) -> ProtocolWrapper | None:
         """A protocol for one more connection; none for somebody who is not a trusted proxy."""
-        if isinstance(addr, IPv4Address | IPv6Address):
-            host, _ = canonical((addr.host, addr.port))
-            ip = ipaddress.ip_address(host)
-            if any(ip in network for network in self._trusted):
-                return super().buildProtocol(addr) if self._relay.room() else None
+        if comes_from(addr, self._trusted):
+            return super().buildProtocol(addr) if self._relay.room() else None
         self._relay.house.statistics.refused["untrusted-proxy"] += 1
         return None

@@ -1,7 +1,5 @@
 """The relay's settings; ``etc/relay.toml`` shows them all."""
 
-import ipaddress
-
 from wavesync.errors import SettingsError
 from wavesync.identity.lists import MAX_LISTS_SIZE
 from wavesync.identity.replays import MAX_REPLAYS
@@ -10,6 +8,7 @@ from wavesync.relay.redis_url import RedisURL
 from wavesync.settings import Section
 from wavesync.signalling.listening import ANY, allowed_systems, parse_listen
 from wavesync.signalling.numbers import DEFAULT_KEEP_ALIVE
+from wavesync.signalling.proxied import Proxied
 from wavesync.signalling.relay_lines import MAX_SAID
 from wavesync.signalling.relay_urls import DEFAULT_RELAY_PORT, Relay, host_name, parse_relay
 
@@ -50,28 +49,6 @@ class Limits(Section, frozen=True):
                     raise ValueError(f"{name} must be 0 (no limit) or more")
             elif not value > 0:
                 raise ValueError(f"{name} must be more than 0")
-
-
-class Proxied(Section, frozen=True):
-    """An address at which HAProxy, nginx or the like hands connections on by the PROXY protocol."""
-
-    listen: str
-    trusted: tuple[str, ...] = ("127.0.0.1", "::1")
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot work."""
-        _parsed(self.listen)
-        if not self.trusted:
-            raise ValueError("trusted must name an address of a proxy")
-        try:
-            self.networks  # noqa: B018 - reading it checks it
-        except ValueError as error:
-            raise ValueError(f"trusted: {error}") from None
-
-    @property
-    def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-        """The addresses whose word is taken."""
-        return tuple(ipaddress.ip_network(text) for text in self.trusted)
 
 
 class Metrics(MetricsSettings, frozen=True):
