@@ -7,27 +7,34 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.relay_world import RELAY
 from tests.client.test_relayed import SERVER, RelayedCase
 from tests.client.test_revoking import revocation_list
 from tests.client.world import MEDIATOR_HOST
-from tests.signalling.provers import client, server
+from tests.signalling.provers import NOW, client, server
 from wavesync.client.attempt import CONNECT_LIMIT, LEAST_LIMIT
-from wavesync.client.clearing import CLEAR_TIMEOUT
+from wavesync.client.clearing import CLEAR_TIMEOUT, Clearing
 from wavesync.client.memory import Remembered
 from wavesync.client.revoking import SOON
+from wavesync.errors import ConnectFailed
 from wavesync.identity.crl import RevocationList
 from wavesync.identity.revocations import Revocations
-from wavesync.mediator.core import Mediator
+from wavesync.identity.verify import Role, verify_leaf
+from wavesync.mediator.core import Mediator as MediatorCore
 from wavesync.mediator.keeping import KeptLists
 from wavesync.mediator.leg import Leg
 from wavesync.mediator.settings import MediatorSettings
+from wavesync.signalling.crl_transfer import NeverAny, NoList
 from wavesync.signalling.messages import CrlPiece, Refusal
 from wavesync.signalling.numbers import ErrorCode
 from wavesync.signalling.revoking import piece_of
+from wavesync.signalling.urls import Mediator
 from wavesync.stun.framing import StreamDecoder
 from wavesync.stun.message import Message
 
@@ -86,7 +93,7 @@ class ClearingCase(RelayedCase):
         settings = MediatorSettings(name=MEDIATOR_HOST)
         rng = random.Random(1)
         world = self.world
-        core = Mediator(settings, rng.randbytes, wall=lambda now: world.wall_clock(), kept=kept)
+        core = MediatorCore(settings, rng.randbytes, wall=lambda now: world.wall_clock(), kept=kept)
 
         class Channel:
             """A leg's socket."""
@@ -205,6 +212,72 @@ class ClearedTests(ClearingCase):
         self.world.run(1.5 * SOON)
         self.assertTrue(talker.lost)
         self.end()
+
+
+class _Watch:
+    """Mediators that answer as the test says."""
+
+    def __init__(self, **answers: bytes | Exception) -> None:
+        self.revocations = Revocations(client().system_key_bytes)
+        self.soon = 0
+        self._answers = answers
+
+    def current(self, mediator: Mediator) -> Deferred[bytes]:
+        """What the mediator shows."""
+        answer = self._answers[mediator.host]
+        return fail(answer) if isinstance(answer, Exception) else succeed(answer)
+
+    def check_soon(self) -> None:
+        """Note it."""
+        self.soon += 1
+
+
+class _Session:
+    """A session with the server of the tests."""
+
+    closed = lost = False
+    peer = verify_leaf(
+        server().certificate_der, client().system_key_bytes, role=Role.SERVER, at=NOW
+    )
+
+    def close(self) -> None:
+        """Note it."""
+        self.closed = True
+
+
+class SeveralTests(SynchronousTestCase):
+    """All mediators that say that the server is not online have to show what they know."""
+
+    def clear(self, **answers: bytes | Exception) -> str:
+        """Ask them in turn; why the server is not taken, empty if it is."""
+        watch, session = _Watch(**answers), _Session()
+        mediators = [Mediator(host, 3345, 3345) for host in answers]
+        clearing: Deferred[Any] = Clearing(Clock(), watch).clear(mediators, session)  # type: ignore[arg-type]
+        why: list[str] = []
+        clearing.addErrback(lambda failure: why.append(failure.getErrorMessage()))
+        self.assertEqual((session.closed, watch.soon), (bool(why), 0 if why else 1))
+        return "".join(why)
+
+    def test_all(self) -> None:
+        """It is taken when all of them have."""
+        newer = revocation_list(BOB, number=3).der
+        self.assertEqual(self.clear(one=OTHERS.der, two=newer), "")
+        self.assertEqual(self.clear(one=NeverAny("x"), two=NeverAny("x")), "")
+        self.assertEqual(self.clear(one=NeverAny("x"), two=newer), "")
+
+    def test_one_does_not(self) -> None:
+        """It is not when one of them shows nothing, or that it knows less."""
+        nothing = self.clear(one=OTHERS.der, two=NoList("x"))
+        self.assertIn("the mediator two:3345 has not the revocation list number 2", nothing)
+        forgot = self.clear(one=OTHERS.der, two=NeverAny("x"))
+        self.assertIn("the mediator two:3345 has forgotten the revocation list number 2", forgot)
+        away = self.clear(one=NeverAny("x"), two=ConnectFailed("it is gone"))
+        self.assertIn("the mediator two:3345 shows no revocation list that counts: it is", away)
+
+    def test_one_knows(self) -> None:
+        """Nor when one of them knows that it was revoked."""
+        newer = revocation_list(server(), number=3).der
+        self.assertEqual(self.clear(one=OTHERS.der, two=newer), "its credentials were revoked")
 
 
 class RefusedTests(ClearingCase):

@@ -109,7 +109,7 @@ class Revoking:
         der = self.lists.der(system) if system is not None else b""
         known = request.number and system and self.lists.number(system) <= request.number
         if system is None or known or request.offset >= len(der):
-            never = system is not None and not der and self._never(system)
+            never = system is not None and self._never(system)
             return self._refuse(message, Refusal(ErrorCode.NOT_FOUND, NEVER if never else ""))
         piece = CrlPiece(*piece_of(self.lists.number(system), der, request.offset))
         return piece.encode(message.transaction_id)
