@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from socket import SO_LINGER, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET, create_connection, socket
 from typing import Any, TypeAlias, cast
+from typing import Protocol as TypingProtocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,6 +22,7 @@ from twisted.internet.ssl import ContextFactory
 from twisted.internet.task import deferLater
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from wavesync.relay.half_closing import HalfClosingTLS
 from wavesync.relay.legs import bottom
 from wavesync.relay.pair import ILegTransport
 
@@ -28,6 +30,7 @@ __all__ = [
     "LATER",
     "Certificate",
     "Far",
+    "FarEnd",
     "Legs",
     "far_reset",
     "far_tls",
@@ -182,6 +185,16 @@ class _Legs(Factory):
         return leg
 
 
+class FarEnd(TypingProtocol):
+    """A far end of another kind."""
+
+    def connect(self, port: int) -> None:
+        """Connect to a port of this host."""
+
+    def handshake(self) -> bool:
+        """Go on with the handshake, and tell whether it is done."""
+
+
 class Legs:
     """Makes legs.
 
@@ -198,6 +211,7 @@ class Legs:
         self._plain = _Legs(Leg)
         self._tls = _Legs(TalkativeLeg)
         secured = TLSMemoryBIOFactory(Certificate(), False, self._tls)
+        secured.protocol = HalfClosingTLS
         self._ports = {}
         for tls, factory in ((False, self._plain), (True, secured)):
             port = reactor.listenTCP(0, cast(Any, factory), interface="127.0.0.1")
@@ -213,9 +227,8 @@ class Legs:
         :param send_buffer: bytes of its send buffer.
         :return: the relay's transport, and the far end.
         """
-        made = (self._tls if tls else self._plain).made
-        before = len(made)
         far = create_connection(("127.0.0.1", self._ports[tls]))
+        before = len(self._made(tls))
         if receive_buffer:
             far.setsockopt(SOL_SOCKET, SO_RCVBUF, receive_buffer)
         if send_buffer:
@@ -224,6 +237,23 @@ class Legs:
         if tls:
             far = await far_tls(far)
         self._cleanup(far.close)
+        return await self._leg(tls, before), far
+
+    async def make_for(self, far: "FarEnd", *, tls: bool) -> ITransport:
+        """Make a leg for a far end of the test's own.
+
+        :return: the relay's transport.
+        """
+        before = len(self._made(tls))
+        far.connect(self._ports[tls])
+        await until(far.handshake)
+        return await self._leg(tls, before)
+
+    def _made(self, tls: bool) -> list[Leg]:
+        return (self._tls if tls else self._plain).made
+
+    async def _leg(self, tls: bool, before: int) -> ITransport:
+        made = self._made(tls)
         await until(lambda: len(made) > before)
         leg = made[-1]
         assert leg.transport is not None
@@ -232,7 +262,7 @@ class Legs:
             await pause(0.01)
             cast(ILegTransport, leg.transport).pauseProducing()
         self._cleanup(self._close, leg)
-        return leg.transport, far
+        return leg.transport
 
     def _close(self, leg: Leg) -> Deferred[None]:
         assert leg.transport is not None

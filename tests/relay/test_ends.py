@@ -2,29 +2,39 @@
 ``wavesync connect``, and a process that is killed."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.protocols.wire import Echo
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-from tests.cli.support import BLOB, HOST, Command, Site, save
+from tests.cli.support import BLOB, HOST, Blob, Command, Site, save
 from tests.relay.world import reactor, until
+from tests.signalling.authority import Authority
+from wavesync.agent.relays import Relays
 from wavesync.agent.service import AgentService
 from wavesync.agent.settings import AgentSettings
 from wavesync.client.connector import Connector
+from wavesync.client.relay_choice import RelayOption
 from wavesync.client.relay_leg import RelayLeg
-from wavesync.client.relay_path import Relaying
+from wavesync.client.relay_path import Relaying, RelayPath
 from wavesync.client.report import Timeline
 from wavesync.errors import ConnectFailed
+from wavesync.identity.ids import new_id
+from wavesync.identity.system import SystemCredentials
 from wavesync.relay.pair import CLIENT_BROKE, DONE
 from wavesync.relay.service import RelayService
 from wavesync.relay.settings import RelaySettings
-from wavesync.session.client import CONTROL
+from wavesync.session.client import CONTROL, connect_session
+from wavesync.session.server import NamedServices, ServerSessionFactory
 from wavesync.signalling.relay_endpoint import relay_endpoint
 from wavesync.signalling.relay_urls import Relay, parse_relays
 from wavesync.signalling.urls import parse_mediators
@@ -35,11 +45,15 @@ CONNECTS = 6
 
 @implementer(IStreamClientEndpoint)
 class _Process:
-    """The connections of what stands for a process: whatever it leaves open is reset when it goes."""
+    """The connections of what stands for a process: whatever it leaves open is reset when it goes.
 
-    def __init__(self) -> None:
+    :param trust_root: whose certificates it takes.
+    """
+
+    def __init__(self, trust_root: Any = None) -> None:
         self._legs: list[RelayLeg] = []
         self._relay: Relay | None = None
+        self._trust_root = trust_root
 
     def dial(self, relay: Relay) -> "_Process":
         """Make the endpoint of a relay."""
@@ -55,7 +69,8 @@ class _Process:
             self._legs.append(leg)
             return leg
 
-        return relay_endpoint(reactor, self._relay).connect(protocolFactory).addCallback(keep)
+        endpoint = relay_endpoint(reactor, self._relay, trust_root=self._trust_root)
+        return endpoint.connect(protocolFactory).addCallback(keep)
 
     def exit(self) -> None:
         """End."""
@@ -209,5 +224,76 @@ class EndTests(TestCase):
             killed.signal("KILL")
             self.assertEqual((await killed.ended)[0], -9)
             self.assertEqual(await self.ends(4), {DONE: 3, CLIENT_BROKE: 1})
+
+        return Deferred.fromCoroutine(test())
+
+
+class SecuredEndTests(TestCase):
+    """The same over TLS, of which each side ends its own direction."""
+
+    timeout = 60
+
+    def test_tls(self) -> Deferred[None]:
+        """Clients that are through leave in order."""
+        authority = Authority()
+        pem = Path(self.mktemp()).absolute()
+        pem.write_bytes(authority.certify(HOST))
+        settings = RelaySettings(
+            name=HOST,
+            listen=(),
+            tls_listen=(f"{HOST}:0",),
+            certificate=str(pem),
+            key=str(pem),
+            drain_grace=0.0,
+        )
+        service = RelayService(settings, reactor)
+        service.startService()
+        self.addCleanup(service.stopService)
+        relay = Relay(HOST, service.addresses[0][1], True)
+        roots = trustRootFromCertificates([Certificate.loadPEM(authority.certificate)])
+        system = SystemCredentials.create(())
+        server, client = (
+            system.add_server(now=time.time()),
+            system.add_client("alice", now=time.time()),
+        )
+        services = NamedServices(
+            {"echo": Factory.forProtocol(Echo), "blob": Factory.forProtocol(Blob)}
+        )
+        agent = Relays(
+            reactor,
+            server,
+            partial(relay_endpoint, reactor, trust_root=roots),
+            ServerSessionFactory(server, services, reactor),
+            lambda: None,
+            own=(relay,),
+            wall_clock=time.time,
+        )
+        agent.start()
+        self.addCleanup(agent.stop)
+
+        async def come(name: str, words: bytes, enough: int | None) -> None:
+            process = _Process(roots)
+            path = RelayPath(
+                Relaying(reactor, client, process.dial, wall_clock=time.time),
+                server.target,
+                [RelayOption(relay)],
+                new_id(),
+                lambda: connect_session(client, server.target, reactor),
+            )
+            session = await path.open()
+            hearer = Hearer(words, enough)
+            await session.open(name, hearer)
+            self.assertIsInstance(await hearer.lost, ConnectionDone)
+            await session.ended
+            process.exit()
+
+        async def test() -> None:
+            await until(lambda: service.house.pool.parked)
+            for _ in range(CONNECTS):
+                await come("echo", b"hello", 5)
+                await come("blob", b"", None)
+            ended = service.house.statistics.ended
+            await until(lambda: ended.total() == 2 * CONNECTS)
+            self.assertEqual(dict(ended), {DONE: 2 * CONNECTS})
 
         return Deferred.fromCoroutine(test())

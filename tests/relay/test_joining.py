@@ -1,13 +1,12 @@
 """Tests for :mod:`wavesync.relay.joining`, with real sockets: whatever moves the bytes."""
 
 import socket
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.relay.join_cases import BIG, HalfClosing, Joined, Talking, digest
+from tests.relay.join_cases import HalfClosing, Joined, Talking
 from tests.relay.join_support import (
     receive,
     receive_all,
@@ -15,7 +14,7 @@ from tests.relay.join_support import (
     until,
 )
 from wavesync.relay.legs import bottom
-from wavesync.relay.pair import CLIENT_BROKE, DONE
+from wavesync.relay.pair import CLIENT_BROKE
 from wavesync.relay.plumbing import Plumbing
 from wavesync.relay.portable import PortablePair
 
@@ -45,23 +44,11 @@ class Portable:
 
 
 class TLSClosing:
-    """What the end of a leg over TLS does: Twisted's TLS has no half-close."""
+    """What the end of a leg over TLS does (half-close: ``test_half_closing``)."""
 
     joined: Any
     ended: list[str]
     assertEqual: Any
-
-    async def test_close_over_tls(self) -> None:
-        """When a leg over TLS is closed, the other end gets all, then the end: it is over."""
-        _, client, server = await self.joined()
-        await send(client, BIG)
-        client.setblocking(True)
-        closing = deferToThread(cast(Any, client).unwrap)
-        self.assertEqual(digest(await receive_all(server)), digest(BIG))
-        (await closing).close()
-        server.close()
-        await until(lambda: self.ended)
-        self.assertEqual(self.ended, [DONE])
 
     async def test_cut_off(self) -> None:
         """A leg over TLS that ends without saying so is broken, not ended."""
@@ -114,19 +101,6 @@ class TLSTests(Portable, Talking, TLSClosing, TestCase):
     """Both legs are over TLS."""
 
     client_tls = server_tls = True
-
-    async def test_close_over_tls(self) -> None:
-        """When a leg over TLS is closed, the other end gets all, then the end."""
-        _, client, server = await self.joined()
-        await send(client, BIG)
-        client.setblocking(True)
-        closing = deferToThread(cast(Any, client).unwrap)
-        self.assertEqual(digest(await receive_all(server)), digest(BIG))
-        server.setblocking(True)
-        (await deferToThread(cast(Any, server).unwrap)).close()
-        (await closing).close()
-        await until(lambda: self.ended)
-        self.assertEqual(self.ended, [DONE])
 
 
 class PortableTests(Portable, Joined, HalfClosing, TestCase):

@@ -16,6 +16,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from wavesync.deadlines import Deadlines
+from wavesync.relay.half_closing import HalfClosingTLS
 from wavesync.relay.house import House
 from wavesync.relay.protocol import RelayProtocol
 from wavesync.shares import Shares
@@ -210,6 +211,7 @@ class SecuredFactory(TLSMemoryBIOFactory):
     """
 
     noisy = False
+    protocol = HalfClosingTLS
 
     def __init__(
         self, certificate: IOpenSSLContextFactory, factory: RelayFactory, clock: IReactorTime

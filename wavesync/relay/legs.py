@@ -39,8 +39,8 @@ def attach(transport: ITransport, protocol: IProtocol) -> None:
 def half_close(transport: ITransport) -> None:
     """Say that nothing more comes, after what was written, and go on reading.
 
-    Twisted's TLS goes on reading after its ``loseConnection`` until the peer closes as well; most
-    peers do that at once.
+    TLS goes on reading after its ``loseConnection`` until the peer has said so as well
+    (:mod:`wavesync.relay.half_closing`).
     """
     connection = plain(transport)
     if connection is not None:

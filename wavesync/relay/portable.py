@@ -133,7 +133,7 @@ class _Leg(Protocol):
         elif reason.check(ConnectionDone) is None:
             self._pair.abort(self._broke)
         elif not self.ended:
-            # TLS closes both ways at once.
+            # Its end has answered ours, or TLS 1.2 closes both ways at once.
             self.ended = True
             self.other.finish()
             if not self.other.lost:
