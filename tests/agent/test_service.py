@@ -195,7 +195,7 @@ class AgentServiceTests(TestCase):
                 self.site.server_credentials,
                 {},
                 parse_mediators(("udp://127.0.0.1:1",)),
-                settings=AgentSettings(),
+                settings=AgentSettings(port_mapping=False),
             )
             agent.startService()
             self.assertEqual(agent.links, [])

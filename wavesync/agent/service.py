@@ -23,6 +23,7 @@ from twisted.python import usage
 
 from wavesync.agent.introductions import Introductions
 from wavesync.agent.link import Link, Listed
+from wavesync.agent.port_mapping import PortMapping
 from wavesync.agent.relays import Relays
 from wavesync.agent.settings import AgentSettings, parse_address
 from wavesync.agent.statistics import Statistics
@@ -35,6 +36,7 @@ from wavesync.identity.credentials import Credentials
 from wavesync.identity.revocations import LOOK_INTERVAL, Revocations
 from wavesync.identity.verify import Leaf, Role
 from wavesync.interfaces import Address, IReactor
+from wavesync.portmap.service import PortMapper
 from wavesync.services import or_exit
 from wavesync.session.liveness import Timing
 from wavesync.session.server import NamedServices, ServerSessionFactory, Services
@@ -74,9 +76,11 @@ class AgentService(Service):
     :param wall_clock: seconds since the epoch.
     :param revocations: the system's revoked certificates; in memory only when None.
     :param lifetimes: how long NATs keep mappings, as was found before; nothing is kept when None.
+    :param mapper: has routers forward the ports; made as the settings say when None.
     :raises SettingsError: the credentials are no server's, or nothing can be listened on.
     :ivar links: one for each mediator, while the service runs.
     :ivar ports: its UDP ports, while it runs.
+    :ivar port_mapping: its ports at routers.
     :ivar relays: where it parks connections, while it runs.
     :ivar leaf: the server's certificate.
     :ivar statistics: what is counted of clients on their way here.
@@ -95,6 +99,7 @@ class AgentService(Service):
         wall_clock: Callable[[], float] = time.time,
         revocations: Revocations | None = None,
         lifetimes: Lifetimes | None = None,
+        mapper: PortMapper | None = None,
     ) -> None:
         if credentials.role is not Role.SERVER:
             raise SettingsError(
@@ -114,6 +119,9 @@ class AgentService(Service):
         self._introductions: Introductions | None = None
         self._streams: StreamOpenings | None = None
         self._refresh: LoopingCall | None = None
+        self.port_mapping = PortMapping(
+            reactor, settings, self._look_again, self._observed_hosts, mapper
+        )
         trusted = TrustedClients(lambda: self.ports)
         self._pace = Pace()
         self._learner = LifetimeLearner(reactor, self._search_lifetime, self._pace, kept=lifetimes)
@@ -219,6 +227,7 @@ class AgentService(Service):
         self._refresh.start(REFRESH_INTERVAL, now=False)
         if IReactorUDP.providedBy(self._reactor):
             self._learner.start()
+        self.port_mapping.start(self.tcp_port, ports.newest.address[1])
         if self.revocations.has_files:
             self._looking.start(LOOK_INTERVAL, now=False)
         super().startService()
@@ -245,7 +254,7 @@ class AgentService(Service):
             if taker is not None:
                 taker.stop()
         self._sessions.close_all()
-        ends: list[Deferred[Any]] = []
+        ends: list[Deferred[Any]] = [self.port_mapping.stop()]
         for listening in self._listening:
             stopped = listening.stopListening()
             if isinstance(stopped, Deferred):
@@ -280,8 +289,10 @@ class AgentService(Service):
         assert self.port is not None
         hosts = local_hosts(loopback=self._settings.allow_loopback)
         families = {":" in address[0]: address[1] for address in self.port.addresses}
-        tcp: list[Address] = [parse_address(text) for text in self._settings.public_addresses]
-        udp: list[Address] = []
+        forwarded_tcp, forwarded_udp = self.port_mapping.addresses
+        public = [parse_address(text) for text in self._settings.public_addresses]
+        tcp: list[Address] = list(dict.fromkeys((*public, *forwarded_tcp)))
+        udp: list[Address] = list(forwarded_udp)
         for host in hosts:
             if len(tcp) + len(udp) + 2 > MAX_ADDRESSES:
                 self.log.debug("more addresses than can be told; the last are left out")
@@ -289,7 +300,7 @@ class AgentService(Service):
             tcp.append((host, self.tcp_port))
             if (":" in host) in families:
                 udp.append((host, families[":" in host]))
-        return tuple(tcp), tuple(udp)
+        return tuple(dict.fromkeys(tcp)), tuple(dict.fromkeys(udp))
 
     def _listen_tcp(self, port: int) -> IListeningPort:
         """Listen on both families where the host has both, on IPv4 elsewhere."""
@@ -311,6 +322,8 @@ class AgentService(Service):
 
     def _udp_moved(self) -> None:
         """Another UDP port is used from now on: show it to the mediators, and publish it."""
+        assert self.port is not None
+        self.port_mapping.moved(self.port.address[1])
         for link in self.links:
             link.warm.renew()
             link.refresh()
@@ -321,6 +334,9 @@ class AgentService(Service):
             if link.warm.mapped is not None and link.warm.mediator is not None:
                 return discover_lifetime(self._reactor, link.warm.mediator)
         return succeed("no mediator answers over UDP")
+
+    def _observed_hosts(self) -> set[str]:
+        return {host for link in self.links for host, _ in link.warm.seen}
 
     def _look_again(self) -> None:
         for link in self.links:

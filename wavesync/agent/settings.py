@@ -43,6 +43,7 @@ class AgentSettings(Section, frozen=True):
     tcp_port: int = 0
     udp_port: int = 0
     public_addresses: tuple[str, ...] = ()
+    port_mapping: bool = True
     max_sessions: int = 2048
     allow_loopback: bool = False
     metrics: Metrics = Metrics()

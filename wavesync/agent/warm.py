@@ -68,6 +68,11 @@ class WarmMapping:
         """The address of the mediator to which a mapping is kept open; None without any."""
         return self._mediators[0] if self._mediators else None
 
+    @property
+    def seen(self) -> tuple[Address, ...]:
+        """This server's UDP port as the mediator last saw it, in each family in which it did."""
+        return tuple(self._seen.values())
+
     def begin(self, mediator: Address, registration_id: int, key: bytes) -> None:
         """Keep the mapping to *mediator* open for that registration, starting now.
 

@@ -12,7 +12,7 @@ from wavesync.identity.verify import Reason, Role, VerificationError
 from wavesync.interfaces import Address
 from wavesync.signalling.addresses import punchable
 from wavesync.signalling.messages import Bind, ConnectAnswer, Refusal, SignallingError, covered
-from wavesync.signalling.numbers import MAX_START_DELAY, ErrorCode
+from wavesync.signalling.numbers import MAX_FORWARDED, MAX_START_DELAY, ErrorCode
 from wavesync.signalling.relay_lists import ParkedAt
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message, StunError, decode
@@ -96,8 +96,10 @@ class Introduction:
         )
 
     def udp(self, *, allow_loopback: bool) -> tuple[Address, ...]:
-        """Where to punch at: observed addresses first."""
-        return punchable(self.listed, self.observed, allow_loopback=allow_loopback)
+        """Where to punch at: observed addresses first; a router may forward others of those listed."""
+        return punchable(
+            self.listed, self.observed, forwarded=MAX_FORWARDED, allow_loopback=allow_loopback
+        )
 
 
 def judge_answer(

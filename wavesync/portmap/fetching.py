@@ -12,7 +12,6 @@ from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import (
     IDelayedCall,
     IProtocol,
-    IReactorTCP,
     IReactorTime,
     ITCPTransport,
 )
@@ -20,20 +19,17 @@ from twisted.internet.protocol import Factory
 from twisted.internet.protocol import Protocol as StreamProtocol
 from twisted.python.failure import Failure
 
+from wavesync.interfaces import IReactor
 from wavesync.portmap.markup import MAX_SIZE
 from wavesync.portmap.words import PortMapError, Reason
 
-__all__ = ["MAX_HEAD", "TIMEOUT", "Fetch", "Page", "RouterHTTP", "WebReactor"]
+__all__ = ["MAX_HEAD", "TIMEOUT", "Fetch", "Page", "RouterHTTP"]
 
 TIMEOUT = 5.0
 """Seconds for a whole exchange."""
 
 MAX_HEAD = 8192
 """Bytes of an answer's head."""
-
-
-class WebReactor(IReactorTCP, IReactorTime):
-    """What is needed of the reactor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +63,7 @@ class RouterHTTP:
     :param own: this host's address on the router's network.
     """
 
-    def __init__(self, reactor: WebReactor, own: str) -> None:
+    def __init__(self, reactor: IReactor, own: str) -> None:
         self._reactor = reactor
         self._own = own
         self._running: set[_Exchange] = set()

@@ -11,13 +11,13 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IReactorFDSet, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from wavesync.interfaces import Address
+from wavesync.interfaces import Address, IReactor
 from wavesync.portmap.asking import Asker
-from wavesync.portmap.fetching import RouterHTTP, WebReactor
+from wavesync.portmap.fetching import RouterHTTP
 from wavesync.portmap.gateways import Gateway
 from wavesync.portmap.keeper import Keeper
 from wavesync.portmap.natpmp_method import NATPMP
@@ -58,10 +58,6 @@ STATES = (
     Reason.NO_GATEWAY,
 )
 """All that :attr:`PortMapper.state` may be."""
-
-
-class _Reactor(WebReactor, IReactorFDSet):
-    """What is needed of the reactor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +124,7 @@ class PortMapper:
     @classmethod
     def on(
         cls,
-        reactor: _Reactor,
+        reactor: IReactor,
         on_change: Callable[[], None],
         *,
         gateways: Callable[[], Sequence[Gateway]],
@@ -272,7 +268,7 @@ class PortMapper:
                 )
 
 
-def methods_for(reactor: _Reactor, gateway: Gateway) -> list[Method]:
+def methods_for(reactor: IReactor, gateway: Gateway) -> list[Method]:
     """Make the protocols to speak with a router: over IPv6 only PCP opens anything."""
     asker = partial(
         Asker, reactor, partial(link_to, reactor, gateway, _PORT), f"the router {gateway.router}"

@@ -91,19 +91,32 @@ def is_public(host: str) -> bool:
 
 
 def punchable(
-    listed: Iterable[Address], observed: Iterable[Address], *, allow_loopback: bool = False
+    listed: Iterable[Address],
+    observed: Iterable[Address],
+    *,
+    forwarded: int = 0,
+    allow_loopback: bool = False,
 ) -> tuple[Address, ...]:
     """Return where a peer may be punched at: observed addresses first, then listed private ones.
 
     Public addresses count only as the mediator has observed them, port and all: naming one has no
     packets sent to a third party, and a spoofed source gets no more than one port's share.
+
+    :param forwarded: how many listed public ones count all the same: for a client, which nobody
+        makes punch but itself, and which has the list from the very server that it wants
+        (:data:`~.numbers.MAX_FORWARDED`).
     """
     candidates: dict[Address, None] = {}
     for address in observed:
         if usable(address, allow_loopback=allow_loopback):
             candidates[canonical(address)] = None
     for address in listed:
-        host, _ = canonical(address)
-        if usable(address, allow_loopback=allow_loopback) and not is_public(host):
-            candidates[canonical(address)] = None
+        address = canonical(address)
+        if address in candidates or not usable(address, allow_loopback=allow_loopback):
+            continue
+        if is_public(address[0]):
+            if not forwarded:
+                continue
+            forwarded -= 1
+        candidates[address] = None
     return tuple(candidates)

@@ -17,6 +17,7 @@ __all__ = [
     "MAX_AUDIENCE_SIZE",
     "MAX_BIND_SIZE",
     "MAX_CRL_PIECE",
+    "MAX_FORWARDED",
     "MAX_OBSERVED",
     "MAX_OPEN_STREAM_SIZE",
     "MAX_START_DELAY",
@@ -62,6 +63,9 @@ MAX_ADDRESSES = 16
 
 MAX_OBSERVED = 2
 """Addresses in the longest OBSERVED-ENDPOINT: one a family."""
+
+MAX_FORWARDED = 2
+"""Public UDP addresses on a server's list that a client punches at though no mediator has seen them."""
 
 MAX_AUDIENCE_SIZE = 255
 """UTF-8 bytes of the longest mediator name."""
