@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
@@ -10,8 +10,11 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 
+from wavesync.tunnel.client_methods import BEGIN
 from wavesync.tunnel.errors import TunnelError, Why
+from wavesync.tunnel.opening import Opening
 from wavesync.tunnel.place import METHODS, Place
+from wavesync.tunnel.poll_client import open_poll
 
 __all__ = ["METHODS", "Place", "TunnelError", "Why", "open_tunnel"]
 
@@ -41,4 +44,9 @@ def open_tunnel(
     :returns: fires with the protocol, which is connected; fails with :class:`TunnelError`.
         Cancelling it gives up.
     """
-    return fail(TunnelError("no method is there yet", Why.REFUSED))
+    if method == "poll":
+        return open_poll(reactor, place, dial, factory, timeout=timeout, random=random)
+    begin = BEGIN[method]
+    opening = Opening(reactor, place, dial, factory, timeout, random)
+    begin(opening)
+    return opening.result
