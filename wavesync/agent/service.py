@@ -378,7 +378,7 @@ class Options(usage.Options):
         "lets clients of its system open the services that its settings name, whatever NAT is in "
         'between. The settings need a table [services], such as web = "tcp:127.0.0.1:8080"; '
         "the credentials come from 'wavesync system add-server'. Clients that find no direct way come "
-        "through the relays that credentials and mediators name; relays = [URL, ...] allows others, "
+        "through the relays that credentials and mediators name; relays = [URL, ...] allows these only, "
         'relays = "none" allows none (see etc/agent.toml, which shows every setting with its default).'
     )
     optParameters = [["config", "c", None, "Settings file (TOML)."]]
