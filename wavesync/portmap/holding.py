@@ -93,13 +93,15 @@ class Holding:
         self._renew = dict.fromkeys(self._renew, now)
 
     def lose(self) -> bool:
-        """None of them holds any more.
+        """None of them holds any more: all have to be asked for anew, wherever.
 
         :returns: whether there was one.
         """
         had = bool(self.leases)
         self.leases.clear()
         self._ends.clear()
+        self._renew.clear()
+        self._missed = 0
         return had
 
     def check_due(self, now: float) -> bool:

@@ -120,7 +120,6 @@ class Keeper:
         while True:
             self._using = await self._choose()
             if self._using is not None:
-                self.method = self._using.name
                 await self._hold(self._using)
                 self.method = ""
                 self._using = None
@@ -149,14 +148,13 @@ class Keeper:
                     await self._pause(None if until is None else until - now)
                     continue
                 method = self._methods[best]
-                error = await self._ask(method, self._holding)
+                self.method = method.name
+                self.why = error = await self._ask(method, self._holding)
                 if self._holding.leases:
-                    self.why = error
                     self._holding.checked(self._clock.seconds())
-                    self._on_change()
                     return method
-                assert error is not None, "nothing was mapped"
-                choice.failed(best, error)
+                self.method = ""
+                choice.failed(best, error or PortMapError(Reason.NO_ANSWER, "nothing is wanted"))
         finally:
             for each in asked:
                 each.cancel()
@@ -168,17 +166,17 @@ class Keeper:
     async def _ask(self, method: Method, holding: Holding) -> PortMapError | None:
         """Ask for all that is due; gives the last error."""
         error: PortMapError | None = None
-        for lease in holding.want(self._wanted, self._clock.seconds()):
+        dropped = holding.want(self._wanted, self._clock.seconds())
+        for lease in dropped:
             method.unmap(lease).addErrback(_not_there)
-            self._on_change()
+        changed = bool(dropped)
         for wanted in holding.due(self._clock.seconds()):
             known = holding.leases.get(wanted)
             try:
                 lease = await method.map(wanted, known.external[1] if known else wanted.port)
             except PortMapError as problem:
                 error = problem
-                if holding.refused(wanted, self._clock.seconds()):
-                    self._on_change()
+                changed |= holding.refused(wanted, self._clock.seconds())
                 self.log.debug(
                     "{router} does not map {transport} port {port}: {why}",
                     router=self.gateway.router,
@@ -187,8 +185,9 @@ class Keeper:
                     why=problem,
                 )
             else:
-                if holding.took(lease, self._clock.seconds()):
-                    self._on_change()
+                changed |= holding.took(lease, self._clock.seconds())
+        if changed:
+            self._on_change()
         return error
 
     async def _hold(self, method: Method) -> None:

@@ -119,16 +119,19 @@ class UPnP:
         return Deferred.fromCoroutine(ask())
 
     def holds(self, leases: tuple[Lease, ...]) -> Deferred[bool]:
-        """Look at the mappings, and at the external address."""
+        """Look at the mappings, and at the external address.
+
+        A router that has started anew may have its web server elsewhere: it is searched then.
+        """
 
         async def look() -> bool:
-            host = await self._external()
-            for lease in leases:
-                if lease.external[0] != host:
-                    return False
-                if not await self._belongs(lease.wanted, lease.external[1]):
-                    return False
-            return True
+            try:
+                return await self._all_there(leases)
+            except PortMapError as error:
+                if error.reason != Reason.NO_ANSWER:
+                    raise
+            await self.discover()
+            return await self._all_there(leases)
 
         return Deferred.fromCoroutine(look())
 
@@ -146,6 +149,15 @@ class UPnP:
         if self._search is not None:
             self._search.end()
         self._close()
+
+    async def _all_there(self, leases: tuple[Lease, ...]) -> bool:
+        host = await self._external()
+        for lease in leases:
+            if lease.external[0] != host:
+                return False
+            if not await self._belongs(lease.wanted, lease.external[1]):
+                return False
+        return True
 
     async def _searched(self) -> dict[str, str]:
         """Search: the addresses of routers, with where they describe themselves; ours first."""
