@@ -10,6 +10,7 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocolFactory, IReactorSocket
 from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
+from twisted.internet.task import deferLater
 from twisted.protocols.wire import Echo
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -142,6 +143,7 @@ class Site:
         """Stop everything."""
         await self.agent.stopService()
         await self.mediator.stopService()
+        await deferLater(reactor, 0)  # the agent's aborted connections are gone then
 
     def options(self) -> list[str]:
         """The options that every command against this site takes."""
