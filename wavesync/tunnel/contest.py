@@ -18,7 +18,7 @@ from wavesync.tunnel.ladder import Ladder
 from wavesync.tunnel.race import Race
 from wavesync.tunnel.roads import Opener
 from wavesync.tunnel.watch import Observer, Watch
-from wavesync.tunnel.way import RAW, Way
+from wavesync.tunnel.way import Way
 
 __all__ = ["MAX_CLAUSES", "Contest"]
 
@@ -199,11 +199,10 @@ class Contest:
 
     def _sentence(self) -> str:
         clauses: dict[str, None] = {}
-        for way, why in self._race.reasons:
-            # What stands in the way of a whole road names host or proxy itself.
-            named = self._name in why or way.url.authority in why or "proxy" in why
-            method = "" if way.method == RAW and named else f"{way.method} {way.route.value}: "
-            clauses[f"{method}{why}"] = None
+        for fall in self._race.falls:
+            # What stands in the way of a whole road names the host or the proxy itself.
+            method = "" if fall.whole_road else f"{fall.way.method} {fall.way.route.value}: "
+            clauses[f"{method}{fall.why}"] = None
         shown = list(clauses)[:MAX_CLAUSES]
         if len(clauses) > MAX_CLAUSES:
             shown.append("and more")

@@ -17,7 +17,7 @@ SINKS_BY = 100.0
 DEEPEST = 600.0
 """How far a way sinks at most: after ten minutes each is as good as it was."""
 
-OUTRUN = 20.0
+OUTRUN = 8.0
 """How far it sinks a way that another one was open before it."""
 
 _LONGEST_TO_OPEN = 60.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from wavesync.tunnel.ladder import SINKS_BY, Ladder
 from wavesync.tunnel.way import Road, Way
 
-__all__ = ["MAX_UNDER_WAY", "STAGGER", "Race"]
+__all__ = ["MAX_UNDER_WAY", "STAGGER", "Fall", "Race"]
 
 STAGGER = 0.3
 """Seconds after which another way is begun as well."""
@@ -32,7 +32,7 @@ class _Runner:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fall:
+class Fall:
     """A way that has failed in this race, or all of its road."""
 
     way: Way
@@ -56,8 +56,9 @@ class Race:
     ) -> None:
         self._ladder = ladder
         self._runners: dict[Way, _Runner] = {}
-        self._falls: list[_Fall] = []
+        self._falls: list[Fall] = []
         self._closed: set[Road] = set()
+        self._passable: set[Road] = set()
         self._over = False
         ranked = [way for way in ladder.ranked(now) if usable(way)]
         proven = ladder.proven
@@ -79,9 +80,9 @@ class Race:
         return tuple(self._runners)
 
     @property
-    def reasons(self) -> Sequence[tuple[Way, str]]:
+    def falls(self) -> Sequence[Fall]:
         """What has failed, and why, in the order in which it did; of a road only one way."""
-        return [(fall.way, fall.why) for fall in self._falls]
+        return tuple(self._falls)
 
     def due(self, now: float) -> list[Way]:
         """Give the ways that are to be begun now; they count as begun."""
@@ -110,6 +111,7 @@ class Race:
         runner = self._runners.get(way)
         if runner is not None:
             runner.arrived = True
+            self._passable.add(way.road)
 
     def failed(self, way: Way, now: float, why: str, *, whole_road: bool = False) -> None:
         """A way has failed.
@@ -120,8 +122,8 @@ class Race:
         runner = self._runners.pop(way, None)
         if runner is None:
             return
-        whole = whole_road or not runner.arrived
-        self._falls.append(_Fall(way, why, whole))
+        whole = whole_road or not (runner.arrived or way.road in self._passable)
+        self._falls.append(Fall(way, why, whole))
         if whole:
             self._closed.add(way.road)
             self._waiting = [each for each in self._waiting if each.road not in self._closed]
@@ -139,7 +141,7 @@ class Race:
         for other, runner in self._runners.items():
             if runner.began + STAGGER <= winner.began:
                 # It had a start and did not use it.
-                if runner.arrived:
+                if runner.arrived or other.road in self._passable:
                     self._ladder.failed(other, now, "no answer came in time", SINKS_BY)
                 else:
                     self._ladder.road_failed(other.road, now, "no answer came in time")
@@ -152,7 +154,7 @@ class Race:
         return self._at_once > 0 or now >= self._next_at or not self._runners
 
     def _candidate(self) -> Way | None:
-        finding_out = {way.road for way, runner in self._runners.items() if not runner.arrived}
+        finding_out = {way.road for way in self._runners} - self._passable
         return next((way for way in self._waiting if way.road not in finding_out), None)
 
     def _take(self) -> Way | None:
