@@ -4,6 +4,7 @@ import gc
 import os
 import random
 import socket
+import time
 from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -67,7 +68,7 @@ class Registering:
 
     def proving(self, nonce: bytes = b"") -> Prover:
         """Return what signs for this server now."""
-        return Prover(self.credentials, AUDIENCE, reactor.seconds(), nonce)
+        return Prover(self.credentials, AUDIENCE, time.time(), nonce)
 
     async def ready(self) -> "Registering":
         """Register, bind and warm up."""
@@ -93,7 +94,7 @@ class ServiceCase(MediatorCase):
     def setUp(self) -> None:
         """Start the mediator, make credentials that are valid now."""
         super().setUp()
-        now = reactor.seconds()
+        now = time.time()
         self.server = system().add_server(now=now)
         self.client = system().add_client("alice", now=now)
 
@@ -103,7 +104,7 @@ class ServiceCase(MediatorCase):
 
     def connect_bytes(self, connection: str = CONNECTION) -> bytes:
         """Return a ``connect`` to the server."""
-        proving = Prover(self.client, AUDIENCE, reactor.seconds())
+        proving = Prover(self.client, AUDIENCE, time.time())
         return Connect(connection, self.server.target, ()).encode(new_id(), proving)
 
 

@@ -13,7 +13,6 @@ from wavesync.signalling.relay_urls import Relay
 __all__ = ["RelayProcess", "TwistProcess"]
 
 _ROOT = Path(__file__).parents[2]
-_NO_METRICS = '[metrics]\nlisten = ""\n'
 
 
 class TwistProcess:
@@ -66,13 +65,17 @@ class RelayProcess(TwistProcess):
 
     :param settings: lines besides its name and address.
     :ivar relay: its URL.
+    :ivar health: the URL of the page that says whether it is well.
     """
 
     def __init__(self, directory: Path, *settings: str) -> None:
         self.relay = Relay(HOST, free_port(), False)
         address = self.relay.authority
         lines = [f'name = "{HOST}"', f'url = "{self.relay}"', f'listen = ["{address}"]', *settings]
-        super().__init__("wavesync-relay", directory, "\n".join(lines) + "\n" + _NO_METRICS)
+        pages = f"{HOST}:{free_port()}"
+        self.health = f"http://{pages}/health"
+        lines += ["[metrics]", f'listen = "{pages}"', ""]
+        super().__init__("wavesync-relay", directory, "\n".join(lines))
 
     async def ready(self) -> None:
         """Wait until it listens."""

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.utils import getProcessOutput
 from twisted.protocols.wire import Echo
 from twisted.trial.unittest import TestCase
 
@@ -182,6 +183,12 @@ class SharedTests(TwoRelaysCase):
         )
         self.addCleanup(agent.stop)
 
+        async def wrong(relay: RelayProcess) -> list[str]:
+            """What a relay says that is wrong with it."""
+            page: bytes = await getProcessOutput("curl", ["-s", relay.health])
+            found: list[str] = json.loads(page)["wrong"]
+            return found
+
         async def alone(what: str) -> None:
             """Without Redis: the own server is served at once, others are not here."""
             began = reactor.seconds()
@@ -203,11 +210,16 @@ class SharedTests(TwoRelaysCase):
             self.assertEqual(await self.echo(there), here)
             self.note("by a redirect", began, 2.0)
 
+            self.assertEqual([await wrong(each) for each in (first, second)], [[], []])
+
             redis.stop()
             await alone("Redis gone")
+            for each in (first, second):
+                self.assertIn("presence cannot be reached", "".join(await wrong(each)))
             redis.start()
             began = reactor.seconds()
             await self.becomes(there, 307, here)
+            self.assertEqual([await wrong(each) for each in (first, second)], [[], []])
             self.note("redirects again after an empty Redis has started", began, 8.0)
 
             redis.freeze(True)
