@@ -118,12 +118,28 @@ class Outgoing:
             end = stop
         if end < stop and start < self._next:
             insort(self._lost, (end, stop))
+        if end == start:
+            return self.nothing()
         self._next = max(self._next, end)
-        if end > start:
-            self._sent.append(_Sent(start, end, carrier))
+        self._sent.append(_Sent(start, end, carrier))
         offset = start - self.acknowledged
         data = bytes(self._buffer[offset : offset + end - start - last])
         return Chunk(start, data, last)
+
+    def again(self, carrier: int) -> Chunk:
+        """Give a carrier's chunk once more, without what the peer is known to have."""
+        for each in self._sent:
+            if each.carrier == carrier:
+                start = max(each.start, self.acknowledged)
+                last = each.stop > self.length
+                offset = start - self.acknowledged
+                data = bytes(self._buffer[offset : offset + each.stop - start - last])
+                return Chunk(start, data, last)
+        return self.nothing()
+
+    def nothing(self) -> Chunk:
+        """Give an empty chunk, of a place that the peer knows."""
+        return Chunk(min(self.acknowledged, self.length), b"", False)
 
     def acknowledge(self, got: int, room: int = 0) -> None:
         """The peer has everything before the place *got*, and takes *room* more.
@@ -140,9 +156,13 @@ class Outgoing:
         self._sent = [each for each in self._sent if each.stop > got]
         self._lost = [(max(start, got), stop) for start, stop in self._lost if stop > got]
 
-    def carries(self, carrier: int) -> bool:
-        """Tell whether a carrier has something that the peer is not known to have."""
-        return any(each.carrier == carrier for each in self._sent)
+    def carried(self, carrier: int) -> int:
+        """Count the places that a carrier has and the peer is not known to have."""
+        return sum(
+            each.stop - max(each.start, self.acknowledged)
+            for each in self._sent
+            if each.carrier == carrier
+        )
 
     def lose(self, carrier: int) -> bool:
         """A carrier did not arrive: what it carried is sent again, unless the peer has it.
