@@ -4,7 +4,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
@@ -171,7 +171,8 @@ class World:
 
     def join(self, client: IProtocol, server: IProtocol | None, host: str = CLIENT) -> None:
         """Connect two protocols; a server's that is None closes at once."""
-        there = IPv4Address("TCP", host, 40_000 + len(self.paths))
+        port = 40_000 + len(self.paths)
+        there = (IPv6Address if ":" in host else IPv4Address)("TCP", host, port)
         ends = StreamEnd("client", there, SERVER), StreamEnd("server", SERVER, there)
         ends[0].other, ends[1].other = ends[1], ends[0]
         self.paths.append(ends)
@@ -247,6 +248,7 @@ class World:
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
+        self.pump()
         run_for(self.clock, seconds)
         self.pump()
 

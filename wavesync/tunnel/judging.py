@@ -6,7 +6,7 @@ from http import HTTPStatus
 import h11
 from OpenSSL import SSL
 from service_identity import VerificationError
-from twisted.internet.error import ConnectError, ConnectionClosed, ConnectionLost
+from twisted.internet.error import ConnectionClosed, ConnectionLost
 from twisted.python.failure import Failure
 
 from wavesync.errors import WavesyncError
@@ -84,10 +84,8 @@ def explain(failure: Failure, place: Place) -> TunnelError:
             return TunnelError("the connection was broken off", Why.CLOSED)
         case ConnectionClosed():
             return TunnelError("the connection was closed without an answer", Why.CLOSED)
-        case ConnectError():
-            words = str(error).rstrip(".")
-            return TunnelError(f"no connection for {place}: {words}", Why.UNREACHABLE)
-    return TunnelError(f"no connection for {place}: {failure.getErrorMessage()}", Why.UNREACHABLE)
+    words = failure.getErrorMessage().rstrip(".")
+    return TunnelError(f"no connection for {place}: {words}", Why.UNREACHABLE)
 
 
 def silence(stage: str, seconds: float, place: Place) -> TunnelError:
@@ -111,7 +109,7 @@ def _tls_sentence(error: SSL.Error, host: str) -> str:
 
 def _phrase(status: int) -> str:
     try:
-        return f" ({HTTPStatus(status).phrase})"
+        return f" {HTTPStatus(status).phrase}"
     except ValueError:
         return ""
 
