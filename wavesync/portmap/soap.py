@@ -8,15 +8,15 @@ from wavesync.portmap.words import PortMapError, Reason
 
 __all__ = [
     "CONFLICT",
-    "NO_SUCH_ENTRY",
+    "NOT_AUTHORIZED",
     "ONLY_PERMANENT",
     "ActionFailed",
     "action",
     "answer",
 ]
 
-NO_SUCH_ENTRY = 714
-"""There is no such mapping."""
+NOT_AUTHORIZED = 606
+"""It is not for this host."""
 CONFLICT = 718
 """Somebody else has that port."""
 ONLY_PERMANENT = 725
@@ -25,7 +25,7 @@ ONLY_PERMANENT = 725
 _SENTENCES = {
     402: "it does not understand the request",
     501: "it failed",
-    606: "port mapping is not allowed for this host",
+    NOT_AUTHORIZED: "port mapping is not allowed for this host",
     724: "it maps a port to the same one only, and somebody else has that",
     728: "it has no room for more mappings",
     729: "the port is needed for something else",

@@ -215,9 +215,8 @@ class UPnP:
         try:
             found = await self._act("GetSpecificPortMappingEntry", self._entry(wanted, port))
         except soap.ActionFailed as error:
-            if error.code == soap.NO_SUCH_ENTRY:
-                return None
-            raise
+            # For an entry that is not there, routers have many codes.
+            return False if error.code == soap.NOT_AUTHORIZED else None
         there = found.get("NewInternalClient"), found.get("NewInternalPort")
         return there == (self._gateway.own, str(wanted.port)) and found.get("NewEnabled") != "0"
 
