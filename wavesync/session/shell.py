@@ -18,10 +18,10 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wavesync.alarm import Alarm
 from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
 from wavesync.identity.verify import Peer
 from wavesync.interfaces import Address
-from wavesync.session.alarm import Alarm
 from wavesync.session.bridge import send_at_once
 from wavesync.session.core import SessionCore, Side, Timing
 from wavesync.session.delivery import Delivery

@@ -1,9 +1,9 @@
-"""Tests of :mod:`wavesync.session.alarm`."""
+"""Tests of :mod:`wavesync.alarm`."""
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.session.alarm import Alarm
+from wavesync.alarm import Alarm
 
 
 class AlarmTests(SynchronousTestCase):

@@ -1,4 +1,4 @@
-"""The one timer of a session."""
+"""The one timer of something that is due at different times."""
 
 from collections.abc import Callable
 
