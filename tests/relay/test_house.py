@@ -48,6 +48,9 @@ class Wire(StringTransport):
 class Elsewhere:
     """Presence that is slow, or broken."""
 
+    reachable = True
+    shown = 0
+
     def __init__(self) -> None:
         self.asked: Deferred[Relay | None] = Deferred()
         self.told: list[str] = []
