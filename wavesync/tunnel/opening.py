@@ -24,12 +24,13 @@ from wavesync.tunnel.place import Place
 from wavesync.tunnel.transport import TunnelTransport
 from wavesync.tunnel.wire import Role, Wire
 
-__all__ = ["Answer", "Asking", "Opening"]
+__all__ = ["Answer", "Asking", "Begin", "ConnectionFactory", "Opening"]
 
 Answer = h11.Response | h11.InformationalResponse
 """The head of an answer."""
 
 Begin = Callable[[Wire], Role]
+"""Gives the role of a connection that stands."""
 
 
 class ClientConnection(Connection):
@@ -51,7 +52,12 @@ class ClientConnection(Connection):
             self.role = role
 
 
-class _ConnectionFactory(ClientFactory):
+class ConnectionFactory(ClientFactory):
+    """Makes connections that have a role from the beginning.
+
+    :param begin: gives it, once the connection stands.
+    """
+
     noisy = False
 
     def __init__(self, clock: IReactorTime, begin: Begin) -> None:
@@ -59,6 +65,7 @@ class _ConnectionFactory(ClientFactory):
         self._begin = begin
 
     def buildProtocol(self, addr: IAddress | None) -> ClientConnection:
+        """A protocol for one more connection."""
         return ClientConnection(self._clock, self._begin)
 
 
@@ -114,7 +121,7 @@ class Opening:
             self.stage = "answer"
             return begin(wire)
 
-        dialling = self._dial.connect(_ConnectionFactory(self.clock, begun))
+        dialling = self._dial.connect(ConnectionFactory(self.clock, begun))
         self._dialling.append(dialling)
         dialling.addErrback(self._not_connected)
 

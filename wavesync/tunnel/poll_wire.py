@@ -9,21 +9,16 @@ from dataclasses import dataclass
 
 __all__ = [
     "HEADER",
-    "ID_HEADER",
     "MAX_BODY_DOWN",
     "MAX_BODY_UP",
     "MAX_HOLD",
     "MAX_LIVE",
     "PollAnswer",
     "PollError",
-    "PollGone",
     "PollRequest",
     "read_answer",
     "read_request",
 ]
-
-ID_HEADER = "Wavesync-Tunnel"
-"""The header with the tunnel's id, in every request; proxies log URLs, hence not there."""
 
 HEADER = "Wavesync-Poll"
 """The header with everything else, in every request and every answer of ours."""
@@ -34,7 +29,7 @@ MAX_BODY_UP = 65_536
 MAX_BODY_DOWN = 262_144
 """Bytes of the longest answer body."""
 
-MAX_HOLD = 60_000
+MAX_HOLD = 25_000
 """Milliseconds that a request may ask to be held."""
 
 MAX_LIVE = 16
@@ -47,7 +42,6 @@ _REQUEST = re.compile(
     rf"hold={_NUMBER}; live=([0-9.]{{1,300}})((?:; (?:last|over))*)"
 )
 _ANSWER = re.compile(rf"serial={_NUMBER}; at={_NUMBER}; got={_NUMBER}; room={_NUMBER}((?:; last)?)")
-_GONE = re.compile(r"gone=(end|lost|refused)")
 
 
 class PollError(Exception):
@@ -115,20 +109,6 @@ class PollAnswer:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PollGone:
-    """The server's word that there is no such tunnel, or none any more.
-
-    :ivar how: ``end`` after an orderly end, ``lost`` otherwise, ``refused`` where it never was.
-    """
-
-    how: str
-
-    def encode(self) -> str:
-        """Give the header's value."""
-        return f"gone={self.how}"
-
-
 def read_request(text: str) -> PollRequest:
     """Read a request's header.
 
@@ -150,19 +130,16 @@ def read_request(text: str) -> PollRequest:
     )
 
 
-def read_answer(text: str) -> PollAnswer | PollGone:
+def read_answer(text: str) -> PollAnswer:
     """Read an answer's header.
 
     :raises PollError: it is malformed.
     """
     match = _ANSWER.fullmatch(text)
-    if match is not None:
-        serial, at, got, room = (_number(match[place]) for place in range(1, 5))
-        return PollAnswer(serial, at, got, room, last=bool(match[5]))
-    match = _GONE.fullmatch(text)
     if match is None:
         raise PollError("the poll header is malformed")
-    return PollGone(match[1])
+    serial, at, got, room = (_number(match[place]) for place in range(1, 5))
+    return PollAnswer(serial, at, got, room, last=bool(match[5]))
 
 
 def _number(text: str) -> int:
