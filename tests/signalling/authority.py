@@ -15,32 +15,45 @@ __all__ = ["Authority"]
 class Authority:
     """Signs certificates of hosts.
 
+    :param name: its own.
     :ivar certificate: its own, PEM.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "an authority") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority")])
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         made = self._build(self._name, self._key.public_key()).add_extension(
             x509.BasicConstraints(ca=True, path_length=0), critical=True
         )
         signed = made.sign(self._key, SHA256())
         self.certificate = signed.public_bytes(serialization.Encoding.PEM)
 
-    def certify(self, *names: str) -> bytes:
-        """Make a host's key and certificate, PEM, for names and numeric addresses."""
+    @property
+    def as_host(self) -> bytes:
+        """Its own key and certificate, PEM."""
+        return _private(self._key) + self.certificate
+
+    def certify(self, *names: str, days: tuple[int, int] = (-1, 1)) -> bytes:
+        """Make a host's key and certificate, PEM, for names and numeric addresses.
+
+        :param days: from when until when it is valid, from now.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a host")])
         names_of_host = x509.SubjectAlternativeName([_general_name(name) for name in names])
-        made = self._build(subject, key.public_key()).add_extension(names_of_host, critical=False)
-        private = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
+        made = self._build(subject, key.public_key(), days).add_extension(
+            names_of_host, critical=False
         )
-        return private + made.sign(self._key, SHA256()).public_bytes(serialization.Encoding.PEM)
+        return _private(key) + made.sign(self._key, SHA256()).public_bytes(
+            serialization.Encoding.PEM
+        )
 
-    def _build(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def _build(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        days: tuple[int, int] = (-1, 1),
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         return (
             x509.CertificateBuilder()
@@ -48,9 +61,17 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now + datetime.timedelta(days=days[0]))
+            .not_valid_after(now + datetime.timedelta(days=days[1]))
         )
+
+
+def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
 
 
 def _general_name(name: str) -> x509.GeneralName:

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from wavesync.tunnel.ladder import DEEPEST, OUTRUN, SINKS_BY, Ladder, Rung
 from wavesync.tunnel.place import METHODS
 from wavesync.tunnel.proxies import Proxy
-from wavesync.tunnel.race import MAX_UNDER_WAY, STAGGER, Race
+from wavesync.tunnel.race import AILING_AFTER, MAX_UNDER_WAY, STAGGER, Race
 from wavesync.tunnel.urls import TunnelURL
 from wavesync.tunnel.way import MAX_WAYS, RAW, Route, Way, ways_of
 
@@ -304,6 +304,23 @@ class RaceTests(SynchronousTestCase):
         self.assertEqual(self.begun(race, 1.0), [RAW, "poll"])
         race.arrived(direct("poll"))
         self.assertEqual(race.deadline(), 1.8)
+
+    def test_ailing(self) -> None:
+        """A plain connection that brought nothing lately does not win again by standing first."""
+        self.ladder.failed(direct(RAW), 0.0, "no byte came back")
+        race = Race(self.ladder, 1.0)
+        self.assertEqual(self.begun(race, 1.0), ["upgrade"])
+        self.assertEqual(race.deadline(), 1.0 + AILING_AFTER)
+        self.assertEqual(self.begun(race, 2.9), [])
+        self.assertEqual(self.begun(race, 1.0 + AILING_AFTER), [RAW])
+        race = Race(self.ladder, 1.0)
+        race.due(1.0)
+        race.failed(direct("upgrade"), 1.1, "refused")
+        self.assertFalse(race.lost)
+        self.assertEqual(self.begun(race, 1.1), [RAW])
+        self.assertEqual(
+            self.begun(Race(self.ladder, 1.0 + SINKS_BY), 1.0 + SINKS_BY), [RAW, "upgrade"]
+        )
 
     def test_lessons(self) -> None:
         """What failed, or was slow, sinks once another way is open."""

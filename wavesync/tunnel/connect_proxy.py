@@ -71,6 +71,7 @@ class _Asking(Protocol):
         self._factory = factory
         self._reader: _Reader | None = _Reader(authority)
         self._inner: IProtocol | None = None
+        self._lost = False
 
     def connectionMade(self) -> None:
         """Ask (IProtocol)."""
@@ -105,6 +106,7 @@ class _Asking(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It is over (IProtocol)."""
+        self._lost = True
         inner, self._inner = self._inner, None
         if inner is not None:
             inner.connectionLost(reason)
@@ -130,7 +132,7 @@ class _Asking(Protocol):
     def give_up(self) -> None:
         """End it before it stands."""
         self._reader = None
-        if self.transport is not None and self.connected:
+        if self.transport is not None and not self._lost:
             self.transport.abortConnection()  # type: ignore[attr-defined]
 
     def _stands(self, rest: bytes) -> None:

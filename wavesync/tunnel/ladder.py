@@ -102,6 +102,11 @@ class Ladder:
         """What a way's last failure was; empty where it has worked since, or never failed."""
         return self._standings[way].why
 
+    def ails(self, way: Way, now: float) -> bool:
+        """Tell whether a way has failed and not floated up again yet."""
+        standing = self._standings[way]
+        return bool(standing.why) and self._sunk(standing, now) > 0
+
     def ranked(self, now: float) -> list[Way]:
         """List the ways, those first that promise most."""
 

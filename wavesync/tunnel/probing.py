@@ -71,7 +71,7 @@ class _Probing(Protocol):
         self.done: Deferred[object] = Deferred(lambda _: self._end())
         self._send = send
         self._check = check
-        self._over = False
+        self._over = self._lost = False
 
     def connectionMade(self) -> None:
         """Send (IProtocol)."""
@@ -94,13 +94,14 @@ class _Probing(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """No answer (IProtocol)."""
+        self._lost = True
         if not self._over:
             self._over = True
             self.done.errback(TunnelError("closed before an answer had come", Why.CLOSED))
 
     def _end(self) -> None:
         self._over = True
-        if self.transport is not None and self.connected:
+        if self.transport is not None and not self._lost:
             self.transport.abortConnection()  # type: ignore[attr-defined]
 
 

@@ -2,19 +2,23 @@
 
 The best two are raced.  While neither is open, the next one begins every :data:`STAGGER` seconds, or at
 once when one has failed.  A way whose road another way is just finding out to be passable, or not, waits
-for that.
+for that.  A connection without a tunnel is open before it has shown anything; where it failed lately, the
+tunnels go first.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from wavesync.tunnel.ladder import SINKS_BY, Ladder
-from wavesync.tunnel.way import Road, Way
+from wavesync.tunnel.way import RAW, Road, Way
 
-__all__ = ["MAX_UNDER_WAY", "STAGGER", "Fall", "Race"]
+__all__ = ["AILING_AFTER", "MAX_UNDER_WAY", "STAGGER", "Fall", "Race"]
 
 STAGGER = 0.3
 """Seconds after which another way is begun as well."""
+
+AILING_AFTER = 2.0
+"""Seconds that tunnels have before a connection without one is tried that failed lately."""
 
 MAX_UNDER_WAY = 8
 """Ways that are tried at one time."""
@@ -60,7 +64,10 @@ class Race:
         self._closed: set[Road] = set()
         self._passable: set[Road] = set()
         self._over = False
-        ranked = [way for way in ladder.ranked(now) if usable(way)]
+        able = [way for way in ladder.ranked(now) if usable(way)]
+        self._ailing = [way for way in able if way.method == RAW and ladder.ails(way, now)]
+        self._ailing_at = now + AILING_AFTER
+        ranked = [way for way in able if way not in self._ailing]
         proven = ladder.proven
         self._waiting: list[Way] = _with_second(ranked, proven)
         self._next_at = now
@@ -72,7 +79,7 @@ class Race:
     @property
     def lost(self) -> bool:
         """Whether nothing is under way and nothing left to begin."""
-        return not self._runners and not self._waiting
+        return not (self._runners or self._waiting or self._ailing)
 
     @property
     def under_way(self) -> tuple[Way, ...]:
@@ -87,6 +94,9 @@ class Race:
     def due(self, now: float) -> list[Way]:
         """Give the ways that are to be begun now; they count as begun."""
         found: list[Way] = []
+        if now >= self._ailing_at or not (self._runners or self._waiting):
+            self._waiting[:0] = self._ailing
+            self._ailing = []
         while not self._over and self._may_begin(now):
             way = self._take()
             if way is None:
@@ -102,9 +112,12 @@ class Race:
 
     def deadline(self) -> float | None:
         """When :meth:`due` is to be asked again if nothing is told until then."""
-        if self._over or len(self._runners) >= MAX_UNDER_WAY or self._candidate() is None:
+        if self._over or len(self._runners) >= MAX_UNDER_WAY:
             return None
-        return self._next_at
+        later = self._ailing_at if self._ailing else None
+        if self._candidate() is None:
+            return later
+        return self._next_at if later is None else min(self._next_at, later)
 
     def arrived(self, way: Way) -> None:
         """A way's first connection stands, whatever will come through it."""
@@ -127,6 +140,7 @@ class Race:
         if whole:
             self._closed.add(way.road)
             self._waiting = [each for each in self._waiting if each.road not in self._closed]
+            self._ailing = [each for each in self._ailing if each.road not in self._closed]
         self._next_at = min(self._next_at, now)
 
     def won(self, way: Way, now: float) -> None:

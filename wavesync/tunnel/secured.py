@@ -118,7 +118,7 @@ class _Handshake(Protocol):
         self.done: Deferred[IProtocol] = Deferred(lambda _: self.give_up())
         self._factory = factory
         self._inner: IProtocol | None = None
-        self._over = False
+        self._over = self._lost = False
 
     def handshakeCompleted(self) -> None:
         """The certificate is good (IHandshakeListener)."""
@@ -147,6 +147,7 @@ class _Handshake(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It is over (IProtocol)."""
+        self._lost = True
         inner, self._inner = self._inner, None
         if inner is not None:
             inner.connectionLost(reason)
@@ -157,7 +158,7 @@ class _Handshake(Protocol):
     def give_up(self) -> None:
         """End it before it stands."""
         self._over = True
-        if self.transport is not None and self.connected:
+        if self.transport is not None and not self._lost:
             self.transport.abortConnection()  # type: ignore[attr-defined]
 
 
