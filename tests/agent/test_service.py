@@ -224,6 +224,8 @@ class AgentServiceTests(TestCase):
             for talker in talkers[:2]:
                 assert talker.transport is not None
                 talker.transport.loseConnection()
+            while agent.sessions.serving:
+                await deferLater(reactor, 0.01)
             await agent.stopService()
 
         return Deferred.fromCoroutine(test())
