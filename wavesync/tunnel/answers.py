@@ -63,13 +63,17 @@ def refusal(refused: Refused) -> bytes:
     return _head(refused.status, fields) + body
 
 
-def body_head(*, size: int = BODY_SIZE, close: bool) -> bytes:
-    """Return the head of an answer whose body carries a stream, or is empty.
+def body_head(
+    *, size: int = BODY_SIZE, close: bool, headers: Iterable[tuple[str, str]] = ()
+) -> bytes:
+    """Return the head of an answer whose body carries a stream or a part of one, or is empty.
 
     :param size: of the body.
     :param close: whether nothing else comes on the connection.
+    :param headers: further ones.
     """
     fields = [("Content-Type", "application/octet-stream"), ("Content-Length", str(size))]
+    fields += headers
     return _head(200, [("Connection", "close"), *fields] if close else fields)
 
 
