@@ -6,6 +6,7 @@
     python -m tests.abuse half-open [--number 100000]          half-open handshakes, with memory
     python -m tests.abuse removed [--only WORDS]               tests without the checks they are for
     python -m tests.abuse relay [--seconds 30]                 a relay in a flood, an agent at a liar
+    python -m tests.abuse stalled [--pairs 200]                pairs that stop reading, with memory
 """
 
 import argparse
@@ -55,7 +56,13 @@ def main(arguments: Sequence[str]) -> int:
     removed.add_argument("--only", default="")
     relay = commands.add_parser("relay")
     relay.add_argument("--seconds", type=float, default=30.0)
+    stalled = commands.add_parser("stalled")
+    stalled.add_argument("--pairs", type=int, default=200)
     given = parser.parse_args(arguments)
+    if given.command == "stalled":
+        from tests.abuse import stalled as stalled_pairs
+
+        return stalled_pairs.report(given.pairs)
     if given.command == "relay":
         from tests.abuse import relay_long
 

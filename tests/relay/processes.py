@@ -40,6 +40,12 @@ class TwistProcess:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environment)
 
     @property
+    def pid(self) -> int:
+        """The process's id, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """What it has logged, in all its lives."""
         return self._log.read_text() if self._log.exists() else ""

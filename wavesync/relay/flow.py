@@ -184,7 +184,35 @@ class Flow:
         return True
 
     def _copy(self, length: int) -> int:
-        """What :meth:`_move` does, through user space."""
+        """What :meth:`_move` does, through user space, and a little at a time.
+
+        A kernel that is short of memory takes less than there was room for, and what has been read
+        has to be held.
+        """
+        moved = 0
+        while moved < length and not self.held:
+            want = min(length - moved, MAX_HELD_ONE_WAY)
+            try:
+                n = self._copy_some(want)
+            except BlockingIOError:
+                if not moved:
+                    raise
+                return moved
+            if n < 0:
+                return n
+            moved += n
+            if n < want:
+                break
+        if not moved:
+            self._end()
+        return moved
+
+    def _copy_some(self, length: int) -> int:
+        """Copy once.
+
+        :return: bytes read; 0 when the source has ended; -1 when the pair is over.
+        :raises BlockingIOError: there is nothing to read.
+        """
         plumbing = self._pair.plumbing
         buffer = plumbing.buffer
         try:
@@ -195,7 +223,6 @@ class Flow:
             self._pair.abort(self._source.broke)
             return -1
         if not n:
-            self._end()
             return 0
         plumbing.copied += n
         try:
