@@ -17,7 +17,7 @@ from wavesync.portmap.gateways import Gateway
 from wavesync.portmap.natpmp_method import NATPMP
 from wavesync.portmap.pcp_method import PCP
 from wavesync.portmap.sockets import Datagrams, Received
-from wavesync.portmap.upnp_method import UPnP
+from wavesync.portmap.upnp_method import OpenSearch, UPnP
 from wavesync.portmap.words import Method, PortMapError, Reason
 
 GATEWAY = Gateway("eth0", "192.168.1.1", "192.168.1.5", "192.168.1.0/24")
@@ -97,9 +97,10 @@ class Router:
         """Our NAT-PMP towards it."""
         return NATPMP(self._asker(), self.clock)
 
-    def upnp(self, gateway: Gateway = GATEWAY) -> UPnP:
+    def upnp(self, gateway: Gateway = GATEWAY, open_search: OpenSearch | None = None) -> UPnP:
         """Our UPnP towards it."""
-        return UPnP(self.clock, gateway, self.open_search, self.fetch, lambda: 0.5)
+        search = open_search or self.open_search
+        return UPnP(self.clock, gateway, search, self.fetch, lambda: 0.5)
 
     def _asker(self) -> Asker:
         return Asker(self.clock, self.open_link, "the router")
@@ -187,7 +188,7 @@ class Router:
 
         def take(data: bytes, destination: Address | None) -> None:
             self.requests.append(f"search {destination}")
-            target = re.search(rb"ST: (.*)\r\n", data)
+            target = re.search(rb"\r\nST: (.*)\r\n", data)
             if "UPnP" in self.speaks and target is not None and target[1].decode() == _IGD:
                 answer = (
                     "HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=120\r\n"

@@ -149,17 +149,26 @@ class Keeper:
                     continue
                 method = self._methods[best]
                 self.method = method.name
-                self.why = error = await self._ask(method, self._holding)
+                before, self.why = self.why, None
+                error = await self._ask(method, self._holding)
                 if self._holding.leases:
+                    if error is not None:
+                        self.why = error
+                        self._on_change()
                     self._holding.checked(self._clock.seconds())
                     return method
-                self.method = ""
+                self.method, self.why = "", before
+                self._holding.lose()
                 choice.failed(best, error or PortMapError(Reason.NO_ANSWER, "nothing is wanted"))
         finally:
             for each in asked:
                 each.cancel()
-        if choice.why is not None and str(choice.why) != str(self.why):
-            self.why = choice.why
+        why = choice.why
+        if why is None or why.reason == Reason.NO_ANSWER:
+            names = ", ".join(method.name for method in self._methods)
+            why = PortMapError(Reason.NO_ANSWER, f"it answers to none of {names}")
+        if self.why is None or str(why) != str(self.why):
+            self.why = why
             self._on_change()
         return None
 

@@ -252,11 +252,11 @@ class _Search:
 
     def begin(self, open_search: OpenSearch) -> None:
         self._socket = open_search(self._received)
-        self._ask()
         self._timers = [
             self._clock.callLater(SEARCH_AGAIN, self._ask),
             self._clock.callLater(SEARCH_TIME, self.end),
         ]
+        self._ask()
 
     def end(self) -> None:
         """It is over."""
@@ -273,13 +273,14 @@ class _Search:
                 timer.cancel()
 
     def _ask(self) -> None:
-        assert self._socket is not None
+        destinations = [ssdp.GROUP]
+        if self._gateway.router:
+            # Not every network carries packets to groups.
+            destinations.append((self._gateway.router, ssdp.GROUP[1]))
         for target in ssdp.TARGETS:
-            self._socket.send(ssdp.search(target, ssdp.GROUP), ssdp.GROUP)
-            if self._gateway.router:
-                # Not every network carries packets to groups.
-                router = self._gateway.router, ssdp.GROUP[1]
-                self._socket.send(ssdp.search(target, router), router)
+            for destination in destinations:
+                if self._socket is not None:
+                    self._socket.send(ssdp.search(target, destination), destination)
 
     def _received(self, data: bytes, source: Address) -> None:
         host = source[0]
