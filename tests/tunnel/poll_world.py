@@ -3,6 +3,7 @@
 import heapq
 import itertools
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from wavesync.tunnel.poll_core import ClientCore, Sending
@@ -146,7 +147,7 @@ class PollWorld:
         copies = 1 + (self.random.random() < self.repeat)
         for _ in range(copies):
             key = (serial, next(self._times))
-            self.after(self._time(), lambda key=key: self._arrive(key, sending))
+            self.after(self._time(), partial(self._arrive, key, sending))
 
     def _arrive(self, key: tuple[int, int], sending: Sending) -> None:
         self.server.request(key, sending.request, sending.body, self.now)

@@ -96,3 +96,7 @@ class MethodGuests:
         """One that was counted is over."""
         self._guests.leave(source)
         self._guests.statistics.open[self._method] -= 1
+
+    def refused(self, reason: str) -> None:
+        """Count a request that was refused."""
+        self._guests.statistics.refused[reason] += 1

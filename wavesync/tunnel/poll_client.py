@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
@@ -10,8 +10,8 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 
-from wavesync.tunnel.errors import TunnelError, Why
 from wavesync.tunnel.place import Place
+from wavesync.tunnel.poll_tunnel import PollTunnel
 
 __all__ = ["open_poll"]
 
@@ -26,4 +26,4 @@ def open_poll(
     random: Callable[[int], bytes],
 ) -> Deferred[IProtocol]:
     """Open a tunnel of short polls; see :func:`wavesync.tunnel.methods.open_tunnel`."""
-    return fail(TunnelError("short polls are not there yet", Why.REFUSED))
+    return PollTunnel(reactor, place, dial, factory, timeout, random).result

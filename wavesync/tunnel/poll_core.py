@@ -148,7 +148,10 @@ class ClientCore:
     def _make(self, now: float, *, over: bool) -> Sending:
         self._serial += 1
         serial = self._serial
-        chunk = self.outgoing.take(serial, MAX_BODY_UP if self._with_body < len(_WORTH) else 0)
+        if over:
+            chunk = self.outgoing.nothing()
+        else:
+            chunk = self.outgoing.take(serial, MAX_BODY_UP if self._with_body < len(_WORTH) else 0)
         hold = 0.0 if over else self.patience.hold
         slow = sum(map(self.outgoing.carried, (*self._under_way, serial))) / SLOWEST
         self._under_way[serial] = _Exchange(now, hold, now + hold + SLACK + slow)

@@ -117,6 +117,14 @@ class ServerCore(Generic[Carrier]):
         found, self._answers = self._answers, []
         return found
 
+    def dismiss(self) -> list[Answering[Carrier]]:
+        """Answer everything that is held, without a byte, and hold it no more."""
+        for serial, held in sorted(self._held.items()):
+            self._answer(serial, held.carrier, self.outgoing.nothing())
+        self._held.clear()
+        found, self._answers = self._answers, []
+        return found
+
     def release(self) -> list[Carrier]:
         """Give the connections whose requests are held, and hold them no more."""
         carriers = [held.carrier for held in self._held.values()]

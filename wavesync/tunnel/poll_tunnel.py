@@ -1,0 +1,422 @@
+"""A client's tunnel of short polls: its connections, and the one timer."""
+
+from collections import deque
+from collections.abc import Callable
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.python.failure import Failure
+
+from wavesync.alarm import Alarm
+from wavesync.tunnel.errors import TunnelError, Why
+from wavesync.tunnel.hello import HelloError, HelloReader, make_hello
+from wavesync.tunnel.judging import explain, silence
+from wavesync.tunnel.opening import ConnectionFactory
+from wavesync.tunnel.place import Place
+from wavesync.tunnel.poll_core import WINDOW, ClientCore, Sending
+from wavesync.tunnel.poll_link import ENDED, PollLink
+from wavesync.tunnel.poll_wire import HEADER, PollAnswer, PollError
+from wavesync.tunnel.transport import TunnelTransport
+from wavesync.tunnel.wire import Role, Wire
+
+__all__ = ["FAREWELLS", "IDLE_LIFE", "PollTunnel"]
+
+IDLE_LIFE = 20.0
+"""Seconds after which a connection is closed that carries nothing."""
+
+FAREWELLS = 3
+"""Requests that try to tell the server that it is over."""
+
+_FAREWELL_LIFE = 5.0
+_LEAST_DELAY = 0.001
+
+
+class PollTunnel:
+    """One tunnel, from its opening on (:class:`~.transport.Carrier`).
+
+    :param clock: gives the time and timers.
+    :param place: where to.
+    :param dial: connects to the place; asked whenever there are too few connections.
+    :param factory: makes the protocol once the hello has come back.
+    :param timeout: seconds for that.
+    :param random: gives that many unpredictable bytes.
+    :ivar result: fires with the protocol, or fails with :class:`TunnelError`.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        place: Place,
+        dial: IStreamClientEndpoint,
+        factory: IProtocolFactory,
+        timeout: float,
+        random: Callable[[int], bytes],
+    ) -> None:
+        self.result: Deferred[IProtocol] = Deferred(lambda _: self._stop())
+        self._clock = clock
+        self._place = place
+        self._dial = dial
+        self._factory = factory
+        self._timeout = timeout
+        self._bytes = random
+        self._core = ClientCore(lambda: int.from_bytes(random(4), "big") / 2**32)
+        self._tunnel = random(16).hex()
+        hello = make_hello(random)
+        self._hello: HelloReader | None = HelloReader(hello)
+        self._links: list[PollLink] = []
+        self._waiting: deque[Sending] = deque()
+        self._dialling: dict[Deferred[IProtocol], None] = {}
+        self._transport: TunnelTransport | None = None
+        self._stage = "connection"
+        self._paused = self._full = self._over = self._turning = False
+        self._farewells = 0
+        self._soon: IDelayedCall | None = None
+        self._alarm = Alarm(clock, self._due)
+        self._limit: IDelayedCall | None = clock.callLater(timeout, self._timed_out)
+        self._first_wire: Wire | None = None
+        self._core.outgoing.write(hello)
+        self._turn()
+
+    # Carrier.
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+        if not (self._over or self._core.outgoing.ended):
+            self._core.outgoing.write(data)
+            self._touch()
+
+    def close(self) -> None:
+        """Send what was written, then end."""
+        if not self._over:
+            self._core.outgoing.end()
+            self._touch()
+
+    def abort(self) -> None:
+        """End at once."""
+        if not self._over:
+            self._part(ConnectionAborted())
+
+    def pause(self) -> None:
+        """Bring nothing more for now."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Bring more."""
+        self._paused = False
+        self._touch()
+
+    # What connections tell (Asker).
+
+    def link_answered(self, link: PollLink, serial: int, answer: PollAnswer, body: bytes) -> None:
+        """A request was answered."""
+        now = self._clock.seconds()
+        link.idle_since = now
+        if not link.free:
+            self._links.remove(link)
+        if self._over:
+            self._finish()
+            return
+        if link.free and self._waiting:
+            self._ask(link, self._waiting.popleft())
+        self._stage = "byte through the tunnel"
+        try:
+            self._core.answered(serial, answer, body, now)
+        except PollError as error:
+            self._break(TunnelError(f"the server's answer makes no sense: {error}", Why.CHANGED))
+            return
+        self._turn()
+
+    def link_progress(self, serial: int) -> None:
+        """A part of an answer has come."""
+        self._core.progress(serial, self._clock.seconds())
+
+    def link_failed(
+        self, link: PollLink, serial: int, error: TunnelError, *, lost: bool, final: str | None
+    ) -> None:
+        """A request was not answered."""
+        now = self._clock.seconds()
+        self._links.remove(link)
+        if self._over:
+            self._say_farewell()
+        elif self._transport is None:
+            self._break(error)
+        elif final is not None:
+            ended = final == ENDED and self._core.outgoing.ended
+            reason = ConnectionDone() if ended else ConnectionLost(str(error))
+            self._end(Failure(reason))
+        else:
+            life = now - link.began if lost else None
+            self._core.failed(serial, str(error), now, life=life)
+            self._turn()
+
+    def link_lost(self, link: PollLink) -> None:
+        """A connection without a request is over."""
+        if link in self._links:
+            self._links.remove(link)
+
+    # Time.
+
+    def _touch(self) -> None:
+        """Have a turn soon: not now, since whoever writes may write more."""
+        if self._soon is None and not (self._turning or self._over):
+            self._soon = self._clock.callLater(0, self._come)
+
+    def _come(self) -> None:
+        self._soon = None
+        self._turn()
+
+    def _due(self) -> None:
+        if self._over:
+            return
+        now = self._clock.seconds()
+        for serial in self._core.timer(now):
+            self._drop(serial)
+        for link in list(self._links):
+            if link.free and link.idle_since + IDLE_LIFE <= now:
+                self._links.remove(link)
+                link.close()
+        self._turn()
+
+    def _drop(self, serial: int) -> None:
+        """A request has had its time."""
+        self._waiting = deque(each for each in self._waiting if each.request.serial != serial)
+        for link in self._links:
+            if link.serial == serial:
+                self._links.remove(link)
+                link.close()
+                return
+
+    def _turn(self) -> None:
+        """Deliver, send, and set the timer."""
+        if self._over or self._turning:
+            return
+        self._turning = True
+        try:
+            self._deliver()
+            self._send_all()
+        finally:
+            self._turning = False
+
+    def _send_all(self) -> None:
+        if self._over:
+            return
+        core, now = self._core, self._clock.seconds()
+        if core.dead is not None:
+            self._end(Failure(ConnectionLost(core.dead)))
+        elif core.incoming.ended:
+            self._part(ConnectionDone(), at_once=True)
+        elif core.outgoing.arrived:
+            self._end(Failure(ConnectionDone()))
+        else:
+            for sending in core.requests(now):
+                self._send(sending)
+            self._tell_room()
+            free = (each.idle_since + IDLE_LIFE for each in self._links if each.free)
+            at = min((each for each in (core.deadline(), *free) if each is not None), default=None)
+            self._alarm.set(None if at is None else max(at, now + _LEAST_DELAY))
+
+    def _tell_room(self) -> None:
+        transport, kept = self._transport, len(self._core.outgoing)
+        if transport is None:
+            return
+        if not self._full and kept >= WINDOW:
+            self._full = True
+            transport.full()
+        elif self._full and kept <= WINDOW // 2:
+            self._full = False
+            transport.free()
+
+    # What comes.
+
+    def _deliver(self) -> None:
+        incoming = self._core.incoming
+        while incoming.waiting and not self._over and (incoming.ended or not self._paused):
+            data = incoming.deliver()
+            if self._transport is not None:
+                self._transport.received(data)
+            else:
+                self._greeted(data)
+
+    def _greeted(self, data: bytes) -> None:
+        assert self._hello is not None
+        try:
+            hello = self._hello.feed(data)
+        except HelloError:
+            sentence = "something on the way changed the tunnel's first bytes"
+            self._break(TunnelError(sentence, Why.CHANGED))
+            return
+        if hello is not None:
+            rest, self._hello = self._hello.rest, None
+            self._open(rest)
+
+    def _open(self, rest: bytes) -> None:
+        assert self._first_wire is not None and self._limit is not None
+        stream = self._first_wire.stream
+        host, peer = stream.getHost(), stream.getPeer()
+        self._first_wire = None
+        try:
+            protocol = self._factory.buildProtocol(peer)
+        except Exception:
+            failure = Failure()
+            self._stop()
+            self.result.errback(failure)
+            return
+        if protocol is None:
+            self._break(TunnelError("nobody wants the tunnel any more", Why.CLOSED))
+            return
+        self._limit.cancel()
+        self._limit = None
+        self._transport = TunnelTransport(self, self._clock, host, peer)
+        self._connect()  # for what is sent while the first connection's request is held
+        self._transport.attach(protocol)
+        self.result.callback(protocol)
+        self._transport.received(rest)
+
+    # What goes.
+
+    def _send(self, sending: Sending) -> None:
+        now = self._clock.seconds()
+        free = [link for link in self._links if link.free]
+        free.sort(key=lambda link: link.idle_since)
+        while free:
+            link = free.pop()
+            if not self._core.patience.outworn(now - link.began):
+                self._ask(link, sending)
+                return
+            self._links.remove(link)
+            link.close()
+        self._waiting.append(sending)
+        if len(self._waiting) > len(self._dialling):
+            self._connect()
+
+    def _ask(self, link: PollLink, sending: Sending) -> None:
+        head = self._place.request(
+            "POST",
+            "poll",
+            self._tunnel,
+            self._bytes(4),
+            (
+                (HEADER, sending.request.encode()),
+                ("Content-Type", "application/octet-stream"),
+                ("Content-Length", str(len(sending.body))),
+            ),
+        )
+        link.ask(sending.request.serial, head, sending.body)
+
+    def _connect(self) -> None:
+        def begun(wire: Wire) -> Role:
+            self._first_wire = self._first_wire or wire
+            link = PollLink(self, wire, self._place, self._clock.seconds())
+            if self._over and not self._waiting:
+                link.close()
+                return link
+            self._stage = "answer"
+            self._links.append(link)
+            if self._waiting:
+                self._ask(link, self._waiting.popleft())
+            return link
+
+        dialling = self._dial.connect(ConnectionFactory(self._clock, begun))
+        self._dialling[dialling] = None
+
+        def done(result: object) -> None:
+            self._dialling.pop(dialling, None)
+            if isinstance(result, Failure):
+                self._not_connected(result)
+
+        dialling.addBoth(done)
+
+    def _not_connected(self, failure: Failure) -> None:
+        if self._over and (failure.check(CancelledError) or not self._waiting):
+            return
+        error = explain(failure, self._place)
+        if self._transport is None:
+            self._break(error)
+        elif self._over:
+            self._waiting.clear()
+            self._say_farewell()
+        elif len(self._waiting) > len(self._dialling):
+            sending = self._waiting.popleft()
+            self._core.failed(sending.request.serial, str(error), self._clock.seconds())
+            self._turn()
+
+    # The end.
+
+    def _timed_out(self) -> None:
+        self._limit = None
+        self._break(silence(self._stage, self._timeout, self._place))
+
+    def _break(self, error: TunnelError) -> None:
+        """It is over, before it was open or because of what makes no sense."""
+        opened = self._transport is not None
+        if opened:
+            self._end(Failure(ConnectionLost(str(error))))
+        elif not self._over:
+            self._stop()
+            self.result.errback(error)
+
+    def _end(self, reason: Failure) -> None:
+        """It is over, and the server knows."""
+        self._stop()
+        assert self._transport is not None
+        self._transport.lost(reason)
+
+    def _part(self, error: BaseException, *, at_once: bool = False) -> None:
+        """It is over, and the server has to be told."""
+        for link in list(self._links):
+            if not link.free:
+                self._links.remove(link)
+                link.close()
+        self._halt()
+        self._say_farewell()
+        transport = self._transport
+        assert transport is not None
+        if at_once:
+            transport.lost(Failure(error))
+        else:
+            self._clock.callLater(0, transport.lost, Failure(error))
+
+    def _say_farewell(self) -> None:
+        self._farewells += 1
+        if self._farewells > FAREWELLS:
+            self._finish()
+            return
+        if self._soon is None:
+            self._soon = self._clock.callLater(_FAREWELL_LIFE, self._finish)
+        self._send(self._core.farewell(self._clock.seconds()))
+
+    def _halt(self) -> None:
+        """Nothing is delivered or sent any more."""
+        self._over = True
+        self._alarm.set(None)
+        for call in (self._soon, self._limit):
+            if call is not None:
+                call.cancel()
+        self._soon = self._limit = None
+        self._waiting.clear()
+
+    def _stop(self) -> None:
+        """Nothing is delivered or sent any more, and every connection is closed."""
+        self._halt()
+        self._finish()
+
+    def _finish(self) -> None:
+        """Close every connection."""
+        if self._soon is not None:
+            if self._soon.active():
+                self._soon.cancel()
+            self._soon = None
+        self._waiting.clear()
+        self._farewells = FAREWELLS
+        for dialling in list(self._dialling):
+            dialling.cancel()
+        links, self._links = self._links, []
+        for link in links:
+            link.close()
