@@ -22,8 +22,11 @@ from wavesync.relay.settings import Limits
 SECONDS = 0.8
 """For how long there is a flood, each of two times."""
 
-_WITHIN = 2.0
-"""Seconds within which a good client is served meanwhile, mostly; the slowest is told in the log."""
+_WITHIN = 1.0
+"""Seconds within which a good client is served meanwhile, mostly."""
+
+_SLOWEST = 3.0
+"""The same for all of them: where the kernel turns one away it tries again after 1 and 3 s."""
 
 _MAX_GROWN = 3 << 20
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -117,6 +120,7 @@ class RelayFloodTests(RelayCase):
             self.log.info("memory grew by {n} bytes", n=memory() - before)
             self.assertLess(memory() - before, _MAX_GROWN)
             self.assertLess(statistics.median(took), _WITHIN)
+            self.assertLess(max(took), _SLOWEST)
             # What a signature costs is paid for in advance.
             refused = self.service.house.statistics.refused
             checked = refused["bad-signature"] + refused["malformed"] + refused["replay"]
