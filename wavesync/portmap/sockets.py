@@ -126,8 +126,10 @@ class SocketDatagrams:
             self._received(data, (source[0].partition("%")[0], source[1]))
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor gave it up."""
-        self.close()
+        """The reactor gave it up: that is how it takes an error on a socket."""
+        if not self._closed:
+            self.close()
+            self._refused()
 
 
 def link_to(
