@@ -171,7 +171,12 @@ class ConnectTests(ProxyCase):
         async def test() -> None:
             port = self.listeners.script(answer("407 No", "Proxy-Authenticate: Basic realm=x"))
             error = await self.error(self.through(port, login=True))
-            self.assertIn("does not accept the user name and the password", str(error))
+            self.assertIn("does not accept the user name and the password (407)", str(error))
+            error = await self.error(
+                self.through(self.listeners.script(answer("401 No")), login=True)
+            )
+            self.assertIn("does not accept the user name and the password (401)", str(error))
+            self.assertIs(error.reason, Why.PROXY_PASSWORD)
             self.assertNotIn(SECRET, repr(error))
 
         return self.go(test)

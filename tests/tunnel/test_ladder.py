@@ -305,6 +305,14 @@ class RaceTests(SynchronousTestCase):
         race.arrived(direct("poll"))
         self.assertEqual(race.deadline(), 1.8)
 
+    def test_believed(self) -> None:
+        """Where one way worked, others of its road need not wait; refused, it is refused for all."""
+        self.ladder.worked(direct("two"), 0.0)
+        race = Race(self.ladder, 1.0, usable=lambda way: way.method != RAW)
+        self.assertEqual(self.begun(race, 1.0), ["upgrade", "two"])
+        race.failed(direct("two"), 1.1, "refused")
+        self.assertEqual(self.begun(race, 9.0), [])
+
     def test_ailing(self) -> None:
         """A plain connection that brought nothing lately does not win again by standing first."""
         self.ladder.failed(direct(RAW), 0.0, "no byte came back")

@@ -1,7 +1,7 @@
 """A TCP connection through an HTTP proxy that is asked to CONNECT (RFC 9110 section 9.3.6)."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import h11
 from twisted.internet.defer import Deferred
@@ -21,12 +21,14 @@ from wavesync.tunnel.errors import TunnelError, Why
 from wavesync.tunnel.heads import MAX_HEAD, MAX_INTERIM
 from wavesync.tunnel.proxies import Proxy
 
-__all__ = ["ConnectEndpoint", "refused_password"]
+__all__ = ["ConnectEndpoint"]
 
 _SCHEME = re.compile(rb"\s*([A-Za-z][A-Za-z0-9-]{0,19})(?:\s|$|,)")
-_UNREACHABLE = (502, 504)
-_BUSY = (429,)
+_PASSWORD = (401, 407)  # some confuse the two
+_UNREACHABLE = (500, 502, 503, 504)  # proxies differ in what they say of unknown hosts
+_BUSY = 429
 _PORTAL = 511
+_MAX_SCHEMES = 8
 
 
 class _Reader:
@@ -209,39 +211,32 @@ def _stop(timer: IDelayedCall) -> None:
         timer.cancel()
 
 
-def refused_password(
-    proxy: Proxy,
-    headers: Iterable[tuple[bytes, bytes]],
-    *,
-    shown: Callable[[bytes], str] = bytes.decode,
+def _refused_password(
+    proxy: Proxy, status: int, headers: Iterable[tuple[bytes, bytes]]
 ) -> TunnelError:
-    """Say what a proxy's 407 means (RFC 9110 section 11.7).
-
-    :param headers: the answer's.
-    """
-    offered = [value for name, value in headers if name.lower() == b"proxy-authenticate"][:8]
-    found = [match for value in offered if (match := _SCHEME.match(value)) is not None]
-    schemes = list(dict.fromkeys(shown(match[1]) for match in found))
+    """Say what a proxy wants to know (RFC 9110 section 11.7)."""
+    offered = [value for name, value in headers if name.lower() == b"proxy-authenticate"]
+    found = [match for value in offered[:_MAX_SCHEMES] if (match := _SCHEME.match(value))]
+    schemes = list(dict.fromkeys(match[1].decode("ascii") for match in found))
+    who = f"the proxy {proxy.authority}"
     if schemes and "basic" not in (scheme.lower() for scheme in schemes):
         sentence = (
-            f"the proxy {proxy.authority} wants a login by {' or '.join(schemes)}, which wavesync does"
-            " not know (407); it knows Basic"
+            f"{who} wants a login by {' or '.join(schemes)}, which wavesync does not know ({status}); it"
+            " knows Basic"
         )
     elif proxy.username:
-        sentence = (
-            f"the proxy {proxy.authority} does not accept the user name and the password (407)"
-        )
+        sentence = f"{who} does not accept the user name and the password ({status})"
     else:
-        sentence = f"the proxy {proxy.authority} wants a user name and a password (407)"
-    return TunnelError(sentence, Why.PROXY_PASSWORD, status=407)
+        sentence = f"{who} wants a user name and a password ({status})"
+    return TunnelError(sentence, Why.PROXY_PASSWORD, status=status)
 
 
 def _refused(proxy: Proxy, authority: str, answer: h11.Response) -> TunnelError:
     """Say what a proxy's answer means."""
     status = answer.status_code
     who = f"the proxy {proxy.authority}"
-    if status == 407:
-        return refused_password(proxy, answer.headers)
+    if status in _PASSWORD:
+        return _refused_password(proxy, status, answer.headers)
     if status == _PORTAL or 300 <= status < 400:
         return TunnelError(
             f"{who} shows a page instead of connecting to {authority} ({status}): maybe one has to log in"
@@ -249,18 +244,14 @@ def _refused(proxy: Proxy, authority: str, answer: h11.Response) -> TunnelError:
             Why.PAGE,
             status=status,
         )
-    if status == 503:
+    if status in _UNREACHABLE:
         return TunnelError(
             f"{who} cannot connect to {authority} ({status}): it finds no such host, cannot reach it, or"
             " has no room",
             Why.UNREACHABLE,
             status=status,
         )
-    if status in _UNREACHABLE:
-        return TunnelError(
-            f"{who} cannot connect to {authority} ({status})", Why.UNREACHABLE, status=status
-        )
-    if status in _BUSY:
+    if status == _BUSY:
         return TunnelError(f"{who} has no room now ({status})", Why.BUSY, status=status)
     return TunnelError(
         f"{who} refuses to connect to {authority} ({status})", Why.REFUSED, status=status

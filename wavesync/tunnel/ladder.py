@@ -31,12 +31,14 @@ class Rung:
     :ivar sunk: how deep it is now, 0 to :data:`DEEPEST`.
     :ivar worked: how many seconds ago it worked last, unless it has failed since; None otherwise.
     :ivar took: seconds that it took then until it was open.
+    :ivar failed: it has sunk because it failed, not only because others were faster.
     """
 
     way: str
     sunk: float
     worked: float | None = None
     took: float = 0.0
+    failed: bool = False
 
     @property
     def sound(self) -> bool:
@@ -54,6 +56,7 @@ class _Standing:
 
     :ivar sunk: how deep it was at *at*.
     :ivar worked_at: when it worked last, unless it has failed since.
+    :ivar has_failed: whether it has, since it worked last.
     :ivar why: what its last failure was.
     """
 
@@ -61,6 +64,7 @@ class _Standing:
     at: float = 0.0
     worked_at: float | None = None
     took: float = 0.0
+    has_failed: bool = False
     why: str = ""
 
 
@@ -105,7 +109,7 @@ class Ladder:
     def ails(self, way: Way, now: float) -> bool:
         """Tell whether a way has failed and not floated up again yet."""
         standing = self._standings[way]
-        return bool(standing.why) and self._sunk(standing, now) > 0
+        return standing.has_failed and self._sunk(standing, now) > 0
 
     def ranked(self, now: float) -> list[Way]:
         """List the ways, those first that promise most."""
@@ -130,7 +134,7 @@ class Ladder:
         if standing is not None:
             self._sink(standing, now, by)
             standing.worked_at = None
-            standing.why = why
+            standing.has_failed, standing.why = True, why
 
     def road_failed(self, road: Road, now: float, why: str) -> None:
         """No connection can be made: that is so for all ways of this road."""
@@ -152,7 +156,8 @@ class Ladder:
         standing = self._standings.get(way)
         if standing is None:
             return
-        standing.sunk, standing.at, standing.worked_at, standing.why = 0.0, now, now, ""
+        standing.sunk, standing.at, standing.worked_at = 0.0, now, now
+        standing.has_failed, standing.why = False, ""
         if took is not None:
             standing.took = min(max(took, 0.0), _LONGEST_TO_OPEN)
 
@@ -163,7 +168,7 @@ class Ladder:
             sunk = self._sunk(standing, now)
             worked = None if standing.worked_at is None else max(0.0, now - standing.worked_at)
             if sunk or worked is not None:
-                rungs.append(Rung(way.key, sunk, worked, standing.took))
+                rungs.append(Rung(way.key, sunk, worked, standing.took, standing.has_failed))
         return tuple(rungs)
 
     def restore(self, rungs: Sequence[Rung], now: float, age: float) -> None:
@@ -177,7 +182,7 @@ class Ladder:
             if rung is None:
                 continue
             standing.sunk, standing.at = max(0.0, rung.sunk - max(age, 0.0)), now
-            standing.took = rung.took
+            standing.took, standing.has_failed = rung.took, rung.failed
             if rung.worked is not None:
                 standing.worked_at = now - rung.worked - max(age, 0.0)
 

@@ -2,15 +2,15 @@
 
 The best two are raced.  While neither is open, the next one begins every :data:`STAGGER` seconds, or at
 once when one has failed.  A way whose road another way is just finding out to be passable, or not, waits
-for that.  A connection without a tunnel is open before it has shown anything; where it failed lately, the
-tunnels go first.
+for that.  What failed lately goes last, for all the others have two seconds: a connection without a tunnel
+would win again and again, since it is open before it has shown anything.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from wavesync.tunnel.ladder import SINKS_BY, Ladder
-from wavesync.tunnel.way import RAW, Road, Way
+from wavesync.tunnel.way import Road, Way
 
 __all__ = ["AILING_AFTER", "MAX_UNDER_WAY", "STAGGER", "Fall", "Race"]
 
@@ -18,7 +18,7 @@ STAGGER = 0.3
 """Seconds after which another way is begun as well."""
 
 AILING_AFTER = 2.0
-"""Seconds that tunnels have before a connection without one is tried that failed lately."""
+"""Seconds that other ways have before one is tried that failed lately."""
 
 MAX_UNDER_WAY = 8
 """Ways that are tried at one time."""
@@ -65,10 +65,11 @@ class Race:
         self._passable: set[Road] = set()
         self._over = False
         able = [way for way in ladder.ranked(now) if usable(way)]
-        self._ailing = [way for way in able if way.method == RAW and ladder.ails(way, now)]
+        self._ailing = [way for way in able if ladder.ails(way, now)]
         self._ailing_at = now + AILING_AFTER
         ranked = [way for way in able if way not in self._ailing]
         proven = ladder.proven
+        self._believed = set() if proven is None else {proven.road}
         self._waiting: list[Way] = _with_second(ranked, proven)
         self._next_at = now
         # What is known to work has time to show that it still does.
@@ -95,7 +96,7 @@ class Race:
         """Give the ways that are to be begun now; they count as begun."""
         found: list[Way] = []
         if now >= self._ailing_at or not (self._runners or self._waiting):
-            self._waiting[:0] = self._ailing
+            self._waiting += self._ailing
             self._ailing = []
         while not self._over and self._may_begin(now):
             way = self._take()
@@ -169,6 +170,7 @@ class Race:
 
     def _candidate(self) -> Way | None:
         finding_out = {way.road for way in self._runners} - self._passable
+        finding_out -= self._believed
         return next((way for way in self._waiting if way.road not in finding_out), None)
 
     def _take(self) -> Way | None:
