@@ -1,0 +1,1 @@
+"""Finding out what a network lets pass, and what to do about it."""
