@@ -245,7 +245,7 @@ class ParserTests(SynchronousTestCase):
             ("wavesync:service=web:tcpPort=65536", "tcpPort=65536 is no port number"),
             ("wavesync:service=web:udpPort=x", "udpPort=x is no port number"),
             ("wavesync:service=web:allowLoopback=1", "yes or no"),
-            ("wavesync:service=web:mediator=http\\://m", "not supported yet"),
+            ("wavesync:service=web:mediator=ftp\\://m", "must be udp, tcp, http or https"),
         ):
             error = self.assertRaises(ValueError, serverFromString, reactor, text)
             self.assertIn(words, str(error))

@@ -110,8 +110,8 @@ class MistakesTests(SynchronousTestCase):
     def test_mediator(self) -> None:
         """A mediator's URL that cannot be used."""
         for url, words in (
-            ("ftp://m.example", "the scheme must be udp or tcp"),
-            ("https://m.example", "not supported yet"),
+            ("ftp://m.example", "the scheme must be udp, tcp, http or https"),
+            ("https://m.example/x", "expected udp://HOST:PORT"),
             ("m.example:99999", "port"),
             ("", "expected udp://HOST:PORT"),
         ):

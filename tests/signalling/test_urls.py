@@ -16,16 +16,19 @@ class ParseMediatorsTests(SynchronousTestCase):
     def test_bare_host(self) -> None:
         """A bare name means every way at the default ports."""
         self.assertEqual(
-            parse_mediators(["mediator.example"]), (Mediator("mediator.example", 3345, 3345),)
+            parse_mediators(["mediator.example"]),
+            (Mediator("mediator.example", 3345, 3345, 3355),),
         )
 
     def test_bare_host_with_port(self) -> None:
-        """A port after a bare name holds for every way."""
+        """A port after a bare name is that of STUN, over UDP and TCP."""
         self.assertEqual(parse_mediators(["192.0.2.1:99"]), (Mediator("192.0.2.1", 99, 99),))
 
     def test_ipv6(self) -> None:
         """IPv6 addresses are taken bare, in brackets, and in URLs."""
-        self.assertEqual(parse_mediators(["2001:db8::1"]), (Mediator("2001:db8::1", 3345, 3345),))
+        self.assertEqual(
+            parse_mediators(["2001:db8::1"]), (Mediator("2001:db8::1", 3345, 3345, 3355),)
+        )
         self.assertEqual(parse_mediators(["[2001:db8::1]:7"]), (Mediator("2001:db8::1", 7, 7),))
         self.assertEqual(
             parse_mediators(["tcp://[2001:db8::1]"]), (Mediator("2001:db8::1", None, 3345),)
@@ -35,8 +38,26 @@ class ParseMediatorsTests(SynchronousTestCase):
         """Two URLs of one host are one mediator; other hosts stay apart, in order."""
         self.assertEqual(
             parse_mediators(["udp://a:1", "b", "tcp://a:2"]),
-            (Mediator("a", 1, 2), Mediator("b", 3345, 3345)),
+            (Mediator("a", 1, 2), Mediator("b", 3345, 3345, 3355)),
         )
+
+    def test_tunnels(self) -> None:
+        """``http`` and ``https`` name tunnels, at the ports that such URLs have anywhere."""
+        (mediator,) = parse_mediators(["http://m.example", "https://m.example:8443/"])
+        self.assertEqual(mediator, Mediator("m.example", None, None, 80, 8443))
+        self.assertEqual(
+            [str(url) for url in mediator.tunnels],
+            ["http://m.example:80", "https://m.example:8443"],
+        )
+        self.assertEqual(mediator.raw, ())
+        self.assertTrue(mediator.streams)
+        self.assertEqual(str(mediator), "m.example:80")
+
+    def test_udp_only(self) -> None:
+        """A mediator that is named for UDP alone takes no byte stream."""
+        (mediator,) = parse_mediators(["udp://m.example"])
+        self.assertFalse(mediator.streams)
+        self.assertEqual(str(mediator), "m.example:3345")
 
     def test_audience_is_the_host(self) -> None:
         """A proof names the host that was configured, in lower case."""
@@ -51,7 +72,8 @@ class ParseMediatorsTests(SynchronousTestCase):
         """What cannot be used is named in the error."""
         for bad in (
             "ftp://a",
-            "http://a/",
+            "http://a/x",
+            "https://a#x",
             "tcp://",
             "tcp://a:b",
             "tcp://a:0",

@@ -69,8 +69,8 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         action="append",
         default=[],
-        help="ask this mediator instead of those in the credentials: HOST, udp://HOST:3345 or"
-        " tcp://HOST:3345 (may be repeated)",
+        help="ask this mediator instead of those in the credentials: HOST, or by itself"
+        " udp://HOST:3345, tcp://HOST:3345, http://HOST:3355 or https://HOST (may be repeated)",
     )
     parser.add_argument(
         "--paths",

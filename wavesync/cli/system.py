@@ -303,7 +303,8 @@ def _add_mediator(parser: argparse.ArgumentParser, text: str) -> None:
         "--mediator",
         metavar="URL",
         action="append",
-        help=f"{text}: a host name, udp://HOST:PORT or tcp://HOST:PORT; may be repeated",
+        help=f"{text}: a host name, or udp://HOST:PORT, tcp://HOST:PORT, http://HOST:PORT or"
+        " https://HOST:PORT by itself; may be repeated",
     )
 
 

@@ -5,11 +5,17 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from wavesync.errors import SettingsError
+from wavesync.tunnel.urls import TunnelURL
 
-__all__ = ["DEFAULT_PORT", "Mediator", "parse_mediators"]
+__all__ = ["DEFAULT_HTTP_PORT", "DEFAULT_PORT", "Mediator", "parse_mediators"]
 
 DEFAULT_PORT = 3345
 """The port for STUN over UDP and over TCP."""
+
+DEFAULT_HTTP_PORT = 3355
+"""The port for tunnels over HTTP, without TLS."""
+
+_DEFAULTS = {"udp": DEFAULT_PORT, "tcp": DEFAULT_PORT, "http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,24 +26,49 @@ class Mediator:
         proofs name, so a proof made for one mediator is useless at another.
     :ivar udp_port: where it takes STUN over UDP, or ``None`` if its URLs name no such way.
     :ivar tcp_port: the same over TCP.
+    :ivar http_port: where it takes tunnels over HTTP, likewise.
+    :ivar https_port: the same over TLS; its certificate has to be good for the host.
     """
 
     host: str
     udp_port: int | None
     tcp_port: int | None
+    http_port: int | None = None
+    https_port: int | None = None
 
     @property
     def audience(self) -> str:
         """The name this mediator is expected to call itself by."""
         return self.host
 
+    @property
+    def raw(self) -> tuple[TunnelURL, ...]:
+        """Where it takes STUN over a byte stream as it is."""
+        return () if self.tcp_port is None else (TunnelURL("tcp", self.host, self.tcp_port),)
+
+    @property
+    def tunnels(self) -> tuple[TunnelURL, ...]:
+        """Where it takes tunnels."""
+        ports = (("http", self.http_port), ("https", self.https_port))
+        return tuple(TunnelURL(name, self.host, port) for name, port in ports if port is not None)
+
+    @property
+    def streams(self) -> bool:
+        """Whether it takes byte streams at all: registering and revocation lists need one."""
+        return bool(self.raw or self.tunnels)
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.tcp_port or self.udp_port}"
+        ports = (self.tcp_port, self.udp_port, self.http_port, self.https_port)
+        return f"{host}:{next((port for port in ports if port), '')}"
 
 
 def parse_mediators(urls: Iterable[str]) -> tuple[Mediator, ...]:
-    """Read mediator URLs: ``udp://host:3345``, ``tcp://host:3345``, or a bare ``host[:port]`` for both.
+    """Read mediator URLs.
+
+    ``udp://host[:3345]`` and ``tcp://host[:3345]`` are STUN, ``http://host[:80]`` and
+    ``https://host[:443]`` tunnels.  A bare ``host`` means UDP, TCP and HTTP at the mediator's default
+    ports, which are 3345, 3345 and 3355; ``host:port`` means UDP and TCP at that port.
 
     URLs of the same host are gathered into one mediator; the order of first mention is kept.
 
@@ -45,28 +76,24 @@ def parse_mediators(urls: Iterable[str]) -> tuple[Mediator, ...]:
     """
     ways: dict[str, dict[str, int]] = {}
     for url in urls:
-        host, schemes, port = _parse(url)
-        for scheme in schemes:
-            ways.setdefault(host, {})[scheme] = port
+        host, ports = _parse(url)
+        ways.setdefault(host, {}).update(ports)
     if not ways:
         raise SettingsError(
             "no mediator is named: add one to the credentials or use --mediator URL"
         )
-    return tuple(Mediator(host, way.get("udp"), way.get("tcp")) for host, way in ways.items())
+    return tuple(
+        Mediator(host, *(way.get(scheme) for scheme in _DEFAULTS)) for host, way in ways.items()
+    )
 
 
-def _parse(url: str) -> tuple[str, tuple[str, ...], int]:
-    """Split one URL into host, the transports it stands for, and a port."""
+def _parse(url: str) -> tuple[str, dict[str, int]]:
+    """Split one URL into host, and ports by what they are for."""
     scheme, separator, rest = url.strip().partition("://")
-    schemes: tuple[str, ...] = ("udp", "tcp")
     if not separator:
         rest = url.strip()
-    elif scheme in ("udp", "tcp"):
-        schemes = (scheme,)
-    elif scheme in ("http", "https"):
-        raise SettingsError(f"mediator URL {url!r}: HTTP tunnels are not supported yet; use tcp://")
-    else:
-        raise SettingsError(f"mediator URL {url!r}: the scheme must be udp or tcp")
+    elif scheme not in _DEFAULTS:
+        raise SettingsError(f"mediator URL {url!r}: the scheme must be udp, tcp, http or https")
     if not separator and rest.count(":") > 1 and not rest.startswith("["):
         rest = f"[{rest}]"  # a bare IPv6 address
     try:
@@ -76,10 +103,16 @@ def _parse(url: str) -> tuple[str, tuple[str, ...], int]:
         raise SettingsError(
             f"mediator URL {url!r}: the port must be a number from 1 to 65535"
         ) from None
-    if not host or parts.path not in ("", "/") or parts.query or parts.fragment or "@" in rest:
+    extra = "@" in rest or "?" in rest or "#" in rest
+    if not host or parts.path not in ("", "/") or extra:
         raise SettingsError(
-            f"mediator URL {url!r}: expected udp://HOST:PORT, tcp://HOST:PORT or HOST"
+            f"mediator URL {url!r}: expected udp://HOST:PORT, tcp://HOST:PORT, http://HOST:PORT,"
+            " https://HOST:PORT or HOST"
         )
     if port == 0:
         raise SettingsError(f"mediator URL {url!r}: the port must be a number from 1 to 65535")
-    return host, schemes, port or DEFAULT_PORT
+    if separator:
+        return host, {scheme: port or _DEFAULTS[scheme]}
+    if port is not None:
+        return host, {"udp": port, "tcp": port}
+    return host, {"udp": DEFAULT_PORT, "tcp": DEFAULT_PORT, "http": DEFAULT_HTTP_PORT}
