@@ -60,6 +60,13 @@ class JudgeAnswerTests(SynchronousTestCase):
         self.assertEqual(introduction.token, 7)
         self.assertEqual(self.said, [])
 
+    def test_forwarded(self) -> None:
+        """A public UDP address is used on the server's signed word, as one that a router forwards."""
+        forwarded = ("8.8.8.8", 4000)
+        signed = Bind(1, (), (forwarded, SERVER_UDP)).encode(b"b" * 12, prover(server()))
+        introduction = self.judge(answer(REQUEST, signed=signed))
+        self.assertEqual(introduction.udp(allow_loopback=False), (OBSERVED, forwarded, SERVER_UDP))
+
     def test_whole_system(self) -> None:
         """Asked for a system, the mediator may choose any server of it."""
         data = answer(REQUEST, target=server(2).target, signed=signed_addresses(server(2)))

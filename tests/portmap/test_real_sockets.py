@@ -11,11 +11,12 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from wavesync.interfaces import Address
 from wavesync.portmap.asking import Asker
-from wavesync.portmap.fetching import MAX_HEAD, RouterHTTP
+from wavesync.portmap.fetching import MAX_HEAD, TIMEOUT, RouterHTTP
 from wavesync.portmap.gateways import Gateway
 from wavesync.portmap.markup import MAX_SIZE
 from wavesync.portmap.service import methods_for
@@ -296,3 +297,25 @@ class FetchTests(TestCase):
             await self.stop()
 
         return Deferred.fromCoroutine(test())
+
+
+class FetchTimeTests(SynchronousTestCase):
+    """A web server that takes its time."""
+
+    def test_silent(self) -> None:
+        """Who does not even take the connection, or says nothing, is waited for 5 s."""
+        for connected in (False, True):
+            clock = MemoryReactorClock()
+            asked = RouterHTTP(cast(Any, clock), "192.168.1.5")("http://192.168.1.1:5000/x")
+            (dialled,) = clock.tcpClients
+            self.assertEqual(dialled[:2], ("192.168.1.1", 5000))
+            self.assertEqual(dialled[4], ("192.168.1.5", 0))
+            if connected:
+                protocol = dialled[2].buildProtocol(None)
+                assert protocol is not None
+                protocol.makeConnection(StringTransport())
+            clock.advance(TIMEOUT - 0.1)
+            self.assertNoResult(asked)
+            clock.advance(0.2)
+            error = self.failureResultOf(asked, PortMapError).value
+            self.assertEqual(error.reason, Reason.NO_ANSWER)

@@ -14,7 +14,7 @@ from wavesync.signalling.addresses import (
     usable,
 )
 from wavesync.signalling.errors import SignallingError
-from wavesync.signalling.numbers import MAX_ADDRESSES
+from wavesync.signalling.numbers import MAX_ADDRESSES, MAX_FORWARDED
 
 
 class ListTests(SynchronousTestCase):
@@ -128,3 +128,15 @@ class FilterTests(SynchronousTestCase):
         self.assertEqual(
             punchable([], [("127.0.0.1", 5)], allow_loopback=True), (("127.0.0.1", 5),)
         )
+
+    def test_forwarded(self) -> None:
+        """A client punches at public addresses that its server names, too: at two and no more,
+        besides those that were seen."""
+        seen = ("9.9.9.9", 4711)
+        listed: list[Address] = [seen, ("192.168.1.5", 4000), ("127.0.0.1", 22)]
+        public: list[Address] = [(f"8.8.8.{number}", 4000) for number in range(4)]
+        for count in (MAX_FORWARDED, MAX_FORWARDED + 1):
+            self.assertEqual(
+                punchable([*listed, *public[:count]], [seen], forwarded=MAX_FORWARDED),
+                (seen, ("192.168.1.5", 4000), *public[:MAX_FORWARDED]),
+            )

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 
 from prometheus_client.core import Metric
 
+from wavesync.agent.port_mapping import OFF
 from wavesync.agent.service import AgentService
 from wavesync.agent.statistics import ASKED, BEGUN, ENDED, REFUSED, TAKEN, TOO_MANY
 from wavesync.metrics.families import Families, closed
+from wavesync.portmap.service import STATES
 from wavesync.session.errors import Refusal
 from wavesync.session.statistics import KINDS
 
@@ -70,6 +72,20 @@ class AgentMetrics:
             ),
         ):
             found.gauge(name, text, value)
+        tcp, udp = service.port_mapping.addresses
+        found.gauges(
+            "forwarded_ports",
+            "Addresses at which routers forward a port to this host now.",
+            "transport",
+            {"tcp": len(tcp), "udp": len(udp)},
+        )
+        state = service.port_mapping.state
+        found.gauges(
+            "port_mapping",
+            "1 for the state of port mapping, 0 for all others.",
+            "state",
+            {each: float(each == state) for each in (*STATES, OFF)},
+        )
 
     def _introductions(self, found: Families) -> None:
         counted = self._service.statistics

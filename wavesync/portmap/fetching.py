@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 import h11
@@ -197,4 +197,4 @@ class _Exchange(StreamProtocol):
 
     def _abort(self) -> None:
         if self.transport is not None:
-            ITCPTransport(self.transport).abortConnection()
+            cast(ITCPTransport, self.transport).abortConnection()
