@@ -264,6 +264,18 @@ class RoadsTests(ProxyCase):
             self.assertEqual((place.prefix, place.headers), ("", ()))
         self.assertNotIn(SECRET, repr(place))
 
+    def test_described(self) -> None:
+        """A report tells which way was taken, and no name or password."""
+        roads = self.roads(Proxy("corp", 3128, "alice", SECRET))
+        url = TunnelURL("https", "relay.example", 443)
+        for way, words in (
+            (Way(url, Route.DIRECT, RAW), "relay.example:443"),
+            (Way(url, Route.CONNECT, RAW), "relay.example:443 through proxy corp:3128"),
+            (Way(url, Route.CONNECT, "poll"), "relay.example:443 through proxy corp:3128, poll"),
+            (Way(url, Route.DIRECT, "two"), "relay.example:443, two"),
+        ):
+            self.assertEqual(roads.describe(way), words)
+
     def test_no_proxy(self) -> None:
         """A way through a proxy needs one."""
         road = Road(TARGET, Route.CONNECT)

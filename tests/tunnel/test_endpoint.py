@@ -81,6 +81,8 @@ class EndpointTests(EndpointCase):
         self.assertEqual(self.world.opener.cancelled, [direct("upgrade")])
         self.assertEqual(way_of(speaker.transport), direct(RAW))
         self.assertEqual(self.endpoint.in_use, direct(RAW))
+        self.assertEqual(self.endpoint.describe(speaker.transport), direct(RAW).key)
+        self.assertEqual(self.endpoint.describe(None), "")
         self.assertEqual(self.world.pipe.value(), b"hello")
         self.world.pipe.protocol.dataReceived(b"answer")  # type: ignore[union-attr]
         self.assertEqual(speaker.heard, b"answer")

@@ -156,6 +156,10 @@ class FakeOpener:
         self.clock.callLater(timeout, late)
         return opening
 
+    def describe(self, way: Way) -> str:
+        """Say which it is."""
+        return way.key
+
     def dial(self, road: Road, *, timeout: float) -> IStreamClientEndpoint:
         """Give an endpoint whose connections are made as the raw way's are."""
         self.roads.append(road)

@@ -128,6 +128,14 @@ class AnyWayEndpoint:
         contest.start()
         return contest.result
 
+    def describe(self, transport: object) -> str:
+        """Say where the way of a connection leads along, for reports; empty for others' connections.
+
+        :param transport: the protocol's.
+        """
+        way = way_of(transport)
+        return "" if way is None else self._opener.describe(way)
+
     def failed(self, protocol: IProtocol, why: str) -> None:
         """Say that a connection is of no use: garbage came, or nothing; its way sinks."""
         blame(getattr(protocol, "transport", None), why)

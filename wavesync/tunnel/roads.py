@@ -65,6 +65,9 @@ class Opener(Protocol):
     def dial(self, road: Road, *, timeout: float) -> IStreamClientEndpoint:
         """Make the endpoint of a road's connections."""
 
+    def describe(self, way: Way) -> str:
+        """Say in a few words where a way leads along, for reports."""
+
 
 class Roads:
     """Opens ways on real sockets.
@@ -130,6 +133,16 @@ class Roads:
         if url.tls and road.route is not Route.ABSOLUTE:
             endpoint = self._secured(endpoint, url.host, timeout)
         return endpoint
+
+    def describe(self, way: Way) -> str:
+        """Say where a way leads along (:class:`Opener`): ``relay.example:443 through proxy corp:3128, poll``.
+
+        A user's name and password are not in it.
+        """
+        words = way.url.authority
+        if way.route is not Route.DIRECT:
+            words += f" through proxy {self._proxy_to(way.url).authority}"
+        return words if way.method == RAW else f"{words}, {way.method}"
 
     def place(self, road: Road) -> Place:
         """Say how requests on a road are written."""
