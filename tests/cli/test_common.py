@@ -14,9 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.cli.support import save
 from wavesync.cli.common import INTERRUPTED, Plan
 from wavesync.cli.main import main
+from wavesync.cli.proxying import add_proxy, chosen_proxies
 from wavesync.client.report import Timeline
 from wavesync.errors import SettingsError
 from wavesync.identity.system import SystemCredentials
+from wavesync.tunnel.proxies import PASSWORD_VARIABLE, Proxy
+from wavesync.tunnel.urls import TunnelURL
 
 DAY = 86400.0
 
@@ -117,6 +120,22 @@ class MistakesTests(SynchronousTestCase):
         ):
             self.assert_refused(2, words, "--credentials", self.client, "--mediator", url)
 
+    def test_proxy(self) -> None:
+        """A proxy that cannot be used, or whose password anybody on this host could read."""
+        secret = "correct-horse"
+        open_file = self.file("password", secret, 0o644)
+        user = "http://alice@corp:3128"
+        for options, words in (
+            (("--proxy", "socks5://corp"), "--proxy is no HTTP proxy"),
+            (("--proxy", "http://corp:99999"), "--proxy is no proxy"),
+            (("--proxy", f"http://alice:{secret}@corp"), "--proxy holds a password"),
+            (("--proxy-password-file", open_file), "goes with a user"),
+            (("--proxy", "corp", "--proxy-password-file", open_file), "goes with a user"),
+            (("--proxy", user, "--proxy-password-file", open_file), "chmod 600"),
+            (("--proxy", user, "--proxy-password-file", "nowhere"), "cannot be read"),
+        ):
+            self.assert_refused(2, words, "--credentials", self.client, *options)
+
     def test_report(self) -> None:
         """A report that cannot be written is told before the work, not after it."""
         for path in (str(self.directory), str(self.directory / "no" / "report.json")):
@@ -149,6 +168,36 @@ class MistakesTests(SynchronousTestCase):
             self.assertNotIn("_interval", complaints)
 
 
+class ProxyingTests(SynchronousTestCase):
+    """The options come before the environment."""
+
+    def chosen(self, *options: str, **environ: str) -> Proxy | None:
+        """The proxy to a mediator."""
+        parser = argparse.ArgumentParser()
+        add_proxy(parser)
+        proxies = chosen_proxies(parser.parse_args(options), environ)
+        return proxies(TunnelURL("tcp", "m.example", 3345))
+
+    def test_which(self) -> None:
+        """The option, the environment, none."""
+        environ = {"HTTPS_PROXY": "http://env:1"}
+        self.assertIsNone(self.chosen())
+        self.assertEqual(self.chosen(**environ), Proxy("env", 1))
+        self.assertEqual(self.chosen("--proxy", "set:2", **environ), Proxy("set", 2))
+        self.assertIsNone(self.chosen("--proxy", "none", **environ))
+
+    def test_password(self) -> None:
+        """It is in a file, or in the environment; the file comes first."""
+        path = Path(self.mktemp())
+        path.write_text("filed")
+        path.chmod(0o600)
+        user = ("--proxy", "http://alice@set:2")
+        environ = {PASSWORD_VARIABLE: "hidden"}
+        self.assertEqual(self.chosen(*user, **environ), Proxy("set", 2, "alice", "hidden"))
+        found = self.chosen(*user, "--proxy-password-file", str(path), **environ)
+        self.assertEqual(found, Proxy("set", 2, "alice", "filed"))
+
+
 class Closing:
     """Stands for a connector that is closed."""
 
@@ -176,6 +225,8 @@ class PlanTests(SynchronousTestCase):
             "paths": "tcp,udp,relay",
             "allow_loopback": False,
             "report": None,
+            "proxy": "",
+            "proxy_password_file": "",
         }
         return argparse.Namespace(**{**values, **changed})
 

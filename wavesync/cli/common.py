@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python.failure import Failure
 
+from wavesync.cli.proxying import add_proxy, chosen_proxies
 from wavesync.client.connector import Connector
 from wavesync.client.memory import Memory, memory_path
 from wavesync.client.opening import open_connector
@@ -27,6 +28,7 @@ from wavesync.interfaces import IReactor
 from wavesync.signalling.lifetimes import Lifetimes, lifetimes_path
 from wavesync.signalling.urls import parse_mediators
 from wavesync.steady import keep_steady
+from wavesync.tunnel.proxies import Proxies
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -72,6 +74,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         help="ask this mediator instead of those in the credentials: HOST, or by itself"
         " udp://HOST:3345, tcp://HOST:3345, http://HOST:3355 or https://HOST (may be repeated)",
     )
+    add_proxy(parser)
     parser.add_argument(
         "--paths",
         metavar="LIST",
@@ -101,6 +104,7 @@ class Plan:
     :ivar revocations: what is known of revoked servers, kept beside the credentials.
     :ivar memory: what worked before on which network, likewise.
     :ivar lifetimes: how long NATs keep mappings, likewise.
+    :ivar proxies: which HTTP proxy leads where.
     """
 
     target: Target
@@ -112,6 +116,7 @@ class Plan:
     revocations: Revocations
     memory: Memory
     lifetimes: Lifetimes
+    proxies: Proxies
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Plan":
@@ -140,6 +145,7 @@ class Plan:
             revocations,
             Memory(memory_path(path.parent, credentials.system), wall_clock=time.time),
             Lifetimes(lifetimes_path(path.parent), wall_clock=time.time),
+            chosen_proxies(arguments),
         )
 
     def open_connector(self, reactor: IReactor) -> Connector:

@@ -29,6 +29,7 @@ __all__ = [
     "ProxySettings",
     "bypassed",
     "choose",
+    "parse_proxy",
 ]
 
 DEFAULT_PROXY_PORT = 3128
@@ -96,7 +97,7 @@ class ProxySettings(Section, frozen=True):
         """Refuse what cannot work."""
         try:
             if self.url not in ("", NONE):
-                _parse(self.url, "the setting url")
+                parse_proxy(self.url, "the setting url")
         except SettingsError as error:
             raise ValueError(str(error)) from None
         if (self.username or self.password_file) and self.url in ("", NONE):
@@ -208,7 +209,7 @@ def _is_this_host(host: str) -> bool:
 def _from_settings(settings: ProxySettings, environ: Mapping[str, str]) -> Proxy | None:
     if settings.url in ("", NONE):
         return None
-    proxy = _parse(settings.url, "the setting url")
+    proxy = parse_proxy(settings.url, "the setting url")
     if settings.username and proxy.username:
         raise SettingsError("the proxy's user is named twice: in url and as username")
     username = settings.username or proxy.username
@@ -229,7 +230,7 @@ def _found(environ: Mapping[str, str]) -> dict[str, Proxy]:
         scheme = text.partition("://")[0].lower() if "://" in text else "http"
         # Others, mostly SOCKS, are meant for programs that know them.
         if text and scheme in _USED:
-            found[name] = _parse(text, f"the environment's {name}", secret=True)
+            found[name] = parse_proxy(text, f"the environment's {name}", secret=True)
     return found
 
 
@@ -239,7 +240,7 @@ def _variable(environ: Mapping[str, str], name: str) -> str:
     return (environ.get(name) or environ.get(name.upper()) or "").strip()
 
 
-def _parse(text: str, where: str, *, secret: bool = False) -> Proxy:
+def parse_proxy(text: str, where: str, *, secret: bool = False) -> Proxy:
     """Read a proxy's URL.
 
     :param where: what to call its place; the URL itself, which may hold a password, is never shown.
