@@ -12,6 +12,7 @@ from wavesync.settings import Section
 from wavesync.signalling.numbers import MAX_ADDRESSES
 from wavesync.signalling.relay_urls import Relay, parse_relays
 from wavesync.signalling.urls import parse_mediators
+from wavesync.tunnel.proxies import ProxySettings
 
 __all__ = ["AUTO", "NONE", "AgentSettings", "parse_address"]
 
@@ -46,6 +47,7 @@ class AgentSettings(Section, frozen=True):
     port_mapping: bool = True
     max_sessions: int = 2048
     allow_loopback: bool = False
+    proxy: ProxySettings = ProxySettings()
     metrics: Metrics = Metrics()
 
     def __post_init__(self) -> None:
