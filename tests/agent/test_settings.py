@@ -42,6 +42,21 @@ class AgentSettingsTests(SynchronousTestCase):
             if name not in ("credentials", "services"):
                 self.assertEqual(getattr(settings, name), getattr(AgentSettings(), name), name)
 
+    def test_proxy(self) -> None:
+        """The proxy is a table of its own; a password in it is refused, and not shown."""
+        text = '[proxy]\nurl = "http://proxy.example:3128"\nno_proxy = ["10.0.0.0/8"]'
+        found = parse_settings(text, AgentSettings, name="agent.toml").proxy
+        self.assertEqual(found.url, "http://proxy.example:3128")
+        self.assertEqual(found.no_proxy, ("10.0.0.0/8",))
+        for line, words in (
+            ('url = "http://alice:correct-horse@proxy.example"', "holds a password"),
+            ('username = "alice"', "go with a url"),
+            ('password = "correct-horse"', "there is no setting 'proxy.password'"),
+        ):
+            sentence = self.refused(f"[proxy]\n{line}")
+            self.assertIn(words, sentence)
+            self.assertNotIn("correct-horse", sentence)
+
     def test_all_settings(self) -> None:
         """What is written is what is used."""
         settings = parse_settings(
