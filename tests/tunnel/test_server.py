@@ -117,7 +117,7 @@ class RequestTests(SynchronousTestCase):
             request("GET", "carrier-pigeon"): (404, "path"),
             request("GET", "two/"): (404, "path"),
             request("PUT", "two"): (405, "verb"),
-            request("GET", "poll"): (405, "verb"),
+            request("PUT", "poll"): (405, "verb"),
             request("POST", "upgrade", "ab" * 16, *_UPGRADE): (405, "verb"),
             request("GET", "upgrade"): (426, "no-upgrade"),
             request("GET", "upgrade", "ab" * 16, "Connection: Upgrade", "Upgrade: h2c"): (

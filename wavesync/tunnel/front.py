@@ -2,10 +2,11 @@
 
 import h11
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.python.failure import Failure
 
+from wavesync.alarm import Alarm
 from wavesync.deadlines import Deadlines
 from wavesync.shares import Shares
 from wavesync.stun.buckets import source_key
@@ -15,8 +16,6 @@ from wavesync.tunnel.heads import HeadError, HeadReader
 from wavesync.tunnel.server import TunnelServer
 
 __all__ = ["FrontFactory", "FrontProtocol"]
-
-_LEAST_DELAY = 0.001
 
 
 class FrontProtocol(Connection):
@@ -110,7 +109,7 @@ class FrontFactory(ServerFactory):
         self.heads: Deadlines[FrontProtocol] = Deadlines(server.limits.head_time)
         self._open: dict[FrontProtocol, None] = {}
         self._hosts = Shares(server.limits.connections_per_host)
-        self._timer: IDelayedCall | None = None
+        self._alarm = Alarm(clock, self._due)
         self._empty: list[Deferred[None]] = []
 
     def __len__(self) -> int:
@@ -186,16 +185,9 @@ class FrontFactory(ServerFactory):
     # The one timer.
 
     def _turn(self) -> None:
-        at = self.heads.deadline()
-        if self._timer is not None and at is None:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None and at is not None:
-            delay = max(_LEAST_DELAY, at - self.clock.seconds())
-            self._timer = self.clock.callLater(delay, self._due)
+        self._alarm.set(self.heads.deadline())
 
     def _due(self) -> None:
-        self._timer = None
         for protocol in self.heads.take_due(self.clock.seconds()):
             self.server.statistics.refused["head-time"] += 1
             protocol.abort()

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from twisted.internet.defer import Deferred
+
 from wavesync.interfaces import Address
 from wavesync.shares import Shares
 from wavesync.stun.buckets import source_key
@@ -40,6 +42,8 @@ class Guests:
         self._most = limits.tunnels
         self._count = 0
         self._hosts = Shares(limits.tunnels_per_host)
+        self._closed = False
+        self._empty: list[Deferred[None]] = []
 
     def __len__(self) -> int:
         """Count them."""
@@ -48,8 +52,11 @@ class Guests:
     def enter(self, source: Address) -> None:
         """Count one more.
 
-        :raises Refused: there is no room.
+        :raises Refused: there is no room, or nobody is taken any more.
         """
+        if self._closed:
+            sentence = "this server is going; use another."
+            raise Refused(503, "going", sentence, retry_after=_TRY_AGAIN)
         host = source_key(source[0])
         if not self._hosts.room(host):
             sentence = "your address has as many tunnels here as it may have."
@@ -64,6 +71,23 @@ class Guests:
         """One that was counted is over."""
         self._count -= 1
         self._hosts.give_back(source_key(source[0]))
+        if not self._count:
+            empty, self._empty = self._empty, []
+            for each in empty:
+                each.callback(None)
+
+    def close(self) -> None:
+        """Take no more."""
+        self._closed = True
+
+    def when_empty(self) -> Deferred[None]:
+        """Fires once there is none; at once when there is none."""
+        waiting: Deferred[None] = Deferred()
+        if self._count:
+            self._empty.append(waiting)
+        else:
+            waiting.callback(None)
+        return waiting
 
 
 class MethodGuests:
@@ -94,8 +118,8 @@ class MethodGuests:
 
     def leave(self, source: Address) -> None:
         """One that was counted is over."""
-        self._guests.leave(source)
         self._guests.statistics.open[self._method] -= 1
+        self._guests.leave(source)
 
     def refused(self, reason: str) -> None:
         """Count a request that was refused."""

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import h11
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
+from wavesync.alarm import Alarm
 from wavesync.deadlines import Deadlines
 from wavesync.interfaces import Address
 from wavesync.tunnel.answers import Refused, body_head, refusal, switching
@@ -30,8 +31,6 @@ from wavesync.tunnel.wire import Role, Wire
 
 __all__ = ["TunnelServer"]
 
-_LEAST_DELAY = 0.001  # rounding must not make a timer come too early again and again
-
 
 class TunnelServer:
     """All tunnels to one service.
@@ -55,10 +54,7 @@ class TunnelServer:
         self._twos: dict[str, Two] = {}
         self._half: Deadlines[ServerEnd] = Deadlines(self.limits.hello_time)
         self._swept = clock.seconds()
-        self._timer: IDelayedCall | None = None
-        self._timer_at = 0.0
-        self._closed = False
-        self._empty: list[Deferred[None]] = []
+        self._alarm = Alarm(clock, self._due)
 
     @property
     def statistics(self) -> TunnelStatistics:
@@ -81,8 +77,6 @@ class TunnelServer:
         :returns: what the connection is for from now on; None when it has been refused, and finished.
         """
         try:
-            if self._closed:
-                raise Refused(503, "going", "this server is going; use another.", retry_after=5)
             method, verb = method_of(request)
             if method == "poll":
                 return self._poll.welcome(request, wire, rest)
@@ -209,38 +203,29 @@ class TunnelServer:
         del self._tunnels[end.tunnel]
         self._twos.pop(end.tunnel, None)
         self._half.end(end)
-        self._guests.leave(end.charged)
+        self._turn()
         if end.open:
             self.statistics.open[end.method] -= 1
-        self._turn()
-        if not self._tunnels:
-            empty, self._empty = self._empty, []
-            for each in empty:
-                each.callback(None)
+        self._guests.leave(end.charged)
 
     # The end.
 
     def close(self) -> None:
         """Take no more tunnels, and end those that are half-made; the others end as they like."""
-        self._closed = True
+        self._guests.close()
         for end in list(self._half):
             end.abort()
 
     def abort_all(self) -> None:
         """Take no more tunnels, and end all there are."""
-        self._closed = True
+        self._guests.close()
         for end in list(self._tunnels.values()):
             end.abort()
         self._poll.close()
 
     def when_empty(self) -> Deferred[None]:
-        """Fires once no tunnel is left but those of short polls; at once when there is none."""
-        waiting: Deferred[None] = Deferred()
-        if self._tunnels:
-            self._empty.append(waiting)
-        else:
-            waiting.callback(None)
-        return waiting
+        """Fires once no tunnel is left; at once when there is none."""
+        return self._guests.when_empty()
 
     # The one timer.
 
@@ -252,18 +237,10 @@ class TunnelServer:
             yield self._swept + self.limits.idle_time
 
     def _turn(self) -> None:
-        """Set the timer for what is due next; one that comes too early finds that out."""
-        at = min(self._due_times(), default=None)
-        if self._timer is not None and (at is None or at < self._timer_at):
-            self._timer.cancel()
-            self._timer = None
-        if at is not None and self._timer is None:
-            self._timer_at = at
-            delay = max(_LEAST_DELAY, at - self.clock.seconds())
-            self._timer = self.clock.callLater(delay, self._due)
+        """Set the timer for what is due next."""
+        self._alarm.set(min(self._due_times(), default=None))
 
     def _due(self) -> None:
-        self._timer = None
         now = self.clock.seconds()
         for end in self._half.take_due(now):
             self.statistics.refused["hello-time"] += 1
