@@ -27,7 +27,7 @@ WINDOW = 262_144
 FIRST_ROOM = 4096
 """Bytes that the first request may carry: no window has been told then."""
 
-MAX_REQUESTS = 4
+MAX_REQUESTS = 5
 """Requests, hence connections, at one time."""
 
 MAX_KEEP = 3
@@ -50,7 +50,7 @@ ACK_EVERY = WINDOW // 4
 
 _MANY = 16_384
 _FEW = 4096
-_WORTH = (1, 1, 4096)  # bytes that are worth one more request beside so many with bytes
+_WORTH = (1, 1, 4096, 16_384)  # bytes that are worth one more request beside so many with bytes
 _DELAYS = (0.0, 0.1, 0.2, 0.5, 1.0)
 
 

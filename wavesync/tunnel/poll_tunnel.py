@@ -297,18 +297,15 @@ class PollTunnel:
             self._connect()
 
     def _ask(self, link: PollLink, sending: Sending) -> None:
-        head = self._place.request(
-            "POST",
-            "poll",
-            self._tunnel,
-            self._bytes(4),
-            (
-                (HEADER, sending.request.encode()),
-                ("Content-Type", "application/octet-stream"),
-                ("Content-Length", str(len(sending.body))),
-            ),
-        )
-        link.ask(sending.request.serial, head, sending.body)
+        request, body = sending
+        fields = [(HEADER, request.encode())]
+        if body:
+            fields.append(("Content-Type", "application/octet-stream"))
+            fields.append(("Content-Length", str(len(body))))
+        # Squid uses a connection to the server once more for a GET, but makes a new one for a POST.
+        verb = "POST" if body else "GET"
+        head = self._place.request(verb, "poll", self._tunnel, self._bytes(4), fields)
+        link.ask(request.serial, head, body)
 
     def _connect(self) -> None:
         def begun(wire: Wire) -> Role:

@@ -37,7 +37,7 @@ _VERBS = {
     "websocket": ("GET",),
     "get-post": ("GET", "POST"),
     "two": ("GET", "POST"),
-    "poll": ("POST",),
+    "poll": ("GET", "POST"),
 }
 
 
