@@ -94,7 +94,7 @@ class AgentSettingsTests(SynchronousTestCase):
             ("relays = []", 'relays names none: write "auto" or "none"'),
             ('relays = ["udp://relay.example"]', "the scheme must be http or https"),
             ('relays = ["a.example", "b.example", "c.example", "d.example", "e.example"]', "4"),
-            ('mediators = ["ftp://m.example"]', "the scheme must be udp or tcp"),
+            ('mediators = ["ftp://m.example"]', "the scheme must be udp, tcp, http or https"),
             ('mediators = ["m.example:99999"]', "port"),
             ('[services]\nWeb = "tcp:a:1"', "'Web' is no name"),
             (f'[services]\n{"a" * 65} = "tcp:a:1"', "is no name"),
