@@ -18,10 +18,20 @@ from wavesync.tunnel.poll_wire import PollRequest
 from wavesync.tunnel.server_end import address
 from wavesync.tunnel.wire import Role, Wire
 
-__all__ = ["CONNECTION_TIME", "MAX_REMEMBERED", "SESSION_TIME", "Guests", "PollServer"]
+__all__ = [
+    "CONNECTION_TIME",
+    "FIRST_TIME",
+    "MAX_REMEMBERED",
+    "SESSION_TIME",
+    "Guests",
+    "PollServer",
+]
 
 SESSION_TIME = 30.0
 """Seconds without a request after which a tunnel is lost."""
+
+FIRST_TIME = 10.0
+"""Seconds that the second request may take: a client that has not come back has never known."""
 
 CONNECTION_TIME = 60.0
 """Seconds that a connection may take for its next request, all of it."""
@@ -66,6 +76,7 @@ class PollServer:
         self._sessions: dict[str, PollSession] = {}
         self._past: OrderedDict[str, str] = OrderedDict()
         self._idle: Deadlines[PollSession] = Deadlines(SESSION_TIME)
+        self._new: Deadlines[PollSession] = Deadlines(FIRST_TIME)
         self._slow: Deadlines[PollRole] = Deadlines(CONNECTION_TIME)
         self._served: dict[PollRole, PollSession] = {}
         self._alarm = Alarm(clock, self._due)
@@ -104,6 +115,7 @@ class PollServer:
         self._slow.end(role)
         session = self._sessions.get(tunnel)
         if session is not None:
+            self._new.end(session)
             self._serve(session, role)
             session.request(role, request, body)
         else:
@@ -137,6 +149,7 @@ class PollServer:
         """
         del self._sessions[session.tunnel]
         self._idle.end(session)
+        self._new.end(session)
         self._guests.leave(session.source)
         self._past[session.tunnel] = reason
         if len(self._past) > MAX_REMEMBERED:
@@ -177,6 +190,7 @@ class PollServer:
         session = PollSession(self, tunnel, source, role.wire.stream.getHost())
         self._sessions[tunnel] = session
         self._serve(session, role)
+        self._new.begin(session, self.clock.seconds())
         session.begin(protocol, body[:HELLO_SIZE])
         session.request(role, request, body, greeting=HELLO_SIZE)
 
@@ -184,7 +198,7 @@ class PollServer:
 
     def _turn(self) -> None:
         """Set the timer for what is due next; one that comes too early finds that out."""
-        found = (self._idle.deadline(), self._slow.deadline())
+        found = (self._idle.deadline(), self._new.deadline(), self._slow.deadline())
         at = min((each for each in found if each is not None), default=None)
         self._alarm.set(at if at is None else max(at, self.clock.seconds() + _LEAST_DELAY))
 
@@ -192,7 +206,7 @@ class PollServer:
         now = self.clock.seconds()
         for role in self._slow.take_due(now):
             role.abort()
-        for session in self._idle.take_due(now):
+        for session in (*self._new.take_due(now), *self._idle.take_due(now)):
             session.idle()
         self._turn()
 

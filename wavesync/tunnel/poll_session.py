@@ -95,6 +95,7 @@ class PollSession:
         """Send."""
         if not (self._over or self._core.outgoing.ended):
             self._core.outgoing.write(data)
+            self._tell_room()
             self._touch()
 
     def close(self) -> None:

@@ -90,6 +90,7 @@ class PollTunnel:
         """Send."""
         if not (self._over or self._core.outgoing.ended):
             self._core.outgoing.write(data)
+            self._tell_room()
             self._touch()
 
     def close(self) -> None:
