@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from wavesync.session.connection_id import connection_options
 from wavesync.session.frames import (
     DATA_CHUNK,
     HEADER_SIZE,
@@ -34,6 +35,10 @@ GOLDEN: list[tuple[Frame, str]] = [
     (Open(""), "01 000001 00"),
     (Open("ssh"), "01 000004 03 737368"),
     (Open("ssh", ((0x81, b"ab"),)), "01 000009 03 737368 81 0002 6162"),
+    (
+        Open("a", connection_options("00112233445566778899aabbccddeeff")),
+        "01 000015 01 61 82 0010 00112233445566778899aabbccddeeff",
+    ),
     (Opened(), "02 000000"),
     (Opened(((0x80, b""),)), "02 000003 80 0000"),
     (Refused(404, "no"), "03 000004 0194 6e6f"),
@@ -115,10 +120,10 @@ class LimitTests(SynchronousTestCase):
         self.bad(b"\x01\x00\x00\x42\x41" + b"s" * 65)
 
     def test_names(self) -> None:
-        """Names are made of small letters, digits, dot, underscore and dash."""
-        for name in ("a", "0", "ssh-2", "a.b_c", "web.example"):
+        """Names are made of small letters, digits, dot, underscore and dash; a dot may be in front."""
+        for name in ("a", "0", "ssh-2", "a.b_c", "web.example", ".built-in"):
             self.assertTrue(is_service_name(name), name)
-        for name in ("", "-a", ".a", "A", "a b", "a\n", "ä", "_x"):
+        for name in ("", "-a", ".", "..a", ".-a", "A", "a b", "a\n", "ä", "_x"):
             self.assertFalse(is_service_name(name), name)
         for raw in (b"-a", b"A", b"a\n", b"\xc3\xa4"):
             self.bad(b"\x01" + (len(raw) + 1).to_bytes(3, "big") + bytes([len(raw)]) + raw)

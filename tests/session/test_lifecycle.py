@@ -45,7 +45,7 @@ class Notes:
 
 INPUTS: dict[str, Callable[[Inputs], None]] = {
     "serve": lambda m: m.serve(),
-    "open": lambda m: m.open("a"),
+    "open": lambda m: m.open("a", ()),
     "accept": lambda m: m.accept(),
     "refuse": lambda m: m.refuse(404, "no"),
     "finish": lambda m: m.finish(),
@@ -187,7 +187,7 @@ class TableTests(SynchronousTestCase):
                 told.append(event)
 
         client = lifecycle(Full())
-        client.open("a")
+        client.open("a", ())
         client.refused_received(404, "no")
         server = lifecycle(Full())
         server.serve()
@@ -195,7 +195,7 @@ class TableTests(SynchronousTestCase):
         server.accept()
         server.reset_received(500, "broken")
         another = lifecycle(Full())
-        another.open("b")
+        another.open("b", ())
         another.opened_received(())
         another.finish()
         stray = lifecycle(Full())

@@ -12,6 +12,7 @@ from wavesync.errors import WavesyncError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
 from wavesync.identity.verify import Peer
+from wavesync.session.connection_id import connection_options
 from wavesync.session.core import CONTROL, Side, Timing
 from wavesync.session.errors import SessionLost, refusal_error
 from wavesync.session.events import Event, Lost, OpenAccepted, OpenRefused, PongReceived
@@ -68,11 +69,14 @@ class ClientSession(SessionShell):
         core = self._core
         return core is not None and (core.over or core.closing) and not self.lost
 
-    def open(self, service: str, protocol: IProtocol) -> Deferred[IProtocol]:
+    def open(
+        self, service: str, protocol: IProtocol, *, connection: str = ""
+    ) -> Deferred[IProtocol]:
         """Ask for a service; *protocol* is connected at once, so its first bytes travel along.
 
         :param service: its name, or :data:`CONTROL` for a session that carries no bytes and keeps
             the path's hole in a NAT open.
+        :param connection: the connection id that the server is to record it by; empty for none.
         :returns: fires with *protocol* when the server has opened the service.  Fails with
             :class:`wavesync.session.errors.Refused` or :class:`wavesync.errors.NotAllowed` when it
             refused, :class:`wavesync.session.errors.SessionLost` when the path broke; then
@@ -81,7 +85,7 @@ class ClientSession(SessionShell):
         """
         if self.lost or self._core is None:
             return fail(self._told_why or self._lost_error or SessionLost("there is no path yet"))
-        self._core.open(service, self._clock.seconds())
+        self._core.open(service, self._clock.seconds(), connection_options(connection))
         opening: Deferred[IProtocol] = Deferred(self._open_given_up)
         self._opening = opening
         self.attach(protocol)

@@ -24,6 +24,7 @@ from wavesync.session.frames import (
     FrameError,
     Open,
     Opened,
+    Options,
     Ping,
     Pong,
     Refused,
@@ -87,7 +88,7 @@ class SessionCore:
 
     # What the application and its shell ask for.
 
-    def open(self, service: str, now: float) -> None:
+    def open(self, service: str, now: float, options: Options = ()) -> None:
         """Client: ask for *service*; bytes may be written at once and travel along.
 
         :raises ValueError: not a name, or something was opened before.
@@ -97,7 +98,7 @@ class SessionCore:
         if service != CONTROL and not is_service_name(service):
             raise ValueError("a service's name is 1 to 64 of a-z, 0-9, dot, underscore and dash")
         self._now = now
-        self._machine.open(service)
+        self._machine.open(service, options)
 
     def accept(self, now: float) -> None:
         """Server: the service asked for is there."""

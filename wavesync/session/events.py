@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from wavesync.session.frames import Options
+
 __all__ = [
     "DataReceived",
     "EndAcknowledged",
@@ -28,9 +30,13 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class OpenRequested:
-    """Server: the client asks for *service* ("" is a control session); accept or refuse it."""
+    """Server: the client asks for *service* ("" is a control session); accept or refuse it.
+
+    :ivar options: those of OPEN that may be skipped.
+    """
 
     service: str
+    options: Options = ()
 
 
 @dataclass(frozen=True, slots=True)

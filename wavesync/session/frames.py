@@ -64,10 +64,10 @@ _CODE = Struct("!H")
 _OFFSET = Struct("!Q")
 _OPTION = Struct("!BH")
 _PING_SIZE = 8
-_SERVICE = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
+_SERVICE = re.compile(r"\.?[a-z0-9][a-z0-9._-]*\Z")
 
 Options: TypeAlias = tuple[tuple[int, bytes], ...]
-"""Options of OPEN and OPENED: (type 0..255, value 0..65535 bytes); none is defined yet."""
+"""Options of OPEN and OPENED: (type 0..255, value 0..65535 bytes)."""
 
 
 class FrameError(Exception):
@@ -156,7 +156,10 @@ Frame: TypeAlias = Open | Opened | Refused | Data | End | Reset | Ping | Pong | 
 
 
 def is_service_name(name: str) -> bool:
-    """Whether *name* is 1 .. 64 of ``a-z 0-9 . _ -`` and starts with a letter or digit."""
+    """Whether *name* can be in OPEN: 1 .. 64 of ``a-z 0-9 . _ -``, a letter or digit first.
+
+    In front of that there may be a dot: such a name is of a service that every server has.
+    """
     return len(name) <= MAX_SERVICE and _SERVICE.match(name) is not None
 
 

@@ -55,7 +55,7 @@ class Inputs(Protocol):
     def serve(self) -> None:
         """Make this end the server (before anything else)."""
 
-    def open(self, service: str) -> None:
+    def open(self, service: str, options: Options) -> None:
         """Client: ask for a service."""
 
     def accept(self) -> None:
@@ -96,7 +96,7 @@ class Inputs(Protocol):
 
 
 def _needed(options: Options) -> bool:
-    """Whether an option must be understood; none is defined yet, so none is."""
+    """Whether an option must be understood: none of those that are defined has to be."""
     return any(not kind & MAY_IGNORE for kind, _ in options)
 
 
@@ -119,8 +119,8 @@ def _build() -> TypeMachineBuilder[Inputs, Owner]:
         state.upon(Inputs.serve).loop().returns(None)
 
     @idle.upon(Inputs.open).to(opening)
-    def open_(machine: Inputs, owner: Owner, service: str) -> None:
-        owner.send(Open(service))
+    def open_(machine: Inputs, owner: Owner, service: str, options: Options) -> None:
+        owner.send(Open(service, options))
         owner.began(service)
 
     for state in (opening, waiting, deciding, carrying, over):
@@ -202,7 +202,7 @@ def _build() -> TypeMachineBuilder[Inputs, Owner]:
         if _needed(options):
             machine.refuse(Refusal.BAD_FRAME, "OPEN has an option that this server does not know")
         else:
-            owner.tell(OpenRequested(service))
+            owner.tell(OpenRequested(service, options))
 
     def open_again(machine: Inputs, owner: Owner, service: str, options: Options) -> None:
         _violated(owner, "OPEN came where it has no place")

@@ -8,7 +8,10 @@ from zope.interface import implementer
 from wavesync.errors import SettingsError
 from wavesync.session.frames import MAX_SERVICE, is_service_name
 
-__all__ = ["ServiceAddress", "check_service_name"]
+__all__ = ["BUILT_IN", "ServiceAddress", "check_service_name"]
+
+BUILT_IN = "."
+"""What the names of services begin with that servers have by themselves."""
 
 
 @implementer(IAddress)
@@ -29,7 +32,7 @@ def check_service_name(name: str) -> str:
 
     :raises SettingsError: it cannot.
     """
-    if not is_service_name(name):
+    if name.startswith(BUILT_IN) or not is_service_name(name):
         raise SettingsError(
             f"{name[: 2 * MAX_SERVICE]!r} is no name of a service: it has 1 to {MAX_SERVICE} of"
             " a-z, 0-9, dot, dash and underscore, and begins with a letter or digit"

@@ -21,11 +21,20 @@ from wavesync.errors import WavesyncError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.verify import Peer
 from wavesync.session.bridge import make_bridge
+from wavesync.session.connection_id import connection_of
 from wavesync.session.core import CONTROL, Side, Timing
 from wavesync.session.crowd import oldest_of_crowd, oldest_relayed
 from wavesync.session.door import Door
 from wavesync.session.errors import Refusal
 from wavesync.session.events import DataReceived, Event, Lost, OpenRequested
+from wavesync.session.limits import (
+    DIAL_WITHIN,
+    EARLY_BYTES,
+    EVENT_SIZE,
+    MAX_PENDING,
+    MAX_SESSIONS,
+    MAX_SESSIONS_PER_CLIENT,
+)
 from wavesync.session.liveness import SILENCE
 from wavesync.session.relayed import kind_of, source_of
 from wavesync.session.roll import Roll
@@ -34,6 +43,7 @@ from wavesync.session.services import NamedServices, Services
 from wavesync.session.shell import SessionShell
 from wavesync.session.statistics import Statistics
 from wavesync.session.tls import server_context
+from wavesync.session.watcher import Unwatched, Watcher
 from wavesync.stun.buckets import source_key
 
 __all__ = [
@@ -49,32 +59,16 @@ __all__ = [
     "Services",
 ]
 
-MAX_SESSIONS = 2048
-"""Sessions with an open service at one time; the next OPEN is refused."""
-
-MAX_SESSIONS_PER_CLIENT = 1024
-"""The same for one client, so that none can take all places: the next OPEN is refused."""
-
-MAX_PENDING = 256
-"""Paths at one time that have not sent OPEN (yet).  For one more, a path goes on which nobody has
-shown who he is: the oldest from the source with most of those.  Where there is none, the oldest of the
-client with most goes, if it has several.  So nobody can shut out others."""
-
-EARLY_BYTES = 65536
-"""Bytes of a client taken while its service is being dialled; then its path is paused."""
-
-EVENT_SIZE = 128
-"""Bytes that each piece of them counts for in addition: what it takes to keep it."""
-
-DIAL_WITHIN = 20.0
-"""Seconds that a service has to take a connection."""
-
 _NAMES_SHOWN = 20
 _REVOKED = "the client's credentials were revoked"
 
 
 class ServerSession(SessionShell):
-    """One client's path: made by :class:`ServerSessionFactory`."""
+    """One client's path: made by :class:`ServerSessionFactory`.
+
+    :ivar arrived_at: when the path was there, on the reactor's clock.
+    :ivar authenticated_at: when its client was known.
+    """
 
     _log = Logger()
 
@@ -84,6 +78,7 @@ class ServerSession(SessionShell):
         self._dial: Deferred[IProtocol] | None = None
         self._path_transport: ITransport | None = None
         self._was_authenticated = False
+        self.arrived_at = self.authenticated_at = 0.0
         self._asked_at: float | None = None  # until the service's first word
 
     @property
@@ -98,11 +93,13 @@ class ServerSession(SessionShell):
             seconds = self._clock.seconds() - self._asked_at
             self._factory.statistics.answered(self, seconds)
             self._asked_at = None
+            self._factory.watcher.answered(self)
         super().write(data)
 
     def connectionMade(self) -> None:
         """A client's path is there."""
         self._path_transport = self.transport.transport
+        self.arrived_at = self._clock.seconds()
         self.path_kind = kind_of(self.path_peer())
         self._factory.arrived(self, source_of(self.path_peer()))
         super().connectionMade()
@@ -120,12 +117,15 @@ class ServerSession(SessionShell):
             self.turn_out(_REVOKED)
             return
         self._was_authenticated = True
+        self.authenticated_at = self._clock.seconds()
         self._factory.authenticated(peer, self)
 
     def path_ended(self, error: WavesyncError) -> None:
         """The path is gone: quietly if nothing was asked for (the loser of a race)."""
         self._factory.left(self)
         self._factory.statistics.end(self)
+        in_order = self._core is not None and self._core.finished
+        self._factory.watcher.ended(self, "" if in_order else str(error))
         self._cancel_dial()
         if self._was_authenticated:
             assert self.peer is not None
@@ -139,11 +139,13 @@ class ServerSession(SessionShell):
     def happened(self, event: Event) -> None:
         """An event came that is not about the stream."""
         match event:
-            case OpenRequested(service):
+            case OpenRequested(service, options):
                 self._factory.asked(self)
+                self._factory.watcher.asked(self, service, connection_of(options))
                 self._asked_for(service)
             case Lost(sentence):
                 self._factory.roll.end(self, silent=sentence == SILENCE)
+                self._factory.watcher.ended(self, sentence)
                 self._cancel_dial()
 
     def holds_too_much(self) -> bool:
@@ -218,12 +220,14 @@ class ServerSession(SessionShell):
         assert self._core is not None
         self._factory.statistics.begin(self, control=self._core.service == CONTROL)
         self._core.accept(self._clock.seconds())
+        self._factory.watcher.opened(self)
         self.attach(app)
         self._turn()
 
     def _refuse(self, code: int, sentence: str) -> None:
         self._factory.roll.end(self)
         self._factory.statistics.refused[code] += 1
+        self._factory.watcher.refused(self, sentence)
         if self._core is not None:
             self._core.refuse(code, sentence, self._clock.seconds())
             self._stirred()
@@ -254,6 +258,7 @@ class ServerSessionFactory:
     :param max_sessions_per_client: the same for one client.
     :param max_pending: paths that have not sent OPEN, at one time.
     :param door: decides who may begin a handshake; the usual limits when None.
+    :param watcher: is told what becomes of sessions.
     :ivar statistics: what is counted.
     """
 
@@ -273,8 +278,10 @@ class ServerSessionFactory:
         max_sessions_per_client: int = MAX_SESSIONS_PER_CLIENT,
         max_pending: int = MAX_PENDING,
         door: Door | None = None,
+        watcher: Watcher = Unwatched(),  # noqa: B008
     ) -> None:
         self.services = services
+        self.watcher = watcher
         self.statistics = Statistics()
         self.timing = timing
         self.max_sessions = max_sessions

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, cast
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
-    IDelayedCall,
     IProducer,
     IPullProducer,
     IPushProducer,
@@ -16,39 +15,13 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from wavesync.identity.verify import Peer
+from wavesync.pulled import Pulled
 from wavesync.session.errors import Refusal
 
 if TYPE_CHECKING:
     from wavesync.session.shell import SessionShell
 
 __all__ = ["SessionTransport"]
-
-
-@implementer(IPushProducer)
-class _Pulled:
-    """Asks a pull producer for more, turn by turn, whenever the path takes bytes."""
-
-    def __init__(self, producer: IPullProducer, clock: IReactorTime) -> None:
-        self._producer = producer
-        self._clock = clock
-        self._next: IDelayedCall | None = None
-
-    def resumeProducing(self) -> None:
-        if self._next is None:
-            self._next = self._clock.callLater(0, self._pull)
-
-    def pauseProducing(self) -> None:
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
-
-    def stopProducing(self) -> None:
-        self.pauseProducing()
-        self._producer.stopProducing()
-
-    def _pull(self) -> None:
-        self._next = self._clock.callLater(0, self._pull)
-        self._producer.resumeProducing()
 
 
 @implementer(ITransport, IConsumer, IPushProducer)
@@ -129,7 +102,7 @@ class SessionTransport:
         if streaming:
             self._producer = cast(IPushProducer, producer)
         else:
-            self._producer = _Pulled(cast(IPullProducer, producer), self._clock)
+            self._producer = Pulled(cast(IPullProducer, producer), self._clock)
         if self._shell.congested:
             self._producer.pauseProducing()
         elif not streaming:
@@ -138,7 +111,7 @@ class SessionTransport:
     def unregisterProducer(self) -> None:
         """Forget the producer (IConsumer)."""
         producer, self._producer = self._producer, None
-        if isinstance(producer, _Pulled):
+        if isinstance(producer, Pulled):
             producer.pauseProducing()
         if producer is not None and self.disconnecting:
             self._shell.close()
