@@ -7,7 +7,6 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
-    IDelayedCall,
     IProducer,
     IProtocol,
     IPullProducer,
@@ -17,6 +16,8 @@ from twisted.internet.interfaces import (
 )
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from wavesync.pulled import Pulled
 
 __all__ = ["Carrier", "TunnelTransport"]
 
@@ -42,33 +43,6 @@ class Carrier(Protocol):
 
     def resume(self) -> None:
         """Bring more."""
-
-
-@implementer(IPushProducer)
-class _Pulled:
-    """Asks a pull producer for more, turn by turn, whenever the tunnel takes bytes."""
-
-    def __init__(self, producer: IPullProducer, clock: IReactorTime) -> None:
-        self._producer = producer
-        self._clock = clock
-        self._next: IDelayedCall | None = None
-
-    def resumeProducing(self) -> None:
-        if self._next is None:
-            self._next = self._clock.callLater(0, self._pull)
-
-    def pauseProducing(self) -> None:
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
-
-    def stopProducing(self) -> None:
-        self.pauseProducing()
-        self._producer.stopProducing()
-
-    def _pull(self) -> None:
-        self._next = self._clock.callLater(0, self._pull)
-        self._producer.resumeProducing()
 
 
 @implementer(ITransport, IConsumer, IPushProducer)
@@ -171,7 +145,7 @@ class TunnelTransport:
         if streaming:
             self._producer = cast(IPushProducer, producer)
         else:
-            self._producer = _Pulled(cast(IPullProducer, producer), self._clock)
+            self._producer = Pulled(cast(IPullProducer, producer), self._clock)
         if self._full:
             self._producer.pauseProducing()
         elif not streaming:
@@ -180,7 +154,7 @@ class TunnelTransport:
     def unregisterProducer(self) -> None:
         """Forget the producer (IConsumer)."""
         producer, self._producer = self._producer, None
-        if isinstance(producer, _Pulled):
+        if isinstance(producer, Pulled):
             producer.pauseProducing()
         if producer is not None and self.disconnecting and self._open:
             self._carrier.close()
