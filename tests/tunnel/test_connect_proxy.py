@@ -217,9 +217,9 @@ class ConnectTests(ProxyCase):
 class RoadsTests(ProxyCase):
     """Ways are opened on real sockets: to the host, or through the proxy."""
 
-    def roads(self, proxy: Proxy | None = None, trust_root: Any = None) -> Roads:
+    def roads(self, proxy: Proxy | None = None) -> Roads:
         """What opens them."""
-        return Roads(reactor, proxy=lambda url: proxy, random=os.urandom, trust_root=trust_root)
+        return Roads(reactor, proxy=lambda url: proxy, random=os.urandom)
 
     def test_direct(self) -> Deferred[None]:
         """Without a proxy the host itself is dialled."""

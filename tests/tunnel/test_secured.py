@@ -14,14 +14,14 @@ from tests.tunnel.test_connect_proxy import OK, ProxyCase
 from wavesync.tunnel.errors import Why
 from wavesync.tunnel.proxies import Proxy
 from wavesync.tunnel.roads import Roads
-from wavesync.tunnel.secured import MAX_NAME, SecuredEndpoint
+from wavesync.tunnel.secured import MAX_NAME, SecuredEndpoint, Trust
 from wavesync.tunnel.urls import TunnelURL
 from wavesync.tunnel.way import Road, Route
 
 
-def roots(authority: Authority) -> Any:
+def roots(authority: Authority) -> Trust:
     """Trust this authority and no other."""
-    return trustRootFromCertificates([Certificate.loadPEM(authority.certificate)])
+    return Trust(trustRootFromCertificates([Certificate.loadPEM(authority.certificate)]))
 
 
 class SecuredTests(ProxyCase):
@@ -31,7 +31,12 @@ class SecuredTests(ProxyCase):
         self.authority = Authority("Our CA")
 
     def secured(
-        self, port: int, host: str = "relay.example", *, trust: Any = None, timeout: float = 5.0
+        self,
+        port: int,
+        host: str = "relay.example",
+        *,
+        trust: Trust | None = None,
+        timeout: float = 5.0,
     ) -> SecuredEndpoint:
         """The endpoint of a host that is at a port of loopback in truth."""
         return SecuredEndpoint(
@@ -39,10 +44,12 @@ class SecuredTests(ProxyCase):
             HostnameEndpoint(reactor, HOST, port),
             host,
             timeout=timeout,
-            trust_root=trust if trust is not None else roots(self.authority),
+            trust=trust if trust is not None else roots(self.authority),
         )
 
-    async def refused(self, port: int, host: str = "relay.example", trust: Any = None) -> str:
+    async def refused(
+        self, port: int, host: str = "relay.example", trust: Trust | None = None
+    ) -> str:
         """Connect in vain because of TLS; why."""
         error = await self.error(self.secured(port, host, trust=trust))
         self.assertIs(error.reason, Why.TLS)
@@ -205,7 +212,7 @@ class SecuredTests(ProxyCase):
                 reactor,
                 proxy=lambda _: Proxy(HOST, proxy, tls=True),
                 random=os.urandom,
-                trust_root=roots(self.authority),
+                trust=roots(self.authority),
             )
             road = Road(url, Route.CONNECT)
             dial = roads.dial(road, timeout=5.0)

@@ -10,6 +10,7 @@ from wavesync.tunnel.place import METHODS
 from wavesync.tunnel.probing import Probe, probe_mediator, probe_relay
 from wavesync.tunnel.proxies import Proxy
 from wavesync.tunnel.roads import Dialling, Roads
+from wavesync.tunnel.secured import Trust
 from wavesync.tunnel.urls import TunnelURL
 from wavesync.tunnel.way import Way, ways_of
 
@@ -44,7 +45,7 @@ class Destinations:
         self._reactor = reactor
         self._proxy = proxy
         self._random = random
-        self._trust_root = trust_root
+        self._trust = Trust(trust_root)
         self._methods = methods
         self._endpoints: dict[Hashable, AnyWayEndpoint] = {}
 
@@ -123,7 +124,7 @@ class Destinations:
             proxy=self._proxy,
             random=self._random,
             dialling=dialling,
-            trust_root=self._trust_root,
+            trust=self._trust,
         )
         return AnyWayEndpoint(
             self._reactor,

@@ -81,6 +81,7 @@ class AnyWayEndpoint:
         self._lasting = lasting
         self._open: dict[Watch, Ladder] = {}
         self._cuts: dict[Way, int] = {}
+        self._told: Way | None = None
         self._seeker = Seeker(
             clock,
             opener,
@@ -147,12 +148,15 @@ class AnyWayEndpoint:
 
     def works(self, watch: Watch, ladder: Ladder) -> None:
         """Bytes have come back through a connection."""
+        if watch.way != self._told and (self._told is not None or watch.way.by_detour):
+            self.log.info("{name} is reached by {way}", name=self.name, way=str(watch.way))
+        self._told = watch.way
         ladder.worked(watch.way, self._clock.seconds(), watch.took)
         self._ladders.note()
 
     def fails(self, watch: Watch, ladder: Ladder, why: str) -> None:
         """A connection has brought nothing, or garbage."""
-        self.log.info("{way} is of no use: {why}", way=str(watch.way), why=why)
+        self.log.debug("{way} is of no use: {why}", way=str(watch.way), why=why)
         ladder.failed(watch.way, self._clock.seconds(), why)
         self._ladders.note()
 

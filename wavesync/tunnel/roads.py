@@ -1,7 +1,7 @@
 """Makes the connections of a way: to the host or to a proxy, by CONNECT, with TLS; and opens the way."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint
@@ -23,7 +23,7 @@ from wavesync.tunnel.errors import TunnelError, Why
 from wavesync.tunnel.methods import open_tunnel
 from wavesync.tunnel.place import Place
 from wavesync.tunnel.proxies import Proxy
-from wavesync.tunnel.secured import SecuredEndpoint
+from wavesync.tunnel.secured import SecuredEndpoint, Trust
 from wavesync.tunnel.urls import TunnelURL
 from wavesync.tunnel.way import RAW, Road, Route, Way
 
@@ -75,8 +75,8 @@ class Roads:
     :param proxy: tells which proxy leads to a URL.
     :param random: gives that many unpredictable bytes.
     :param dialling: makes direct endpoints; ordinary ones when None.
-    :param trust_root: who may have signed certificates of hosts and proxies; whom the system trusts
-        when None.
+    :param trust: who may have signed certificates of hosts and proxies; whom the system trusts when
+        None.
     """
 
     def __init__(
@@ -86,13 +86,13 @@ class Roads:
         proxy: Callable[[TunnelURL], Proxy | None],
         random: Callable[[int], bytes],
         dialling: Dialling | None = None,
-        trust_root: Any = None,
+        trust: Trust | None = None,
     ) -> None:
         self._reactor = reactor
         self._proxy = proxy
         self._random = random
         self._dialling = dialling if dialling is not None else self._ordinary
-        self._trust_root = trust_root
+        self._trust = trust if trust is not None else Trust()
 
     def open(
         self,
@@ -163,9 +163,7 @@ class Roads:
     def _secured(
         self, endpoint: IStreamClientEndpoint, host: str, timeout: float
     ) -> IStreamClientEndpoint:
-        return SecuredEndpoint(
-            self._reactor, endpoint, host, timeout=timeout, trust_root=self._trust_root
-        )
+        return SecuredEndpoint(self._reactor, endpoint, host, timeout=timeout, trust=self._trust)
 
     def _ordinary(self, host: str, port: int, timeout: float) -> IStreamClientEndpoint:
         return HostnameEndpoint(

@@ -34,7 +34,7 @@ from zope.interface import implementer
 
 from wavesync.tunnel.errors import TunnelError, Why
 
-__all__ = ["MAX_NAME", "SecuredEndpoint"]
+__all__ = ["MAX_NAME", "SecuredEndpoint", "Trust"]
 
 MAX_NAME = 64
 """Characters of a name in a certificate that are shown."""
@@ -53,6 +53,29 @@ _UNKNOWN_SIGNER = frozenset(
 )
 _NOT_TLS = re.compile("wrong version|http request|unknown protocol|record layer|packet length")
 _OWN_CLOCK = "or this host's clock is wrong"
+
+
+class Trust:
+    """Whose signatures count, read once.
+
+    :param root: as :class:`twisted.internet.ssl.CertificateOptions` wants it; whom the system trusts
+        when None.
+    """
+
+    def __init__(self, root: Any = None) -> None:
+        self._root = root
+        self._context: SSL.Context | None = None
+
+    @property
+    def context(self) -> SSL.Context:
+        """What all connections have in common."""
+        if self._context is None:
+            self._context = CertificateOptions(
+                trustRoot=platformTrust() if self._root is None else self._root,
+                raiseMinimumTo=TLSVersion.TLSv1_2,
+                acceptableProtocols=_ALPN,
+            ).getContext()
+        return self._context
 
 
 @dataclass(slots=True)
@@ -169,8 +192,7 @@ class SecuredEndpoint:
     :param endpoint: leads to the host.
     :param host: whom the certificate has to be for (RFC 6125): a name, or a numeric address.
     :param timeout: seconds for TLS to stand, from when the connection does.
-    :param trust_root: who may have signed, as :class:`twisted.internet.ssl.CertificateOptions` wants it;
-        whom the system trusts when None.
+    :param trust: who may have signed.
     """
 
     def __init__(
@@ -180,17 +202,13 @@ class SecuredEndpoint:
         host: str,
         *,
         timeout: float,
-        trust_root: Any = None,
+        trust: Trust,
     ) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
         self._host = host
         self._timeout = timeout
-        self._context = CertificateOptions(
-            trustRoot=platformTrust() if trust_root is None else trust_root,
-            raiseMinimumTo=TLSVersion.TLSv1_2,
-            acceptableProtocols=_ALPN,
-        ).getContext()
+        self._trust = trust
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect (IStreamClientEndpoint).
@@ -205,7 +223,7 @@ class SecuredEndpoint:
         handshake = _Handshake(factory)
         handshakes = Factory.forProtocol(lambda: handshake)
         handshakes.noisy = False
-        creator = _Creator(self._context, self._host, verdict)
+        creator = _Creator(self._trust.context, self._host, verdict)
         wrapping = TLSMemoryBIOFactory(creator, True, handshakes, self._reactor)
         wrapping.noisy = False
         await self._endpoint.connect(wrapping)

@@ -79,6 +79,11 @@ class Way:
         return _COST[self.method]
 
     @property
+    def by_detour(self) -> bool:
+        """Whether it is anything but a plain connection to the host itself."""
+        return self.method != RAW or self.route is not Route.DIRECT
+
+    @property
     def order(self) -> tuple[float, int]:
         """Sorts ways of which nothing is known."""
         return self.cost, _ROUTES.index(self.route)
