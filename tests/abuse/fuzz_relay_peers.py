@@ -22,11 +22,12 @@ from wavesync.agent.parking import MAX_IDLE, Parking, Taken
 from wavesync.client.memory import Memory, Remembered
 from wavesync.client.relay_leg import RelayLeg
 from wavesync.errors import ConnectFailed, SettingsError
-from wavesync.relay.factory import ProxiedFactory, RelayFactory
+from wavesync.relay.factory import RelayFactory
 from wavesync.relay.house import House
 from wavesync.relay.settings import Proxied, RelaySettings
 from wavesync.session.relayed import RelayedAddress
 from wavesync.signalling.errors import SignallingError
+from wavesync.signalling.fronts import ProxiedFactory
 from wavesync.signalling.relay_answers import AnswerReader, Challenge, RelayAnswer
 from wavesync.signalling.relay_answers import Parking as Wanted
 from wavesync.signalling.relay_lines import Idle, LineReader, Move, Open, Ping, Pong, Ready
@@ -308,7 +309,7 @@ def come_by_proxy(data: bytes) -> object:
     """Let a relay take what comes over a proxy's connection."""
     clock = Clock()
     factory = RelayFactory(_house(clock), clock)
-    proxied = ProxiedFactory(factory, Proxied(listen="127.0.0.1:1").networks)
+    proxied = ProxiedFactory(factory, Proxied(listen="127.0.0.1:1").networks, lambda: None)
     made, wire = proxied.buildProtocol(_PROXY), StringTransport(peerAddress=_PROXY)
     assert made is not None
     made.makeConnection(wire)

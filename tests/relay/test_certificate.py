@@ -1,4 +1,4 @@
-"""Tests for :mod:`wavesync.relay.certificate`: a relay's certificate is renewed while it runs."""
+"""Tests for :mod:`wavesync.signalling.certificate`: a relay's certificate is renewed while it runs."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from tests.relay.test_fronts import FrontCase
 from tests.relay.world import Visit, connect_request, until
 from tests.signalling.authority import Authority
 from tests.signalling.provers import client
-from wavesync.relay.certificate import RelayCertificate
+from wavesync.signalling.certificate import HostCertificate
 from wavesync.signalling.relay_answers import RelayAnswer
 
 NAME = "relay.example"
@@ -36,11 +36,11 @@ class Listener:
 
     def __call__(self, event: LogEvent) -> None:
         """Take an event (ILogObserver)."""
-        if event.get("log_namespace", "").startswith("wavesync.relay.certificate"):
+        if event.get("log_namespace", "").startswith("wavesync.signalling.certificate"):
             self.said.append(formatEvent(event).partition(" until ")[0])
 
 
-def serial(certificate: RelayCertificate) -> int:
+def serial(certificate: HostCertificate) -> int:
     """Do a handshake, and tell which certificate is shown."""
     server = Connection(certificate.getContext())
     visitor = Connection(Context(TLS_METHOD))
@@ -57,7 +57,7 @@ def serial(certificate: RelayCertificate) -> int:
     return shown.get_serial_number()
 
 
-class RelayCertificateTests(SynchronousTestCase):
+class HostCertificateTests(SynchronousTestCase):
     """What becomes of files that somebody replaces."""
 
     def setUp(self) -> None:
@@ -68,7 +68,7 @@ class RelayCertificateTests(SynchronousTestCase):
         self.paths = [self.directory / name for name in ("fullchain.pem", "privkey.pem")]
         self.files = 0
         self.put(*self.made())
-        self.certificate = RelayCertificate(*map(str, self.paths))
+        self.certificate = HostCertificate(*map(str, self.paths))
         self.first = serial(self.certificate)
         self.said = Listener(self).said
 

@@ -1,34 +1,20 @@
 """All connections of a relay, within the limits, and the one timer for everything that is due."""
 
-from collections.abc import Collection
-
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import (
-    IAddress,
-    IDelayedCall,
-    IOpenSSLContextFactory,
-    IReactorTime,
-)
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
-from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
-from twisted.protocols.policies import ProtocolWrapper
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from wavesync.deadlines import Deadlines
-from wavesync.relay.half_closing import HalfClosingTLS
 from wavesync.relay.house import House
 from wavesync.relay.protocol import RelayProtocol
 from wavesync.shares import Shares
-from wavesync.signalling.proxied import Network, ProxiedWrapper, comes_from
 from wavesync.stun.buckets import source_key
 
 __all__ = [
     "CLOSE_LIFE",
     "TELL_EVERY",
-    "ProxiedFactory",
     "RelayFactory",
-    "SecuredFactory",
 ]
 
 CLOSE_LIFE = 5.0
@@ -200,52 +186,3 @@ class RelayFactory(ServerFactory):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-class SecuredFactory(TLSMemoryBIOFactory):
-    """Takes connections over TLS.
-
-    :param certificate: the relay's; asked for each connection.
-    :param factory: what serves them.
-    :param clock: gives the time and timers.
-    """
-
-    noisy = False
-    protocol = HalfClosingTLS
-
-    def __init__(
-        self, certificate: IOpenSSLContextFactory, factory: RelayFactory, clock: IReactorTime
-    ) -> None:
-        super().__init__(certificate, False, factory, clock=clock)
-        self._relay = factory
-
-    def buildProtocol(  # type: ignore[override]
-        self, addr: IAddress | None
-    ) -> TLSMemoryBIOProtocol | None:
-        """A protocol for one more connection, if there is room."""
-        return super().buildProtocol(addr) if self._relay.room() else None
-
-
-class ProxiedFactory(HAProxyWrappingFactory):
-    """Takes connections from trusted proxies, which tell where they come from (PROXY protocol).
-
-    :param factory: what serves them.
-    :param trusted: the addresses of proxies; a connection from elsewhere is closed.
-    """
-
-    noisy = False
-    protocol = ProxiedWrapper  # type: ignore[assignment]
-
-    def __init__(self, factory: RelayFactory, trusted: Collection[Network]) -> None:
-        super().__init__(factory)
-        self._relay = factory
-        self._trusted = tuple(trusted)
-
-    def buildProtocol(  # type: ignore[override]
-        self, addr: IAddress | None
-    ) -> ProtocolWrapper | None:
-        """A protocol for one more connection; none for somebody who is not a trusted proxy."""
-        if comes_from(addr, self._trusted):
-            return super().buildProtocol(addr) if self._relay.room() else None
-        self._relay.house.statistics.refused["untrusted-proxy"] += 1
-        return None

@@ -20,14 +20,16 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from wavesync.interfaces import Address, IReactor
-from wavesync.relay.certificate import LOOK_INTERVAL, RelayCertificate
 from wavesync.relay.descriptors import Descriptors
-from wavesync.relay.factory import ProxiedFactory, RelayFactory, SecuredFactory
+from wavesync.relay.factory import RelayFactory
+from wavesync.relay.half_closing import HalfClosingTLS
 from wavesync.relay.house import House
 from wavesync.relay.presence import IPresence
 from wavesync.relay.presences import open_presence
 from wavesync.relay.settings import RelaySettings
 from wavesync.services import from_settings
+from wavesync.signalling.certificate import LOOK_INTERVAL, HostCertificate
+from wavesync.signalling.fronts import ProxiedFactory, SecuredFactory
 from wavesync.signalling.listening import Listening, address_text, open_streams
 from wavesync.steady import keep_steady
 from wavesync.tcp.doors import Door
@@ -72,10 +74,10 @@ class RelayService(Service):
         self._patience: IDelayedCall | None = None
         self.house, self.connections = self._build()
         self.addresses: tuple[Address, ...] = ()
-        self.certificate: RelayCertificate | None = None
+        self.certificate: HostCertificate | None = None
         self._looking: LoopingCall | None = None
         if settings.tls_listen:
-            self.certificate = RelayCertificate(settings.certificate, settings.key)
+            self.certificate = HostCertificate(settings.certificate, settings.key)
 
     def _build(self) -> tuple[House, RelayFactory]:
         house = House(
@@ -101,13 +103,18 @@ class RelayService(Service):
         def crowd(host: str) -> None:
             refused["crowd"] += 1
 
+        def untrusted() -> None:
+            refused["untrusted-proxy"] += 1
+
         ways: list[tuple[tuple[str, ...], IProtocolFactory]] = [(settings.listen, self.connections)]
         if settings.tls_listen:
-            self.certificate = RelayCertificate(settings.certificate, settings.key)
-            secured = SecuredFactory(self.certificate, self.connections, self._clock)
+            self.certificate = HostCertificate(settings.certificate, settings.key)
+            secured = SecuredFactory(
+                self.certificate, self.connections, self._clock, HalfClosingTLS
+            )
             ways.append((settings.tls_listen, secured))
         for each in settings.proxied:
-            proxied = ProxiedFactory(self.connections, each.networks)
+            proxied = ProxiedFactory(self.connections, each.networks, untrusted)
             ways.append(((each.listen,), proxied))
         with ExitStack() as closing:  # Twisted works on duplicates of the sockets
             opened: list[tuple[Listening, IProtocolFactory]] = []

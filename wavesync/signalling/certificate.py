@@ -1,4 +1,4 @@
-"""A relay's certificate, as files have it, and the newer one that is put in its place."""
+"""A mediator's or relay's certificate, as files have it, and the newer one that is put in its place."""
 
 import os
 import stat
@@ -17,7 +17,7 @@ from zope.interface import implementer
 from wavesync.errors import SettingsError
 from wavesync.identity.files import open_at_once
 
-__all__ = ["LOOK_INTERVAL", "RelayCertificate"]
+__all__ = ["LOOK_INTERVAL", "HostCertificate"]
 
 LOOK_INTERVAL = 1.0
 """Seconds between looks at the files; they are read when they have stayed as they are for so long."""
@@ -28,12 +28,12 @@ _Seen = tuple[int, ...] | None
 
 
 @implementer(IOpenSSLContextFactory)
-class RelayCertificate:
-    """A relay's certificate, with those that lead from it to a root, and its key.
+class HostCertificate:
+    """A host's certificate, with those that lead from it to a root, and its key.
 
     Whoever renews it replaces the files.  Connections that there are keep the one they began with.
 
-    :param certificate: a PEM file; the relay's own certificate first.
+    :param certificate: a PEM file; the host's own certificate first.
     :param key: a PEM file, without a passphrase.
     :raises SettingsError: with a sentence that names the file.
     :ivar not_after: when the certificate expires, seconds since the epoch.
