@@ -6,7 +6,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import provider
 from zope.interface.verify import verifyObject
 
 from tests.tunnel.test_ladder import PLAIN, TUNNELS, WAYS, direct
@@ -310,6 +312,26 @@ class UselessTests(EndpointCase):
         self.world.behave(upgrade=GOOD)
         self.connected()
         self.assertEqual(self.endpoint.ladder().proven, direct("upgrade"))
+
+    def test_told(self) -> None:
+        """An operator reads which way is taken where it is a detour, once for each change."""
+        said: list[str] = []
+
+        @provider(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            if event["log_level"] is LogLevel.info:
+                said.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.world.behave(raw=Behaviour(0.0, 0.02))
+        self.connected()
+        self.world.pipe.protocol.dataReceived(b"answer")  # type: ignore[union-attr]
+        self.assertEqual(said, [])
+        self.world.behave(raw=REFUSED, upgrade=GOOD)
+        for _ in range(2):
+            self.connected()
+        self.assertEqual(said, [f"mediator.example is reached by {direct('upgrade')}"])
 
     def test_cut_again_and_again(self) -> None:
         """A way on which what should last is cut after 20 s gives place to the next."""
