@@ -51,8 +51,6 @@ class PollWorld:
         self.answered: list[tuple[float, Answering[tuple[int, int]]]] = []
         self.arrived_up = bytearray()
         self.arrived_down = bytearray()
-        self.up_at: list[tuple[float, int]] = []
-        self.down_at: list[tuple[float, int]] = []
         self.reading_up = self.reading_down = True
         self.echo = False
         self._order = itertools.count()
@@ -96,6 +94,14 @@ class PollWorld:
             self.turn()
         return True
 
+    def until_up(self, count: int, seconds: float) -> bool:
+        """Let time pass until so many bytes have come up; tell whether they did in time."""
+        return self.until(lambda: len(self.arrived_up) >= count, seconds)
+
+    def until_down(self, count: int, seconds: float) -> bool:
+        """The same for bytes down."""
+        return self.until(lambda: len(self.arrived_down) >= count, seconds)
+
     def turn(self) -> None:
         """Have both send what they have to send."""
         self._deliver()
@@ -115,11 +121,9 @@ class PollWorld:
         if self.reading_down and self.client.incoming.waiting:
             data = self.client.incoming.deliver()
             self.arrived_down += data
-            self.down_at.append((self.now, len(self.arrived_down)))
         if self.reading_up and self.server.incoming.waiting:
             data = self.server.incoming.deliver()
             self.arrived_up += data
-            self.up_at.append((self.now, len(self.arrived_up)))
             if self.echo:
                 self.server.outgoing.write(data)
 
