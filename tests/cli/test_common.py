@@ -103,7 +103,7 @@ class MistakesTests(SynchronousTestCase):
     def test_paths(self) -> None:
         """A kind of path that does not exist (yet)."""
         for paths, words in (
-            ("smoke", "no such path: smoke; there are tcp, udp, relay"),
+            ("smoke", "no such path: smoke; there are lan, tcp, udp, relay"),
             ("tcp,UDP", "no such path: UDP"),
             ("", "no path is named"),
             (" , ", "no path is named"),
@@ -222,7 +222,7 @@ class PlanTests(SynchronousTestCase):
             "target": str(system.add_server(now=time.time()).target),
             "credentials": save(self.client, directory, "client.pem"),
             "mediator": [],
-            "paths": "tcp,udp,relay",
+            "paths": "lan,tcp,udp,relay",
             "allow_loopback": False,
             "report": None,
             "proxy": "",

@@ -172,7 +172,7 @@ class ConnectTests(TestCase):
                 ),
                 "unreachable": Command(
                     "connect",
-                    *("--credentials", forgetful, "--allow-loopback"),
+                    *("--credentials", forgetful, "--allow-loopback", "--paths", "tcp,udp,relay"),
                     *("--mediator", "tcp://127.0.0.1:1", "--report", str(report)),
                     *(self.site.server, "echo"),
                 ),

@@ -9,7 +9,6 @@ from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
-    IAddress,
     IListeningPort,
     IProtocolFactory,
     IReactorTime,
@@ -22,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from wavesync.agent.introductions import Introductions
+from wavesync.agent.lan import LAN
 from wavesync.agent.link import Link, Listed
 from wavesync.agent.port_mapping import PortMapping
 from wavesync.agent.relays import Relays
@@ -81,6 +81,7 @@ class AgentService(Service):
     :ivar links: one for each mediator, while the service runs.
     :ivar ports: its UDP ports, while it runs.
     :ivar port_mapping: its ports at routers.
+    :ivar lan: its answers to clients on its own networks.
     :ivar relays: where it parks connections, while it runs.
     :ivar leaf: the server's certificate.
     :ivar statistics: what is counted of clients on their way here.
@@ -122,6 +123,7 @@ class AgentService(Service):
         self.port_mapping = PortMapping(
             reactor, settings, self._look_again, self._observed_hosts, mapper
         )
+        self.lan = LAN(reactor, settings, credentials.target)
         trusted = TrustedClients(lambda: self.ports)
         self._pace = Pace()
         self._learner = LifetimeLearner(reactor, self._search_lifetime, self._pace, kept=lifetimes)
@@ -228,6 +230,7 @@ class AgentService(Service):
         if IReactorUDP.providedBy(self._reactor):
             self._learner.start()
         self.port_mapping.start(self.tcp_port, ports.newest.address[1])
+        self.lan.start(self._listening[0].getHost())
         if self.revocations.has_files:
             self._looking.start(LOOK_INTERVAL, now=False)
         super().startService()
@@ -247,6 +250,7 @@ class AgentService(Service):
         if self._looking.running:
             self._looking.stop()
         self.relays.stop()
+        self.lan.stop()
         links, self.links = self.links, []
         for link in links:
             link.stop()
@@ -282,7 +286,7 @@ class AgentService(Service):
     @property
     def tcp_port(self) -> int:
         """The TCP port that is listened on."""
-        return _port_of(self._listening[0].getHost())
+        return int(self._listening[0].getHost().port)  # type: ignore[attr-defined]
 
     def addresses(self) -> Listed:
         """Where this server accepts now, as it tells mediators."""
@@ -363,10 +367,6 @@ class AgentService(Service):
         for link in self.links:
             if link.warm.received(message, source):
                 return
-
-
-def _port_of(address: IAddress) -> int:
-    return int(address.port)  # type: ignore[attr-defined]
 
 
 class Options(usage.Options):

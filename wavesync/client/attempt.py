@@ -18,7 +18,7 @@ from wavesync.client.introducer import Introducer
 from wavesync.client.introduction import Introduction, NoMediator, NotOnline
 from wavesync.client.memory import Memory, Remembered
 from wavesync.client.paths import PunchPath, Sessions, TCPPath
-from wavesync.client.race import RELAY, Path, Race, Winner
+from wavesync.client.race import LAN, RELAY, Path, Race, Winner
 from wavesync.client.report import Timeline
 from wavesync.client.stream_opening import StreamOpener, patience
 from wavesync.errors import ConnectFailed, WavesyncError
@@ -139,8 +139,13 @@ class _Attempt:
 
         :raises WavesyncError: nothing works.
         """
+        self.race.enter(
+            self._owner.candidates.search(self._target, self._kinds, self._found_on_lan)
+        )
         ours = families_of(self._introducing.own)
         self._enter_known()
+        if self._lan_only:
+            self.race.no_more()
         result = self._introducing.result
         result.addCallbacks(
             self._introduced, self._not_introduced, callbackArgs=(ours,), errbackArgs=()
@@ -148,6 +153,8 @@ class _Attempt:
         try:
             winner = await self.race.result
         except ConnectFailed as error:
+            if self._lan_only:
+                raise
             if self._refusal is not None:
                 raise self._refusal from None
             raise ConnectFailed(f"{error}{_ADVICE}") from None
@@ -155,6 +162,17 @@ class _Attempt:
         if winner.session.peer is not None:
             self._timeline.server = winner.session.peer.text
         return winner
+
+    @property
+    def _lan_only(self) -> bool:
+        """Whether nothing that a mediator says could show another path."""
+        return self._kinds == {LAN}
+
+    def _found_on_lan(self, server: Target, address: Address) -> None:
+        """A server says that it is on this network."""
+        if any(path.kind == LAN and address in path.addresses for path in self._early):
+            return
+        self.race.enter([self._owner.candidates.on_lan(address, self._owner.sessions(server))])
 
     def _enter_known(self) -> None:
         """Try what worked before, and what needs no mediator, at once."""
@@ -284,21 +302,34 @@ class _Attempt:
         direct = better if first.path.kind == RELAY else first
         relays = self._introduction.relays if self._introduction is not None else ()
         urls = tuple(str(each.relay) for each in relays)
-        kind, took, tcp = "", 0.0, ("", 0)
+        nowhere = ("", 0)
+        kind, took, tcp, lan = "", 0.0, nowhere, nowhere
         if direct is not None:
             kind, took = direct.path.kind, self._owner.reactor.seconds() - self._began
-            if isinstance(direct.path, TCPPath):
+            if kind == LAN:
+                lan = direct.path.addresses[0]
+            elif isinstance(direct.path, TCPPath):
                 tcp = direct.path.addresses[0]
         elif old is not None and (
             self.race.given_up or self._introduction is None or old.direct not in self._kinds
         ):
-            kind, took, tcp = old.direct, old.took, old.tcp  # it was not tried, or not to the end
+            kind, took, tcp, lan = (
+                old.direct,
+                old.took,
+                old.tcp,
+                old.lan,
+            )  # it was not tried, or not to the end
         if not urls and old is not None:
             urls = old.relays
         self._owner.memory.note(
             str(self._target),
             Remembered(
-                server=first.session.peer.text, relays=urls, tcp=tcp, direct=kind, took=took
+                server=first.session.peer.text,
+                relays=urls,
+                tcp=tcp,
+                lan=lan,
+                direct=kind,
+                took=took,
             ),
         )
 

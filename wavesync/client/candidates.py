@@ -1,12 +1,13 @@
 """The paths that a race tries: those known beforehand, and those that an introduction shows."""
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from wavesync.client.introduction import Introduction
+from wavesync.client.lan_path import Finder, LANPath, LANSearch
 from wavesync.client.memory import Remembered
 from wavesync.client.paths import PunchPath, Sessions, TCPPath, UDPPort
-from wavesync.client.race import RELAY, Path
+from wavesync.client.race import LAN, RELAY, Path
 from wavesync.client.relay_choice import RelayOption
 from wavesync.client.relay_path import Relaying, RelayPath
 from wavesync.client.report import Timeline
@@ -29,6 +30,7 @@ class Candidates:
     :param relaying: makes paths through relays; ``None`` to do without them.
     :param relays: relays that may have any server, whatever mediators say.
     :param allow_loopback: use loopback addresses too.
+    :param finder: searches this host's networks; ``None`` to do without.
     """
 
     def __init__(
@@ -40,13 +42,33 @@ class Candidates:
         relaying: Relaying | None = None,
         relays: Sequence[Relay] = (),
         allow_loopback: bool = False,
+        finder: Finder | None = None,
     ) -> None:
         self.kinds = kinds
+        self._finder = finder
         self._reactor = reactor
         self._port = port
         self._relaying = relaying
         self._relays = tuple(relays)
         self._allow_loopback = allow_loopback
+
+    def search(
+        self,
+        target: Target,
+        kinds: Collection[str],
+        found: Callable[[Target, Address], None],
+    ) -> list[Path[ClientSession]]:
+        """The search for *target* on this host's networks, if there is to be one.
+
+        :param found: is told the server that answered, and where it accepts.
+        """
+        if self._finder is None or LAN not in kinds:
+            return []
+        return [LANSearch(self._finder, target, found)]
+
+    def on_lan(self, address: Address, sessions: Sessions) -> LANPath:
+        """The path to an address that was found so."""
+        return LANPath(self._reactor, address, sessions)
 
     def known(
         self,
@@ -61,6 +83,8 @@ class Candidates:
         :param known: what worked before, if anything did.
         """
         paths: list[Path[ClientSession]] = []
+        if known is not None and known.lan[1] and LAN in kinds:
+            paths.append(self.on_lan(known.lan, sessions))
         if known is not None and known.tcp[1] and "tcp" in kinds:
             paths.append(TCPPath(self._reactor, known.tcp, sessions))
         options = self._early_options(known) if RELAY in kinds else []

@@ -22,6 +22,7 @@ from wavesync.client.clearing import Clearing
 from wavesync.client.improving import Improving
 from wavesync.client.introducer import Introducer
 from wavesync.client.introduction import NoMediator
+from wavesync.client.lan_path import Finder
 from wavesync.client.memory import Memory
 from wavesync.client.options import PATHS, check_client, check_paths
 from wavesync.client.paths import UDPPort
@@ -92,6 +93,7 @@ class Connector:
     :param revocations: what this client knows of revoked servers; in memory only when ``None``.
     :param relaying: has relays take part.
     :param memory: what worked before; as long as the connector lives when ``None``.
+    :param finder: searches this host's networks for servers; ``None`` to do without.
     :raises SettingsError: the credentials are no client's, or *paths* names an unknown kind.
     """
 
@@ -114,6 +116,7 @@ class Connector:
         revocations: Revocations | None = None,
         relaying: Relaying | None = None,
         memory: Memory | None = None,
+        finder: Finder | None = None,
     ) -> None:
         check_client(credentials)
         self.timelines: deque[Timeline] = deque(maxlen=MAX_TIMELINES)
@@ -148,6 +151,7 @@ class Connector:
             relaying=relaying,
             relays=parse_relays(credentials.relays),
             allow_loopback=allow_loopback,
+            finder=finder,
         )
         self._attempts = Attempts(
             reactor,

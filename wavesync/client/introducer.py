@@ -104,6 +104,7 @@ class Introducing:
         asking = self._asking.get(self._answered_by) if self._answered_by is not None else None
         if asking is not None and not self._over:
             types = {
+                "lan": ConnectType.LAN,
                 "tcp": ConnectType.TCP,
                 "udp": ConnectType.UDP,
                 "relay": ConnectType.RELAY,

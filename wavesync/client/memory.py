@@ -40,8 +40,9 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     :ivar server: its whole name; the name that was asked for may be the system's.
     :ivar relays: URLs of the relays that it was at, at most :data:`MAX_RELAYS`.
     :ivar tcp: the address at which it was reached by direct TCP; the port is 0 where there is none.
-    :ivar direct: the kind of direct path that worked last: ``udp``, ``tcp``, or empty when the last
-        connect found none.
+    :ivar lan: the same for the network that both are on.
+    :ivar direct: the kind of direct path that worked last: ``lan``, ``udp``, ``tcp``, or empty when the
+        last connect found none.
     :ivar took: seconds that the direct path took from the beginning to being verified.
     :ivar at: when it was noted, seconds since the epoch.
     """
@@ -49,6 +50,7 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     server: str
     relays: tuple[str, ...] = ()
     tcp: tuple[str, int] = ("", 0)
+    lan: tuple[str, int] = ("", 0)
     direct: str = ""
     took: float = 0.0
     at: float = 0.0
@@ -69,13 +71,12 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
             relays, target = self.relay_list, self.target
         except SettingsError:
             return False
-        host, port = self.tcp
+        places = (self.tcp, self.lan)
         return (
             len(relays) <= MAX_RELAYS
             and target.server is not None
-            and len(host) <= _MAX_TEXT
-            and 0 <= port <= 65535
-            and self.direct in ("", "udp", "tcp")
+            and all(len(host) <= _MAX_TEXT and 0 <= port <= 65535 for host, port in places)
+            and self.direct in ("", "lan", "udp", "tcp")
             and 0 <= self.took < 3600
         )
 

@@ -10,12 +10,14 @@ from wavesync.client.attempt import CONNECT_LIMIT
 from wavesync.client.connector import Connector
 from wavesync.client.memory import Memory
 from wavesync.client.options import PATHS, check_client, check_paths
+from wavesync.client.race import LAN
 from wavesync.client.relay_path import Relaying
 from wavesync.client.stream_opening import StreamOpener
 from wavesync.errors import SettingsError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.revocations import Revocations
 from wavesync.interfaces import Address, IReactor
+from wavesync.lan.discovery import Discovery
 from wavesync.signalling.lifetimes import Lifetimes
 from wavesync.signalling.local import local_hosts
 from wavesync.signalling.numbers import MAX_ADDRESSES
@@ -68,6 +70,9 @@ def open_connector(
         lambda relay: relay_endpoint(reactor, relay, timeout=CONNECT_LIMIT),
         wall_clock=wall_clock,
     )
+    finder = None
+    if LAN in paths:
+        finder = Discovery.on(reactor, credentials.system, loopback=allow_loopback)
     if "udp" not in paths:
         return Connector(
             reactor,
@@ -81,6 +86,7 @@ def open_connector(
             revocations=revocations,
             relaying=relaying,
             memory=memory,
+            finder=finder,
         )
     try:
         port = Port(reactor, open_carriers(reactor), early_window=EARLY_WINDOW)
@@ -111,6 +117,7 @@ def open_connector(
         revocations=revocations,
         relaying=relaying,
         memory=memory,
+        finder=finder,
     )
     port.stun_handler = connector.stun_received
     return connector

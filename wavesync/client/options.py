@@ -8,7 +8,7 @@ from wavesync.identity.verify import Role
 
 __all__ = ["PATHS", "check_client", "check_paths"]
 
-PATHS = ("tcp", "udp", "relay")
+PATHS = ("lan", "tcp", "udp", "relay")
 """The kinds of path this version can take."""
 
 

@@ -17,7 +17,7 @@ from wavesync.client.report import Candidate, Timeline, format_address
 from wavesync.errors import ConnectFailed
 from wavesync.interfaces import Address
 
-__all__ = ["PEER_REFLEXIVE", "RELAY", "Path", "Race", "Winner"]
+__all__ = ["LAN", "PEER_REFLEXIVE", "RELAY", "Path", "Race", "Unfound", "Winner"]
 
 PEER_REFLEXIVE = "peer-reflexive: it was learnt from the server's own packets"
 """Why an address won that nobody had named (RFC 8445 section 4)."""
@@ -25,12 +25,19 @@ PEER_REFLEXIVE = "peer-reflexive: it was learnt from the server's own packets"
 RELAY = "relay"
 """The kind of path that gives way to direct ones."""
 
+LAN = "lan"
+"""The kind of path for which no mediator is needed, nor believed."""
+
 _Session = TypeVar("_Session")
 
 _TOO_LONG = "somebody is there, but took too long to prove who it is"
 _LOST = "the relay gave the session up"
 _OTHER_RELAY = "another relay was faster"
 _LATER = "the relay was taken first; the next connections go here"
+
+
+class Unfound(ConnectFailed):
+    """A search found nothing: told where nothing else failed, and in the report."""
 
 
 class Path(Protocol[_Session]):
@@ -109,6 +116,7 @@ class Race(Generic[_Session]):
         self._taking: IDelayedCall | None = None
         self._running: dict[Path[_Session], _Runner[_Session]] = {}
         self._failures: list[tuple[Path[_Session], str]] = []
+        self._unfound: list[tuple[Path[_Session], str]] = []
         self._more = True
         self._question: Callable[[_Session], Deferred[_Session]] | None = None
         self.winner: Winner[_Session] | None = None
@@ -136,7 +144,10 @@ class Race(Generic[_Session]):
         self._settle()
 
     def refuse(self, why: str) -> None:
-        """It must not be: unless somebody has won already, all paths fail, verified or not."""
+        """It must not be: unless somebody has won already, all paths fail, verified or not.
+
+        All but those on this network: what a mediator thinks of the client does not count there.
+        """
         if self.winner is not None or self.ended:
             return
         waiting, self._waiting = self._waiting, None
@@ -147,7 +158,7 @@ class Race(Generic[_Session]):
                 self._timeline.close(entry, "failed", why)
             self._failures.append((path, why))
             _let_go(session)
-        self.expire(why)
+        self.expire(why, spared=LAN)
 
     def question(self, ask: Callable[[_Session], Deferred[_Session]]) -> None:
         """From now on nobody wins before *ask* has cleared the verified session; no path will enter any more.
@@ -165,12 +176,16 @@ class Race(Generic[_Session]):
             self._verified(session, path)
         self.no_more()
 
-    def expire(self, why: str = _TOO_LONG) -> None:
-        """The time is up: whatever still runs has failed."""
+    def expire(self, why: str = _TOO_LONG, *, spared: str = "") -> None:
+        """The time is up: whatever still runs has failed.
+
+        :param spared: the kind of path for which it is not.
+        """
         if self.ended:
             return
         self._more = False
-        running, self._running = self._running, {}
+        running = {path: each for path, each in self._running.items() if path.kind != spared}
+        self._running = {path: each for path, each in self._running.items() if path.kind == spared}
         for path, runner in running.items():
             for entry in runner.entries:
                 self._timeline.close(entry, "failed", why)
@@ -260,7 +275,7 @@ class Race(Generic[_Session]):
         why = _reason(failure)
         for entry in runner.entries:
             self._timeline.close(entry, "failed", why)
-        self._failures.append((path, why))
+        (self._unfound if failure.check(Unfound) else self._failures).append((path, why))
         self._settle()
 
     def _settle(self) -> None:
@@ -338,10 +353,11 @@ class Race(Generic[_Session]):
         self.over.callback(better)
 
     def _sentence(self) -> str:
-        if not self._failures:
+        failures = self._failures or self._unfound
+        if not failures:
             return "the mediator knows no address of the server that could be tried"
         tried: dict[tuple[str, str], int] = {}
-        for path, why in self._failures:
+        for path, why in failures:
             tried[path.kind, why] = tried.get((path.kind, why), 0) + 1
         told = (
             f"{kind}: {why}" + (f" ({count} addresses)" if count > 1 else "")

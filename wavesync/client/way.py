@@ -21,7 +21,7 @@ class KnownWay:
     :param make_path: makes a path to it, for one connection.
     :param clock: tells how long connections take.
     :ivar server: the whole name of the server.
-    :ivar kind: ``tcp`` or ``udp``.
+    :ivar kind: ``lan``, ``tcp``, ``udp`` or ``relay``.
     :ivar address: where.
     :ivar closed: it is not to be used any more.
     :ivar attempts: the connections that are being made over it, or wait for their turn.

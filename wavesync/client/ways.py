@@ -1,8 +1,9 @@
 """The ways to servers that have worked, by the server that was authenticated and by what was asked for."""
 
 from wavesync.client.hole import Hole
+from wavesync.client.lan_path import LANPath
 from wavesync.client.paths import HolePath, Sessions, TCPPath, UDPPort
-from wavesync.client.race import RELAY
+from wavesync.client.race import LAN, RELAY
 from wavesync.client.way import KnownWay
 from wavesync.interfaces import Address, IReactor
 from wavesync.session.client import ClientSession
@@ -73,11 +74,12 @@ class Ways:
         """
         if session.path_kind != "udp":
             reactor = self._reactor
+            path = LANPath if session.path_kind == LAN else TCPPath
             way = KnownWay(
                 server,
                 session.path_kind,
                 address,
-                lambda: TCPPath(reactor, address, sessions),
+                lambda: path(reactor, address, sessions),
                 reactor,
             )
             self.remember_path(name, way)

@@ -1,0 +1,1 @@
+"""Finding servers on the same network without any mediator (docs/lan)."""
