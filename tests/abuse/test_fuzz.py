@@ -10,6 +10,7 @@ from tests.abuse.fuzz_messages import MESSAGE_TARGETS
 from tests.abuse.fuzz_relay import RELAY_TARGETS
 from tests.abuse.fuzz_relay_peers import RELAY_PEER_TARGETS
 from tests.abuse.fuzz_streams import STREAM_TARGETS
+from tests.abuse.fuzz_tunnel import TUNNEL_TARGETS
 from tests.abuse.fuzzing import Target, fuzz, mutants, planted
 
 TARGETS = (
@@ -19,6 +20,7 @@ TARGETS = (
     *RELAY_TARGETS,
     *RELAY_PEER_TARGETS,
     *STREAM_TARGETS,
+    *TUNNEL_TARGETS,
 )
 
 
@@ -69,6 +71,11 @@ class FuzzTests(SynchronousTestCase):
     def test_streams(self) -> None:
         """UDT, sessions, settings, credentials and names."""
         for target in STREAM_TARGETS:
+            self.check(target)
+
+    def test_tunnels(self) -> None:
+        """What is said through HTTP, by clients, servers, and whatever is in between."""
+        for target in TUNNEL_TARGETS:
             self.check(target)
 
     def test_repeatable(self) -> None:

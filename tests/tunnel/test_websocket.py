@@ -73,10 +73,22 @@ class CodecTests(SynchronousTestCase):
         self.assertTrue(codec.ended)
         self.assertEqual(codec.end(), b"\x88\x02\x03\xe8")
 
+    def test_closed_otherwise(self) -> None:
+        """A close frame that tells of trouble is no orderly end; what came before it counts."""
+        codec = WebSocketCodec(client=False)
+        data = _frame(0x82, b"x") + _frame(0x88, b"\x03\xf3")
+        error = self.assertRaises(CodecError, codec.decode, data)
+        self.assertEqual((str(error), error.found), ("closed with code 1011", b"x"))
+        for good in (b"", b"\x03\xe8", b"\x03\xe9going away"):
+            codec = WebSocketCodec(client=False)
+            self.assertEqual(codec.decode(_frame(0x88, good)), b"")
+            self.assertTrue(codec.ended)
+
     def test_broken(self) -> None:
         """Text, frames without a mask, unknown kinds: an error, and a close frame that says so."""
         for data in (
             _frame(0x81, b"text"),
+            _frame(0x81, b"\xff\xff"),
             b"\x82\x01x",
             _frame(0x83, b"x"),
             _frame(0xF2, b"x"),

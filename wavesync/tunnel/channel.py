@@ -17,7 +17,14 @@ LINGER = 5.0
 
 
 class CodecError(Exception):
-    """The peer's bytes are not what they have to be."""
+    """The peer's bytes are not what they have to be.
+
+    :ivar found: what of the stream came before.
+    """
+
+    def __init__(self, sentence: str, found: bytes = b"") -> None:
+        super().__init__(sentence)
+        self.found = found
 
 
 class Codec(Protocol):
@@ -212,7 +219,10 @@ class Channel:
         try:
             plain = codec.decode(data)
         except CodecError as error:
-            self._end_by_peer(codec, Failure(ConnectionLost(str(error))))
+            if error.found:
+                self._end.received(error.found)
+            if not self._over:
+                self._end_by_peer(codec, Failure(ConnectionLost(str(error))))
             return
         if codec.reply:
             reply, codec.reply = codec.reply, b""

@@ -3,7 +3,7 @@
 import base64
 import binascii
 
-from wsproto.connection import Connection, ConnectionType
+from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import generate_accept_token
@@ -27,6 +27,7 @@ MAX_MESSAGE = 256 * 1024
 SUBPROTOCOL = "wavesync-tunnel-1"
 """What both ends have to name."""
 
+_ORDERLY = (CloseReason.NORMAL_CLOSURE, CloseReason.GOING_AWAY, CloseReason.NO_STATUS_RCVD)
 _VERSION = "13"
 _KEY_SIZE = 16
 
@@ -67,22 +68,25 @@ class WebSocketCodec:
                     self.reply = bytes(self._frames.send(event.response()))
                 case Pong():
                     pass
-                case CloseConnection() if event.code == CloseReason.PROTOCOL_ERROR:
-                    raise self._broken(event.reason or "frames are malformed")
-                case CloseConnection():
+                case CloseConnection() if self._frames.state is ConnectionState.OPEN:
+                    # Not the peer's word, but wsproto's on what came.
+                    raise self._broken(event.reason or "frames are malformed", found)
+                case CloseConnection() if event.code in _ORDERLY:
                     self.ended = True
                     break
+                case CloseConnection():
+                    raise CodecError(f"closed with code {event.code:d}", b"".join(found))
                 case _:
-                    raise self._broken("a message is not binary")
+                    raise self._broken("a message is not binary", found)
         return b"".join(found)
 
     def end(self) -> bytes:
         """Return the frame that closes the connection."""
         return bytes(self._frames.send(CloseConnection(code=self._code)))
 
-    def _broken(self, sentence: str) -> CodecError:
+    def _broken(self, sentence: str, found: list[bytes | bytearray]) -> CodecError:
         self._code = CloseReason.PROTOCOL_ERROR
-        return CodecError(sentence)
+        return CodecError(sentence, b"".join(found))
 
 
 def websocket_fields(key: bytes) -> tuple[tuple[str, str], ...]:
