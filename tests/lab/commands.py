@@ -33,6 +33,7 @@ TOOLS = {
     "ffmpeg": "ffmpeg",
     "chromium-headless-shell": "chromium-headless-shell",
     "rsync": "rsync",
+    "miniupnpd": "miniupnpd-nftables",
 }
 
 

@@ -133,6 +133,14 @@ class ChoiceTests(SynchronousTestCase):
         self.assertTrue(choice.over)
         self.assertIs(choice.why, self.refused)
 
+    def test_most_telling(self) -> None:
+        """Of several reasons the one is told that a person can do something about."""
+        choice = Choice(3)
+        no_address = PortMapError(Reason.NO_ADDRESS, "no address")
+        for index, error in enumerate((self.silent, self.refused, no_address)):
+            choice.failed(index, error)
+            self.assertIs(choice.why, error)
+
     def test_silence(self) -> None:
         """Where nothing answers, that is told."""
         choice = Choice(1)

@@ -10,6 +10,8 @@ __all__ = ["GRACE", "Choice"]
 GRACE = 0.3
 """Seconds that a protocol which works waits for a better one to be found working, too."""
 
+_TELLING = (Reason.ANOTHER_NAT, Reason.NO_ADDRESS, Reason.REFUSED, Reason.MALFORMED)
+
 
 class Choice:
     """Chooses.
@@ -56,8 +58,10 @@ class Choice:
 
     @property
     def why(self) -> PortMapError | None:
-        """Why nothing can be used, in the words of the one that came the farthest."""
-        for error in self._errors:
-            if error.reason != Reason.NO_ANSWER:
-                return error
-        return self._errors[0] if self._errors else None
+        """Why nothing can be used, in the words of the one that tells the most."""
+        return min(self._errors, key=_telling, default=None)
+
+
+def _telling(error: PortMapError) -> int:
+    """The less, the more it tells: routers without an address refuse for the oddest of reasons."""
+    return _TELLING.index(error.reason) if error.reason in _TELLING else len(_TELLING)

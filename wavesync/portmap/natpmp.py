@@ -30,7 +30,7 @@ _MAPPED = Struct("!HHI")
 _RESULTS = {
     1: "it does not speak this version",
     2: "port mapping is switched off, or not allowed for this host",
-    3: "it has no external address",
+    3: "it has no external address: it is not connected, or behind one more router",
     4: "it has no room for more mappings",
     5: "it does not know the request",
 }

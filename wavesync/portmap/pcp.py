@@ -42,7 +42,7 @@ _RESULTS = {
     4: "it does not know the request",
     5: "it does not know an option",
     6: "it does not understand an option",
-    7: "it has no connection to the internet",
+    7: "it has no external address: it is not connected, or behind one more router",
     8: "it has no room for more mappings",
     9: "it does not map this kind of port",
     10: "this host has as many mappings as it may have",

@@ -146,7 +146,7 @@ def check_external(host: str) -> str:
     if ip.is_unspecified:
         raise PortMapError(
             Reason.NO_ADDRESS,
-            "the router has no external address: is it connected to the internet?",
+            "it has no external address: it is not connected, or behind one more router",
         )
     reserved = ip.version == 4 and (ip.packed[0] == 0 or ip.packed[0] >= 240)
     if ip.is_loopback or ip.is_multicast or ip.is_link_local or reserved:
