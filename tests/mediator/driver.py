@@ -154,10 +154,12 @@ class World:
         assert data[:2] == b"\0\1" or len(answer) <= len(data), "an answer outgrew its request"
         return decode(answer)
 
-    def leg(self, source: Address = ("198.51.100.1", 33000)) -> tuple[Leg, MemoryChannel]:
-        """Connect over TCP."""
+    def leg(
+        self, source: Address = ("198.51.100.1", 33000), *, tunnelled: bool = False
+    ) -> tuple[Leg, MemoryChannel]:
+        """Connect over TCP, or through a tunnel over HTTP."""
         channel = MemoryChannel()
-        return Leg(self.mediator, channel, source, self.now), channel
+        return Leg(self.mediator, channel, source, self.now, tunnelled=tunnelled), channel
 
 
 class Server:

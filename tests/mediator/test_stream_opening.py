@@ -66,6 +66,13 @@ class StreamOpeningTests(SynchronousTestCase):
         self.assertEqual(self.told(), [])
         return Refusal.decode(answer).code
 
+    def test_tunnels(self) -> None:
+        """Nobody is told to dial a proxy or a web server: what a tunnel comes from is nobody's own."""
+        leg = self.world.leg(CLIENT_LEG, tunnelled=True)
+        self.assertEqual(self.refused(self.over(self.request(), leg)), ErrorCode.NOT_FOUND)
+        self.server.leg.tunnelled = True
+        self.assertEqual(self.refused(self.ask(self.request())), ErrorCode.NOT_FOUND)
+
     def test_both_are_told(self) -> None:
         """Each side is told where the mediator sees the other side's TCP connection come from."""
         raw = self.request()

@@ -15,7 +15,7 @@ from wavesync.mediator.registry import IRegistry, MemoryRegistry
 from wavesync.mediator.revoking import Revoking
 from wavesync.mediator.settings import MediatorSettings
 from wavesync.mediator.statistics import Statistics
-from wavesync.mediator.stream_opening import StreamOpening
+from wavesync.mediator.stream_opening import StreamOpening, StreamWay
 from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.messages import (
     ConnectionAck,
@@ -246,7 +246,7 @@ class Mediator:
         """Return the answer to a ``connect`` that came over *way*."""
         return self._connecting.receive(message, way, now)
 
-    def open_stream(self, message: Message, way: Way, now: float) -> bytes:
+    def open_stream(self, message: Message, way: StreamWay, now: float) -> bytes:
         """Return the answer to an ``openStream`` that came over *way*, a byte stream."""
         return self._stream_opening.receive(message, way, now)
 

@@ -98,6 +98,8 @@ class Leg:
     :param channel: its socket.
     :param source: where it comes from.
     :param now: seconds, as :meth:`.core.Mediator.datagram` has them.
+    :param tunnelled: it comes through a tunnel over HTTP: its source is good for counting, and is
+        nobody's own address.
     :ivar reliable: true, since a byte stream.
     """
 
@@ -118,10 +120,20 @@ class Leg:
         "_proofs",
         "_registration",
         "source",
+        "tunnelled",
     )
 
-    def __init__(self, mediator: Mediator, channel: Channel, source: Address, now: float) -> None:
+    def __init__(
+        self,
+        mediator: Mediator,
+        channel: Channel,
+        source: Address,
+        now: float,
+        *,
+        tunnelled: bool = False,
+    ) -> None:
         self.source = source
+        self.tunnelled = tunnelled
         self._mediator = mediator
         self._channel = channel
         # A nonce for listening is good for this connection only.

@@ -7,6 +7,7 @@ from prometheus_client.core import Metric
 from wavesync.mediator.service import MediatorService
 from wavesync.mediator.statistics import OUTCOMES, PATHS
 from wavesync.metrics.families import Families, closed
+from wavesync.metrics.tunnels import add_tunnels
 from wavesync.signalling.numbers import ErrorCode
 
 __all__ = ["MediatorMetrics"]
@@ -86,6 +87,13 @@ class MediatorMetrics:
                 for path, outcome in _RESULTS
             },
         )
+        add_tunnels(found, self._service.tunnels.statistics)
+        certificate = self._service.tunnels.certificate
+        found.gauge(
+            "certificate_expires_seconds",
+            "When the certificate for TLS expires, seconds since the epoch; 0 without one.",
+            certificate.not_after if certificate is not None else 0,
+        )
         found.histograms(
             "connect_seconds",
             "From asking to the verified path, as clients report it, by path.",
@@ -107,6 +115,11 @@ class MediatorMetrics:
             wrong.append("no room for more introductions (limits.introductions)")
         if len(service.legs) >= limits.legs:
             wrong.append("no room for more connections (limits.legs)")
+        if len(service.tunnels.server) >= service.tunnels.server.limits.tunnels:
+            wrong.append("no room for more tunnels over HTTP (tunnels.tunnels)")
+        certificate = service.tunnels.certificate
+        if certificate is not None and service.date() > certificate.not_after:
+            wrong.append("its certificate for TLS has expired")
         if service.mediator.revoking.broken:
             wrong.append("revocation lists are not kept across restarts (state)")
         return wrong

@@ -44,6 +44,10 @@ class ServerChannel(Protocol):
     def source(self) -> Address:
         """The far end of the leg as it is seen here."""
 
+    @property
+    def tunnelled(self) -> bool:
+        """Whether that is the far end of an HTTP connection, and not the server's own address."""
+
     def send(self, data: bytes) -> None:
         """Send a message; nothing happens when the leg is closed."""
 

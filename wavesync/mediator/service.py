@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
     IListeningPort,
+    IProtocolFactory,
     IReactorFDSet,
     IReactorSocket,
     IReactorTime,
@@ -25,9 +26,10 @@ from wavesync.mediator.proxied import ProxiedLegs
 from wavesync.mediator.settings import MediatorSettings
 from wavesync.mediator.sockets import open_listening, open_pairs
 from wavesync.mediator.stream import LegFactory
+from wavesync.mediator.tunnels import Tunnels
 from wavesync.mediator.udp import MediatorDatagrams, PairedDatagrams
 from wavesync.services import from_settings
-from wavesync.signalling.listening import address_text, open_streams
+from wavesync.signalling.listening import Listening, address_text, open_streams
 from wavesync.steady import keep_steady
 from wavesync.tcp.doors import Door
 
@@ -47,6 +49,8 @@ class MediatorService(Service):
     :ivar addresses: what it listens on while it runs, UDP and TCP alike, with real port numbers.
     :ivar alternates: the second addresses for RFC 5780, likewise, UDP only.
     :ivar proxied: where proxies hand connections on, TCP only.
+    :ivar tunnels: the HTTP ports (new ones each time it starts).
+    :ivar http_addresses: where those are: without TLS, with it, and behind proxies.
     """
 
     log = Logger()
@@ -72,7 +76,9 @@ class MediatorService(Service):
         self._timer_at: float | None = None
         self.mediator = Mediator(settings, random, wall=self._wall)
         self.legs = LegFactory(self.mediator, self._clock)
+        self.tunnels = Tunnels(settings, self.legs, self._clock)
         self.addresses: tuple[Address, ...] = ()
+        self.http_addresses: tuple[Address, ...] = ()
         self.alternates: tuple[Address, ...] = ()
         self.proxied: tuple[Address, ...] = ()
 
@@ -85,12 +91,18 @@ class MediatorService(Service):
             self._open_kept(closing)
             self._listen()
             closing.pop_all()
+        self.tunnels.start()
         super().startService()
         self.log.info(
             "mediator {name} is ready on {addresses}, UDP and TCP",
             name=self._settings.name,
             addresses=", ".join(map(address_text, self.addresses)),
         )
+        if self.http_addresses:
+            self.log.info(
+                "it takes tunnels over HTTP on {addresses}, TCP",
+                addresses=", ".join(map(address_text, self.http_addresses)),
+            )
         if self.proxied:
             self.log.info(
                 "it takes connections from proxies on {addresses}, TCP",
@@ -118,6 +130,7 @@ class MediatorService(Service):
 
     def _listen(self) -> None:
         self.legs = LegFactory(self.mediator, self._clock)
+        self.tunnels = Tunnels(self._settings, self.legs, self._clock)
         with ExitStack() as closing:  # Twisted works on duplicates of the sockets
             opened = open_listening(self._settings.listen)
             for each in opened:
@@ -144,8 +157,15 @@ class MediatorService(Service):
             for streams, _ in told:
                 for stream in streams:
                     closing.callback(stream.close)
+            tunnels: list[tuple[Listening, IProtocolFactory]] = []
+            for listen, factory in self.tunnels.doors():
+                for stream in open_streams(listen):
+                    closing.callback(stream.close)
+                    tunnels.append((stream, factory))
             for each in opened:
                 self._adopt_stream(each.tcp, self.legs)
+            for stream, factory in tunnels:
+                self._adopt_stream(stream.tcp, factory)
             for streams, networks in told:
                 legs = ProxiedLegs(self.legs, networks)
                 self._proxied.append(legs)
@@ -155,10 +175,11 @@ class MediatorService(Service):
                 self._adopt_datagrams(udp, protocols[address])
         self.addresses = tuple(each.address for each in opened)
         self.alternates = tuple(pair.pair.alternate for pair in pairs)
+        self.http_addresses = tuple(stream.address for stream, _ in tunnels)
         self.proxied = tuple(stream.address for streams, _ in told for stream in streams)
 
-    def _adopt_stream(self, tcp: socket.socket, legs: LegFactory | ProxiedLegs) -> None:
-        self._doors.append(Door(IReactorFDSet(self._reactor), tcp, legs, self._crowd))
+    def _adopt_stream(self, tcp: socket.socket, factory: IProtocolFactory) -> None:
+        self._doors.append(Door(IReactorFDSet(self._reactor), tcp, factory, self._crowd))
 
     def _crowd(self, host: str) -> None:
         self.mediator.drop(host, "too many connections at one time", self._clock.seconds())
@@ -179,7 +200,8 @@ class MediatorService(Service):
         for door in doors:
             door.stopListening()
         ports, self._ports = self._ports, []
-        self.addresses = self.alternates = self.proxied = ()
+        self.addresses = self.alternates = self.proxied = self.http_addresses = ()
+        self.tunnels.close()
         for port in ports:
             stopped = port.stopListening()
             if isinstance(stopped, Deferred):
@@ -188,10 +210,15 @@ class MediatorService(Service):
             legs.leave()
         self.legs.leave()
         await self.legs.when_empty()
+        await self.tunnels.end()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._close_kept()
+
+    def date(self) -> float:
+        """Seconds since the epoch."""
+        return self._wall_clock()
 
     def _wall(self, now: float) -> float:
         """The date of a moment, however the clock has been set since."""
@@ -227,7 +254,7 @@ class Options(usage.Options):
         "'localhost': fit for trying things on one machine. For real use write a file with at "
         'least name = "HOST", the host name by which agents and clients reach it (see '
         "etc/mediator.toml, which shows every setting with its default), and open port 3345 for "
-        "UDP and TCP."
+        "UDP and TCP, and TCP port 3355, where whoever is let out by HTTP only comes through tunnels."
     )
     optParameters = [["config", "c", None, "Settings file (TOML)."]]
 

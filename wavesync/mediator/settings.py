@@ -26,8 +26,13 @@ from wavesync.signalling.listening import ANY, ANY_HOST, allowed_systems, parse_
 from wavesync.signalling.numbers import DEFAULT_KEEP_ALIVE, DEFAULT_PORT, MAX_AUDIENCE_SIZE
 from wavesync.signalling.proxied import Proxied
 from wavesync.signalling.relay_urls import Relay, parse_relays
+from wavesync.signalling.urls import DEFAULT_HTTP_PORT
+from wavesync.tunnel.limits import TunnelLimits
 
-__all__ = ["Limits", "MediatorSettings", "Proxied"]
+__all__ = ["AUTO", "Limits", "MediatorSettings", "Proxied"]
+
+AUTO = "auto"
+"""HTTP beside every address in ``listen`` that has the mediator's default port."""
 
 
 class Limits(Section, frozen=True):
@@ -74,6 +79,11 @@ class MediatorSettings(Section, frozen=True):
     name: str = "localhost"
     listen: tuple[str, ...] = (f"*:{DEFAULT_PORT}",)
     alternate: tuple[str, ...] = ()
+    http_listen: str | tuple[str, ...] = AUTO
+    https_listen: tuple[str, ...] = ()
+    certificate: str = ""
+    key: str = ""
+    http_proxied: tuple[Proxied, ...] = ()
     systems: str | tuple[str, ...] = ANY
     relays: tuple[str, ...] = ()
     proxied: tuple[Proxied, ...] = ()
@@ -81,6 +91,7 @@ class MediatorSettings(Section, frozen=True):
     keep_alive: float = DEFAULT_KEEP_ALIVE
     metrics: Metrics = Metrics()
     limits: Limits = Limits()
+    tunnels: TunnelLimits = TunnelLimits()
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -91,10 +102,12 @@ class MediatorSettings(Section, frozen=True):
             )
         if not self.listen:
             raise ValueError("listen must name an address")
+        if self.https_listen and not (self.certificate and self.key):
+            raise ValueError("https_listen needs certificate and key: files in PEM form")
         if not 1.0 <= self.keep_alive <= 600.0:
             raise ValueError("keep_alive must be 1 to 600 seconds")
         try:
-            for listen in self.listen:
+            for listen in (*self.listen, *self.http_addresses, *self.https_listen):
                 parse_listen(listen)
             self._check_alternates()
             parse_relays(self.relays)
@@ -133,6 +146,23 @@ class MediatorSettings(Section, frozen=True):
             if host != ANY_HOST and (":" in host) is family:
                 return listen
         return None
+
+    @property
+    def http_addresses(self) -> tuple[str, ...]:
+        """Where to listen for tunnels over HTTP without TLS.
+
+        :raises SettingsError: the setting makes no sense.
+        """
+        if not isinstance(self.http_listen, str):
+            return self.http_listen
+        if self.http_listen != AUTO:
+            raise SettingsError(f'http_listen must be "{AUTO}" or a list of addresses')
+        parsed = [(text, parse_listen(text)[1]) for text in self.listen]
+        return tuple(
+            f"{text.rpartition(':')[0]}:{DEFAULT_HTTP_PORT}"
+            for text, port in parsed
+            if port == DEFAULT_PORT
+        )
 
     @property
     def state_directory(self) -> Path | None:

@@ -44,11 +44,13 @@ class LegProtocol(Protocol):
 
     :param factory: what all connections share.
     :param source: where it comes from.
+    :param tunnelled: it comes through a tunnel over HTTP.
     """
 
-    def __init__(self, factory: "LegFactory", source: Address) -> None:
+    def __init__(self, factory: "LegFactory", source: Address, *, tunnelled: bool = False) -> None:
         self._factory = factory
         self._source = source
+        self._tunnelled = tunnelled
         self._decoder = StreamDecoder(MAX_STREAM_MESSAGE)
         self._leg: Leg | None = None
         self._timer: IDelayedCall | None = None
@@ -69,7 +71,7 @@ class LegProtocol(Protocol):
         notice_death(self._tcp)
         self._tcp.registerProducer(self, True)
         now = self._factory.clock.seconds()
-        self._leg = Leg(self._factory.mediator, self, self._source, now)
+        self._leg = Leg(self._factory.mediator, self, self._source, now, tunnelled=self._tunnelled)
         self._turn()
 
     def dataReceived(self, data: bytes) -> None:
@@ -188,9 +190,16 @@ class LegFactory(ServerFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> LegProtocol | None:
         """A protocol for the connection from *addr*; None for what is not TCP."""
+        return self.make(addr)
+
+    def make(self, addr: IAddress | None, *, tunnelled: bool = False) -> LegProtocol | None:
+        """Make a leg's protocol.
+
+        :param addr: where it comes from; for a tunnel, the far end of its HTTP connection.
+        """
         if not isinstance(addr, IPv4Address | IPv6Address):
             return None
-        return LegProtocol(self, canonical((addr.host, addr.port)))
+        return LegProtocol(self, canonical((addr.host, addr.port)), tunnelled=tunnelled)
 
     def admit(self, leg: LegProtocol, host: str) -> bool:
         """Count *leg* in unless there are too many, at all or from its source (an IPv6 /64 is one)."""

@@ -1,8 +1,11 @@
 """``openStream``: a client and the server of its introduction dial each other over TCP.
 
 Both are told only what the mediator has seen itself: the far ends of the two TCP connections over
-which they speak with it.  Nobody can forge those, as one can the source of a datagram.
+which they speak with it.  Nobody can forge those, as one can the source of a datagram.  Those of
+tunnels are proxies' or web servers', and nobody is told to dial them.
 """
+
+from typing import Protocol
 
 from wavesync.mediator.admission import Admission, Refused
 from wavesync.mediator.introducing import Way
@@ -15,7 +18,15 @@ from wavesync.signalling.refusals import Refusal
 from wavesync.signalling.stream_opening import OpenStream, StreamAnswer, StreamRequested
 from wavesync.stun.message import Message
 
-__all__ = ["StreamOpening"]
+__all__ = ["StreamOpening", "StreamWay"]
+
+
+class StreamWay(Way, Protocol):
+    """A client's leg."""
+
+    @property
+    def tunnelled(self) -> bool:
+        """Whether it comes through a tunnel over HTTP."""
 
 
 class StreamOpening:
@@ -39,7 +50,7 @@ class StreamOpening:
         self._introductions = introductions
         self._statistics = statistics
 
-    def receive(self, message: Message, way: Way, now: float) -> bytes:
+    def receive(self, message: Message, way: StreamWay, now: float) -> bytes:
         """Return the answer to a request that came over *way*, a byte stream."""
         try:
             return self._decide(message, way, now).encode(message.transaction_id)
@@ -50,7 +61,7 @@ class StreamOpening:
         self._statistics.refused[refusal.code] += 1
         return refusal.encode(message.method, message.transaction_id)
 
-    def _decide(self, message: Message, way: Way, now: float) -> StreamAnswer:
+    def _decide(self, message: Message, way: StreamWay, now: float) -> StreamAnswer:
         request = OpenStream.decode(message)
         proof = self._admission.check(
             message, Purpose.OPEN_STREAM, way.source[0], now, afford=way.afford
@@ -64,6 +75,8 @@ class StreamOpening:
         ):
             raise Refused(Refusal(ErrorCode.NOT_FOUND))
         registration = introduction.registration
+        if way.tunnelled or registration.channel.tunnelled:
+            raise Refused(Refusal(ErrorCode.NOT_FOUND))
         seen = registration.channel.source
         if family(seen) != family(way.source):
             return StreamAnswer((seen,))
