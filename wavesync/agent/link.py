@@ -24,6 +24,7 @@ from wavesync.identity.verify import Reason
 from wavesync.interfaces import Address
 from wavesync.signalling.leg import Leg
 from wavesync.signalling.messages import Prover, Refusal, RegistrationEnded, SignallingError
+from wavesync.signalling.network_summary import NetworkSummary
 from wavesync.signalling.numbers import ErrorCode, Method
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message
@@ -49,12 +50,12 @@ class Link:
     :param taker: is told of clients.
     :param wall_clock: seconds since the epoch.
     :param waits: decides pauses between attempts.
-    :param resolve: finds the mediator's addresses, when UDP can be had in both families: the port
-        is then shown to the mediator in both.
+    :param resolve: finds the mediator's addresses, when UDP is to be shown to it in both families.
     :param streams: is told of clients that dial over TCP the port that the leg comes from.
     :param pace: how often the UDP mapping is used; carefully when None.
     :param revocations: what this agent knows of revoked certificates; nothing when None.
     :param relays: is told of the mediator's relays, and knows where this server has parked.
+    :param network: gives what is known of this server's network.
     """
 
     log = Logger()
@@ -76,21 +77,19 @@ class Link:
         pace: Pace | None = None,
         revocations: Revocations | None = None,
         relays: RelayTaker | None = None,
+        network: Callable[[], NetworkSummary | None] = lambda: None,
     ) -> None:
         self.mediator = mediator
         self.warm = WarmMapping(clock, send_udp, pace if pace is not None else Pace(), self.doubt)
         """The UDP side of the registration."""
         self.registered = False
         self._clock = clock
-        self._endpoint = endpoint
-        self._credentials = credentials
-        self._addresses = addresses
-        self._taker = taker
+        self._endpoint, self._credentials = endpoint, credentials
+        self._addresses, self._taker = addresses, taker
         self._wall_clock = wall_clock
         self._waits = waits if waits is not None else Waits()
         self._resolve = resolve
-        self._streams = streams
-        self._relays = relays
+        self._streams, self._relays = streams, relays
         if relays is not None:
             self.warm.on_moved = relays.doubt
         self._machine: Registration = build_registration(self)
@@ -112,6 +111,7 @@ class Link:
         if revocations is None:
             revocations = Revocations(credentials.system_key_bytes)
         self._revocations = revocations
+        self._network = network
         self._waiting: list[Deferred[None]] = []
 
     def start(self) -> None:
@@ -227,7 +227,7 @@ class Link:
         assert self._leg is not None and self._granted is not None
         self.log.info("registered with {mediator}", mediator=self.mediator)
         self._publishing = Publishing(
-            self.mediator, self._leg, self._prover, self._addresses, self._relays
+            self.mediator, self._leg, self._prover, self._addresses, self._relays, self._network
         )
         self._publishing.refresh()
         self._crls = CrlExchange(

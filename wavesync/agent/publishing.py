@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from typing import TypeAlias
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -11,6 +12,7 @@ from wavesync.interfaces import Address
 from wavesync.signalling.asking import NoAnswer
 from wavesync.signalling.leg import Leg
 from wavesync.signalling.messages import Bind, Prover
+from wavesync.signalling.network_summary import NetworkSummary
 from wavesync.signalling.refusals import nonce_asked
 from wavesync.signalling.relay_lists import ParkedAt
 from wavesync.signalling.urls import Mediator
@@ -22,6 +24,8 @@ __all__ = ["Listed", "Publishing", "fitting_bind"]
 Listed = tuple[tuple[Address, ...], tuple[Address, ...]]
 """Where this server accepts: TCP addresses, and own addresses of its UDP port."""
 
+_Told: TypeAlias = tuple[Listed, tuple[ParkedAt, ...], NetworkSummary | None]
+
 
 class Publishing:
     """Tells the addresses of one registration.
@@ -31,6 +35,7 @@ class Publishing:
     :param prover: signs, over a nonce when there is one.
     :param addresses: gives the addresses as they are now.
     :param relays: knows where this server has parked; nowhere when None.
+    :param network: gives what is known of this server's network.
     """
 
     log = Logger()
@@ -42,13 +47,15 @@ class Publishing:
         prover: Callable[[bytes], Prover],
         addresses: Callable[[], Listed],
         relays: RelayTaker | None = None,
+        network: Callable[[], NetworkSummary | None] = lambda: None,
     ) -> None:
+        self._network = network
         self._mediator = mediator
         self._leg = leg
         self._prover = prover
         self._addresses = addresses
         self._relays = relays
-        self._published: tuple[Listed, tuple[ParkedAt, ...]] | None = None
+        self._published: _Told | None = None
         self._sequence = 0
         self._over = self._refused = False
 
@@ -61,13 +68,14 @@ class Publishing:
         """The registration is over: tell nothing more."""
         self._over = True
 
-    def _now(self) -> tuple[Listed, tuple[ParkedAt, ...]]:
-        return self._addresses(), () if self._relays is None else self._relays.parked
+    def _now(self) -> _Told:
+        parked = () if self._relays is None else self._relays.parked
+        return self._addresses(), parked, self._network()
 
     def _bind(self, nonce: bytes = b"") -> None:
-        (tcp, udp), relays = self._published = self._now()
+        (tcp, udp), relays, network = self._published = self._now()
         self._sequence += 1
-        request = fitting_bind(self._sequence, tcp, udp, relays, self._prover(nonce))
+        request = fitting_bind(self._sequence, tcp, udp, relays, self._prover(nonce), network)
         asked = self._leg.ask(request)
         asked.addCallbacks(self._bound, _unanswered, callbackArgs=(nonce,))
 
@@ -93,11 +101,12 @@ def fitting_bind(
     udp: tuple[Address, ...],
     relays: tuple[ParkedAt, ...],
     prover: Prover,
+    network: NetworkSummary | None = None,
 ) -> bytes:
     """Return the bytes of a ``bind``; where all does not fit, the last addresses are left out."""
     while True:
         try:
-            return Bind(sequence, tcp, udp, relays).encode(os.urandom(12), prover)
+            return Bind(sequence, tcp, udp, relays, network).encode(os.urandom(12), prover)
         except ValueError:
             if not tcp and not udp:
                 raise

@@ -142,6 +142,7 @@ class Attribute(IntEnum):
     CRL_RANGE = 0xE80D
     STANDBY = 0xE810
     PARKED_RELAY_LIST = 0xE811
+    NETWORK = 0xE812
 
 
 class ErrorCode(IntEnum):

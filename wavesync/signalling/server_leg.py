@@ -17,6 +17,7 @@ from wavesync.signalling.fields import (
     u32_field,
     u64_field,
 )
+from wavesync.signalling.network_summary import NetworkSummary
 from wavesync.signalling.numbers import (
     EXCHANGE_KEY_SIZE,
     MAX_ADDRESSES,
@@ -154,6 +155,7 @@ class Bind:
     :ivar tcp: where the server accepts TCP connections.
     :ivar udp: its own addresses of the UDP port that it punches from.
     :ivar relays: where it has parked connections, at most :data:`~.relay_lists.MAX_PARKED`.
+    :ivar network: what is known of its network, if anything is.
     """
 
     METHOD: ClassVar[int] = Method.BIND
@@ -163,6 +165,7 @@ class Bind:
     tcp: tuple[Address, ...]
     udp: tuple[Address, ...]
     relays: tuple[ParkedAt, ...] = ()
+    network: NetworkSummary | None = None
 
     def encode(self, transaction_id: bytes, prover: ProvesMessages) -> bytes:
         """Return the request's bytes.
@@ -179,6 +182,8 @@ class Bind:
         ]
         if self.relays:
             attributes.append((Attribute.PARKED_RELAY_LIST, encode_parked(self.relays)))
+        if self.network is not None:
+            attributes.append((Attribute.NETWORK, self.network.encode()))
         raw = encode_proved(self.METHOD, transaction_id, attributes, prover, self.PURPOSE)
         if len(raw) > MAX_BIND_SIZE:
             raise ValueError(f"the bind is {len(raw)} bytes long, more than {MAX_BIND_SIZE}")
@@ -199,7 +204,8 @@ class Bind:
             raise SignallingError("a bind holds too many addresses")
         parked = fields.optional(Attribute.PARKED_RELAY_LIST) or b""
         relays = decode_parked(parked, allow_loopback=allow_loopback)
-        return cls(fields.u32(Attribute.SEQUENCE), tcp, udp, relays)
+        network = NetworkSummary.decode(fields.optional(Attribute.NETWORK))
+        return cls(fields.u32(Attribute.SEQUENCE), tcp, udp, relays, network)
 
 
 @dataclass(frozen=True, slots=True)
