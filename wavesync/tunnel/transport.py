@@ -58,7 +58,6 @@ class TunnelTransport:
     :param peer: the other end's; that of a proxy in between, where nobody tells a better one.
     :ivar protocol: who gets what comes.
     :ivar disconnecting: :meth:`loseConnection` was called.
-    :ivar connected: the end has not come yet.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class TunnelTransport:
     ) -> None:
         self.protocol: IProtocol | None = None
         self.disconnecting = False
-        self.connected = True
+        self._connected = True
         self._carrier = carrier
         self._clock = clock
         self._host = host
@@ -219,23 +218,23 @@ class TunnelTransport:
 
     @property
     def _open(self) -> bool:
-        return self.connected and self._reason is None
+        return self._connected and self._reason is None
 
     def _deliver(self) -> None:
         """Give the protocol what was held for it, unless it is paused again."""
-        while self._held and not self._paused and self.connected:
+        while self._held and not self._paused and self._connected:
             assert self.protocol is not None
             self.protocol.dataReceived(self._held.pop(0))
         if not self._held and not self._paused:
             if self._reason is not None:
                 self._finish()
-            elif self.connected:
+            elif self._connected:
                 self._carrier.resume()
 
     def _finish(self) -> None:
-        if not self.connected or self._reason is None:
+        if not self._connected or self._reason is None:
             return
-        self.connected = False
+        self._connected = False
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.stopProducing()
