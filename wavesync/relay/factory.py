@@ -10,15 +10,20 @@ from wavesync.relay.house import House
 from wavesync.relay.protocol import RelayProtocol
 from wavesync.shares import Shares
 from wavesync.stun.buckets import source_key
+from wavesync.tunnel.server import TunnelServer
 
 __all__ = [
     "CLOSE_LIFE",
+    "PARTING",
     "TELL_EVERY",
     "RelayFactory",
 ]
 
 CLOSE_LIFE = 5.0
 """Seconds that a peer has to take the last bytes of a connection that is being closed."""
+
+PARTING = 1.0
+"""Seconds that connections which carried tunnels have to end by themselves when the relay stops."""
 
 TELL_EVERY = 60.0
 """Seconds between lines in the log that there are too many connections."""
@@ -33,6 +38,7 @@ class RelayFactory(ServerFactory):
     :param clock: gives the time and timers.
     :ivar heads: connections whose request has not come yet.
     :ivar most: connections that there may be.
+    :ivar tunnels: tunnels over HTTP; what comes out of one counts as a connection, too.
     """
 
     log = Logger()
@@ -49,10 +55,15 @@ class RelayFactory(ServerFactory):
         self._open: dict[RelayProtocol, None] = {}
         self._hosts = Shares(limits.connections_per_host)
         self._closing: Deadlines[RelayProtocol] = Deadlines(CLOSE_LIFE)
+        self.tunnels = TunnelServer(
+            _TunnelledFactory(self), clock, limits=house.settings.tunnels.limits
+        )
+        self._carriers: set[RelayProtocol] = set()
         self._timer: IDelayedCall | None = None
         self._timer_at: float | None = None
         self._stopped = False
         self._empty: list[Deferred[None]] = []
+        self._gone: list[Deferred[None]] = []
 
     def __len__(self) -> int:
         """Count the connections, joined ones as well."""
@@ -68,7 +79,7 @@ class RelayFactory(ServerFactory):
 
         Whoever is let in and then sent away keeps an open file for a while.
         """
-        return RelayProtocol(self) if self.room() else None
+        return RelayProtocol(self, self.tunnels) if self.room() else None
 
     def room(self) -> bool:
         """Tell whether there may be one more connection; count it if not."""
@@ -119,13 +130,22 @@ class RelayFactory(ServerFactory):
     def depart(self, protocol: RelayProtocol, host: str) -> None:
         """Count a connection out."""
         del self._open[protocol]
+        self._carriers.discard(protocol)
         self._closing.end(protocol)
         if host:
             self._hosts.give_back(source_key(host))
-        if not self._open:
+        if len(self._open) == len(self._carriers):
             empty, self._empty = self._empty, []
             for each in empty:
                 each.callback(None)
+        if not self._open:
+            gone, self._gone = self._gone, []
+            for each in gone:
+                each.callback(None)
+
+    def carries(self, protocol: RelayProtocol) -> None:
+        """A connection carries a tunnel: whoever is in that counts by himself."""
+        self._carriers.add(protocol)
 
     def close(self, protocol: RelayProtocol) -> None:
         """A connection is being closed: see that it is closed in the end."""
@@ -136,17 +156,32 @@ class RelayFactory(ServerFactory):
     # The end.
 
     def when_empty(self) -> Deferred[None]:
-        """Fires once no connection is left; at once when there is none."""
+        """Fires once no connection is left but such as carry tunnels; at once when there is none."""
         waiting: Deferred[None] = Deferred()
-        if self._open:
+        if len(self._open) > len(self._carriers):
             self._empty.append(waiting)
         else:
             waiting.callback(None)
         return waiting
 
+    async def let_go(self) -> None:
+        """End the connections that carried tunnels, once nobody is in those any more.
+
+        What was said last has a moment to leave.
+        """
+        late = self._clock.callLater(PARTING, self.abort_all)
+        if self._open:
+            gone: Deferred[None] = Deferred()
+            self._gone.append(gone)
+            await gone
+        if late.active():
+            late.cancel()
+        self.tunnels.abort_all()
+
     def abort_all(self) -> None:
         """Close every connection at once; those of pairs as well."""
         self.house.pairs.end("stopped")
+        self.tunnels.abort_all()
         for protocol in list(self._open):
             protocol.abort()
 
@@ -186,3 +221,19 @@ class RelayFactory(ServerFactory):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class _TunnelledFactory(ServerFactory):
+    """Makes the connections that come out of tunnels; there are no tunnels within those.
+
+    :param factory: what all connections share.
+    """
+
+    noisy = False
+
+    def __init__(self, factory: RelayFactory) -> None:
+        self._relay = factory
+
+    def buildProtocol(self, addr: IAddress | None) -> RelayProtocol | None:
+        """A protocol for one more connection, if there is room (IProtocolFactory)."""
+        return RelayProtocol(self._relay) if self._relay.room() else None

@@ -6,6 +6,7 @@ from prometheus_client.core import Metric
 
 from wavesync.identity.verify import Reason
 from wavesync.metrics.families import Families, closed
+from wavesync.metrics.tunnels import add_tunnels
 from wavesync.relay.pair import CLIENT_BROKE, DONE, SERVER_BROKE
 from wavesync.relay.service import RelayService
 
@@ -126,6 +127,7 @@ class RelayMetrics:
             "direction",
             {"up": up, "down": down},
         )
+        add_tunnels(found, self._service.connections.tunnels.statistics)
         return found.metrics
 
     def ailments(self) -> Sequence[str]:

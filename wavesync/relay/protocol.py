@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, cast
 
+import h11
 from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -14,8 +15,10 @@ from wavesync.relay.role import Role
 from wavesync.relay.vitality import keep_alive
 from wavesync.signalling.addresses import canonical
 from wavesync.signalling.relay_answers import RelayAnswer
-from wavesync.signalling.relay_heads import HeadError
-from wavesync.signalling.relay_wire import RequestReader
+from wavesync.signalling.relay_heads import HeadError, HeadReader
+from wavesync.signalling.relay_wire import decode_request
+from wavesync.tunnel.server import TunnelServer
+from wavesync.tunnel.wire import Role as TunnelRole
 
 if TYPE_CHECKING:
     from wavesync.relay.factory import RelayFactory
@@ -32,15 +35,18 @@ class RelayProtocol(Protocol):
     """A connection (:class:`wavesync.relay.role.Wire`).
 
     :param factory: what all connections share.
+    :param tunnels: what takes requests for tunnels; None within one.
     :ivar source: from where it comes; known with its first bytes, since a proxy may tell.
     """
 
     log = Logger()
 
-    def __init__(self, factory: "RelayFactory") -> None:
+    def __init__(self, factory: "RelayFactory", tunnels: TunnelServer | None = None) -> None:
         self._factory = factory
-        self._reader: RequestReader | None = RequestReader()
+        self._tunnels = tunnels
+        self._reader: HeadReader | None = HeadReader(h11.SERVER)
         self._role: Role | None = None
+        self._carried: TunnelRole | None = None
         self._silent = False  # nothing that comes is of interest any more
         self._open = self._handed_over = False
         self.source = _NOWHERE
@@ -79,16 +85,20 @@ class RelayProtocol(Protocol):
             return
         if self._role is not None:
             self._role.received(data)
+        elif self._carried is not None:
+            self._carried.received(data)
         elif self._reader is not None:
             self._read(data)
         self._factory.turn()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Count the connection out."""
-        role = self._role
+        role, carried = self._role, self._carried
         self._silence()  # Twisted's TLS does not bear to be aborted once it is lost
         if role is not None:
             role.lost()
+        if carried is not None:
+            carried.lost(reason)
         self.gone()
         self._factory.turn()
 
@@ -110,18 +120,32 @@ class RelayProtocol(Protocol):
         assert self._reader is not None
         house = self._factory.house
         try:
-            request = self._reader.feed(data)
+            event = self._reader.feed(data)
+            if not isinstance(event, h11.Request):
+                return
+            rest = self._reader.rest
+            if self._tunnels is not None and self._tunnels.claims(_target(event)):
+                self._carry(self._tunnels, event, rest)
+                return
+            request = decode_request(event)
         except HeadError as error:
             answer = RelayAnswer(error.status, sentence=f"{error}.")
             house.refuse(self, answer, f"head-{error.status}")
             return
-        if request is None:
-            return
-        rest, self._reader = self._reader.rest, None
+        self._reader = None
         self._factory.heads.end(self)
         role = house.welcome(request, self, rest)
         if not self._silent:
             self._role = role
+
+    def _carry(self, tunnels: TunnelServer, event: h11.Request, rest: bytes) -> None:
+        """Carry a tunnel, or a part of one: another connection comes out of it."""
+        self._reader = None
+        self._factory.heads.end(self)
+        self._factory.carries(self)
+        carried = tunnels.welcome(event, self, rest)
+        if not self._silent:
+            self._carried = carried
 
     # Wire.
 
@@ -169,5 +193,9 @@ class RelayProtocol(Protocol):
 
     def _silence(self) -> None:
         self._silent = True
-        self._role = self._reader = None
+        self._role = self._reader = self._carried = None
         self._factory.heads.end(self)
+
+
+def _target(event: h11.Request) -> str:
+    return event.target.decode("ascii", "replace")

@@ -165,6 +165,7 @@ class RelayService(Service):
         self.addresses = ()
         for port in ports:
             port.stopListening()
+        self.connections.tunnels.close()
         self.house.drain()
         gone = self._presence.stop()  # nobody is sent here while it drains
         pairs = len(self.house.pairs)
@@ -179,6 +180,7 @@ class RelayService(Service):
         await self.connections.when_empty()
         if self._patience.active():
             self._patience.cancel()
+        await self.connections.let_go()
         self.connections.stop_timer()
         await gone
 

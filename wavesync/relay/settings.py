@@ -11,8 +11,9 @@ from wavesync.signalling.numbers import DEFAULT_KEEP_ALIVE
 from wavesync.signalling.proxied import Proxied
 from wavesync.signalling.relay_lines import MAX_SAID
 from wavesync.signalling.relay_urls import DEFAULT_RELAY_PORT, Relay, host_name, parse_relay
+from wavesync.tunnel.limits import TunnelLimits
 
-__all__ = ["Limits", "Proxied", "RelaySettings"]
+__all__ = ["Limits", "Proxied", "RelaySettings", "Tunnels"]
 
 _UNLIMITED = ("system_bytes", "client_bytes", "address_bytes")
 
@@ -57,6 +58,27 @@ class Metrics(MetricsSettings, frozen=True):
     listen: str = f"127.0.0.1:{RELAY_PORT}"
 
 
+class Tunnels(Section, frozen=True):
+    """How much of everything for tunnels over HTTP; see ``etc/relay.toml``."""
+
+    tunnels: int = 4_000
+    tunnels_per_host: int = 500
+    half_made: int = 1_000
+    hello_time: float = 10.0
+    idle_time: float = 300.0
+
+    def __post_init__(self) -> None:
+        """Refuse what would switch tunnels off."""
+        for name in self.__struct_fields__:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be more than 0")
+
+    @property
+    def limits(self) -> TunnelLimits:
+        """The same as the server of tunnels has them; the relay counts connections itself."""
+        return TunnelLimits(**{name: getattr(self, name) for name in self.__struct_fields__})
+
+
 class RelaySettings(Section, frozen=True):
     """All settings of ``wavesync-relay``; see ``etc/relay.toml``."""
 
@@ -78,6 +100,7 @@ class RelaySettings(Section, frozen=True):
     splice: str = "auto"
     metrics: Metrics = Metrics()
     limits: Limits = Limits()
+    tunnels: Tunnels = Tunnels()
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""

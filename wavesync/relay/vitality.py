@@ -42,9 +42,9 @@ def seems_dead(transport: object) -> bool:
     round trip that a probe of its closed window takes: only who seems dead twice is.
     """
     connected = getattr(transport, "connected", False)
-    if not connected or not sys.platform.startswith("linux"):
+    if not connected or not hasattr(transport, "getHandle") or not sys.platform.startswith("linux"):
         return False
-    connection: socket.socket = transport.getHandle()  # type: ignore[attr-defined]
+    connection: socket.socket = transport.getHandle()
     try:
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_ACK_AT + 4)
     except OSError:

@@ -28,7 +28,7 @@ from wavesync.signalling.relay_heads import (
 )
 from wavesync.signalling.relay_urls import Relay
 
-__all__ = ["RelayRequest", "RequestKind", "RequestReader"]
+__all__ = ["RelayRequest", "RequestKind", "RequestReader", "decode_request"]
 
 _SCHEME = "Wavesync "
 _PROOF = re.compile(r"[A-Za-z0-9_-]+")
@@ -158,10 +158,14 @@ class RequestReader:
         :raises HeadError: this is no request of ours.
         """
         event = self._head.feed(data)
-        return _decode(event) if isinstance(event, h11.Request) else None
+        return decode_request(event) if isinstance(event, h11.Request) else None
 
 
-def _decode(event: h11.Request) -> RelayRequest:
+def decode_request(event: h11.Request) -> RelayRequest:
+    """Read the head of a request.
+
+    :raises HeadError: this is no request of ours.
+    """
     kind = _kind(event)
     headers = field_map(event.headers, _SINGLE)
     proof = _proof(headers)
