@@ -277,6 +277,17 @@ class UselessTests(EndpointCase):
             world.pipe.end(why)
             self.assertGreater(endpoint.ladder().depth(direct(RAW), world.clock.seconds()), 99)
 
+    def test_said_too_late(self) -> None:
+        """What is written when all is over is nothing that an answer could be missed of."""
+        self.world.behave(raw=Behaviour(0.0, 0.02))
+        _, speaker = self.world.connect(self.endpoint, Speaker(b""))
+        self.world.run(0.1)
+        assert speaker.transport is not None
+        speaker.transport.loseConnection()
+        speaker.transport.write(b"hello")
+        self.world.run(30.0)
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
     def test_left(self) -> None:
         """Whoever leaves by himself tells nothing of the way."""
         for leave in ("loseConnection", "abortConnection"):
@@ -371,6 +382,16 @@ class UselessTests(EndpointCase):
 
 class RestartTests(EndpointCase):
     """What was learned is known to the next process, and only on that network."""
+
+    def test_plain_port(self) -> None:
+        """The plain port is known to work once a byte has come, and is then taken alone."""
+        self.world.behave(raw=Behaviour(0.0, 0.02))
+        self.connected()
+        self.world.pipe.protocol.dataReceived(b"answer")  # type: ignore[union-attr]
+        self.world.opener.tried.clear()
+        self.world.restart()
+        self.connected(self.world.endpoint())
+        self.assertEqual(self.world.tried, [RAW])
 
     def test_restart(self) -> None:
         """The first connect after a restart takes the way that worked, at once."""
@@ -492,6 +513,18 @@ class SeekingTests(SynchronousTestCase):
         self.world.run(FIRST_PROBE + 10)
         self.assertEqual(self.world.better, [direct("websocket")])
 
+    def test_silent_port(self) -> None:
+        """Nor does a plain port that accepts and says nothing."""
+        probed: list[float] = []
+
+        def probe(endpoint: IStreamClientEndpoint) -> Deferred[object]:
+            probed.append(self.world.clock.seconds())
+            return Deferred()
+
+        self.world.connect(self.world.endpoint(probe=probe))
+        self.world.run(3 * FIRST_PROBE + 30)
+        self.assertEqual(len(probed), 2)
+
     def test_best_in_use(self) -> None:
         """Where nothing better is known, nothing is tried."""
         self.world.behave(raw=Behaviour(0.0, 0.02))
@@ -513,7 +546,10 @@ class SeekingTests(SynchronousTestCase):
         self.world.run(10.0)  # what fakes keep
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
         endpoint, _ = self.use()
-        self.world.run(FIRST_PROBE + 0.03)
+        self.world.behave(upgrade=SILENT, websocket=SILENT)
+        self.world.run(FIRST_PROBE)
+        self.assertEqual(self.world.tried, ["upgrade"])
         endpoint.close()
         self.world.run(10.0)
+        self.assertEqual(self.world.tried, [])
         self.assertEqual(self.world.clock.getDelayedCalls(), [])

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from twisted.logger import Logger
 
 from wavesync.errors import SettingsError
-from wavesync.identity.files import write_file
 from wavesync.identity.ids import Target
+from wavesync.identity.kept import read_kept, write_kept
 from wavesync.signalling.network import network_name
 from wavesync.signalling.relay_urls import MAX_RELAYS, Relay, parse_relay
 
@@ -95,8 +94,6 @@ class Memory:
     :param network: names the network that this host is on now.
     """
 
-    log = Logger()
-
     def __init__(
         self,
         path: Path | None = None,
@@ -149,34 +146,18 @@ class Memory:
             self._known = dict(newest)
 
     def _load(self) -> dict[str, Remembered]:
-        if self._path is None:
-            return {}
-        try:
-            with open(self._path, "rb") as file:
-                data = file.read(_MAX_FILE + 1)
-            if len(data) > _MAX_FILE:
-                raise msgspec.DecodeError("it is too long")
-            found = msgspec.json.decode(data, type=_File).known
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            # It only saves time; whoever cannot have it goes without.
-            self.log.debug("{path} is not used: {why}", path=self._path, why=error)
+        found = None if self._path is None else read_kept(self._path, _File, _MAX_FILE)
+        if found is None:
             return {}
         return {
             key: known
-            for key, known in list(found.items())[-MAX_REMEMBERED:]
+            for key, known in list(found.known.items())[-MAX_REMEMBERED:]
             if len(key) <= _MAX_TEXT and known.sound()
         }
 
     def _save(self) -> None:
-        if self._path is None:
-            return
-        text = msgspec.json.encode(_File(self._known)).decode()
-        try:
-            write_file(self._path, text, force=True, durable=False)
-        except (OSError, SettingsError) as error:
-            self.log.debug("{path} cannot be written: {why}", path=self._path, why=error)
+        if self._path is not None:
+            write_kept(self._path, _File(self._known))
 
 
 def _same(old: Remembered | None, new: Remembered) -> bool:

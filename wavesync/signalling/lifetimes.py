@@ -7,10 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from twisted.logger import Logger
 
-from wavesync.errors import SettingsError
-from wavesync.identity.files import write_file
+from wavesync.identity.kept import read_kept, write_kept
 from wavesync.signalling.network import network_name
 from wavesync.stun.behaviour_words import Lifetime
 
@@ -52,8 +50,6 @@ class Lifetimes:
     :param network: names the network that this host is on now.
     """
 
-    log = Logger()
-
     def __init__(
         self,
         path: Path,
@@ -82,25 +78,10 @@ class Lifetimes:
         name = self._network()
         known.pop(name, None)
         known[name] = _Entry(lifetime.alive, lifetime.gone, self._wall_clock())
-        text = msgspec.json.encode(dict(list(known.items())[-MAX_NETWORKS:])).decode()
-        try:
-            write_file(self._path, text, force=True, durable=False)
-        except (OSError, SettingsError) as error:
-            self.log.debug("{path} cannot be written: {why}", path=self._path, why=error)
+        write_kept(self._path, dict(list(known.items())[-MAX_NETWORKS:]))
 
     def _load(self) -> dict[str, _Entry]:
-        try:
-            with open(self._path, "rb") as file:
-                data = file.read(_MAX_FILE + 1)
-            if len(data) > _MAX_FILE:
-                raise msgspec.DecodeError("it is too long")
-            found = msgspec.json.decode(data, type=dict[str, _Entry])
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            # It only saves packets; whoever cannot have it goes without.
-            self.log.debug("{path} is not used: {why}", path=self._path, why=error)
-            return {}
+        found = read_kept(self._path, dict[str, _Entry], _MAX_FILE) or {}
         return {
             name: entry for name, entry in found.items() if len(name) <= _MAX_NAME and entry.sound()
         }

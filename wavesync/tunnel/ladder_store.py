@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
-from twisted.logger import Logger
 
-from wavesync.errors import SettingsError
-from wavesync.identity.files import write_file
+from wavesync.identity.kept import read_kept, write_kept
 from wavesync.tunnel.ladder import Ladder, Rung
 from wavesync.tunnel.way import MAX_WAYS, Way
 
@@ -59,8 +57,6 @@ class Ladders:
     :param wall_clock: seconds since the epoch.
     :param network: names the network that this host is on now.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -124,11 +120,7 @@ class Ladders:
             if rungs:
                 known[key] = _Entry(rungs, at)
         kept = sorted(known.items(), key=lambda item: item[1].at)[-MAX_LADDERS:]
-        text = msgspec.json.encode(_File(dict(kept))).decode()
-        try:
-            write_file(self._path, text, force=True, durable=False)
-        except (OSError, SettingsError) as error:
-            self.log.debug("{path} cannot be written: {why}", path=self._path, why=error)
+        write_kept(self._path, _File(dict(kept)))
 
     def _network_name(self) -> str:
         now = self._clock()
@@ -147,22 +139,11 @@ class Ladders:
         return ladder
 
     def _load(self) -> dict[str, _Entry]:
-        if self._path is None:
-            return {}
-        try:
-            with open(self._path, "rb") as file:
-                data = file.read(_MAX_FILE + 1)
-            if len(data) > _MAX_FILE:
-                raise msgspec.DecodeError("it is too long")
-            found = msgspec.json.decode(data, type=_File).ways
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            # It only saves time; whoever cannot have it goes without.
-            self.log.debug("{path} is not used: {why}", path=self._path, why=error)
+        found = None if self._path is None else read_kept(self._path, _File, _MAX_FILE)
+        if found is None:
             return {}
         return {
             key: entry
-            for key, entry in list(found.items())[-MAX_LADDERS:]
+            for key, entry in list(found.ways.items())[-MAX_LADDERS:]
             if len(key) <= _MAX_NAME and len(entry.rungs) <= MAX_WAYS
         }
