@@ -188,7 +188,7 @@ class LoopbackTests(SocketCase):
         """Over TLS as well a side that does not read stops the other one, and loses nothing."""
         authority = Authority()
         port = self.listen(authority.certify("localhost"))
-        most = 24_000_000
+        most = 3000 * 8192
 
         async def test() -> None:
             roots = trustRootFromCertificates([Certificate.loadPEM(authority.certificate)])
