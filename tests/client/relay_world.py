@@ -24,13 +24,13 @@ from wavesync.signalling.relay_answers import RelayAnswer
 from wavesync.signalling.relay_urls import Relay, parse_relay
 from wavesync.signalling.relay_wire import RequestReader
 
-__all__ = ["RELAY", "MemoryRelay", "relayed_world"]
+__all__ = ["RELAY", "MemoryRelay", "StreamEnd", "relayed_world"]
 
 RELAY = parse_relay("http://192.0.2.9:3356")
 
 
 @implementer(ITransport)
-class _End:
+class StreamEnd:
     """One end of a stream in memory; bytes take a while."""
 
     disconnecting = False
@@ -105,7 +105,7 @@ class MemoryRelay:
         self.elsewhere: set[str] = set()
         self._world = world
         self._delay = delay
-        self.ends: list[tuple[_End, IProtocol]] = []
+        self.ends: list[tuple[StreamEnd, IProtocol]] = []
 
     @property
     def standing(self) -> int:
@@ -142,11 +142,11 @@ class MemoryRelay:
         clock = self._world.reactor
         leg = factory.buildProtocol(IPv4Address("TCP", RELAY.host, RELAY.port))
         assert leg is not None
-        ours = _End(clock, self._delay, RELAY.host)
+        ours = StreamEnd(clock, self._delay, RELAY.host)
         reader = RequestReader()
         self.ends.append((ours, leg))
 
-        def end(of: _End, protocol: IProtocol) -> Callable[[], None]:
+        def end(of: StreamEnd, protocol: IProtocol) -> Callable[[], None]:
             def lose() -> None:
                 if not of.lost:
                     of.lost = of.broken = True
@@ -175,7 +175,7 @@ class MemoryRelay:
                 return
             session = self._world.sessions.buildProtocol(IPv4Address("TCP", RELAY.host, 1))
             assert session is not None
-            theirs = _End(clock, 2 * self._delay, RELAY.host)
+            theirs = StreamEnd(clock, 2 * self._delay, RELAY.host)
             self.ends.append((theirs, session))
             theirs.take, theirs.gone = tell, end(ours, leg)
             ours.gone = end(theirs, session)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -18,6 +19,9 @@ LOOK_INTERVAL = 5.0
 """Seconds between looks at the interfaces: one that comes, or comes back, is joined by then."""
 
 
+Opening: TypeAlias = Callable[[IReactor, bool, Callable[[Datagram], None]], GroupSocket]
+
+
 class Listener:
     """Answers queries for one server.
 
@@ -26,6 +30,7 @@ class Listener:
     :param server: the server's id.
     :param links: finds the interfaces to answer on.
     :param random: gives so many random bytes.
+    :param opening: opens a socket of a family (:func:`wavesync.lan.sockets.open_listening`).
     :ivar answerer: decides what is answered.
     :ivar joined: names of the interfaces with IPv4, and with IPv6, that are listened on.
     """
@@ -40,7 +45,9 @@ class Listener:
         *,
         links: Callable[[], Sequence[Link]] = find_links,
         random: Callable[[int], bytes] = os.urandom,
+        opening: Opening = open_listening,
     ) -> None:
+        self._opening = opening
         self.answerer = Answerer(Keys(system), server, random)
         self._reactor = reactor
         self._links = links
@@ -59,7 +66,7 @@ class Listener:
         self._port = port
         for family in (False, True) if ipv6 else (False,):
             try:
-                sock = open_listening(self._reactor, family, self._received)
+                sock = self._opening(self._reactor, family, self._received)
             except OSError as problem:
                 if not family:
                     self.log.warn(
