@@ -43,7 +43,8 @@ class PortMapTests(LabCase):
         router = PortMapRouter(product.server_site)
         began = time.monotonic()
         product.start_agent()
-        router.wait_for_rules(2, _MAPPED)
+        product.agent.wait_for_line(_ADDRESS, _MAPPED)
+        self.assertEqual(len(router.rules), 2)
         Figure("ports mapped, from the agent's start", time.monotonic() - began, _MAPPED).tell("")
         for path in ("udp", "tcp"):
             self.fetched(product, digest, path, "--paths", path)
@@ -64,7 +65,9 @@ class PortMapTests(LabCase):
     def fetched(self, product: Product, digest: str, paths: str, *options: str) -> None:
         """Fetch a file, and see by which path it came."""
         fetched = product.fetch("file", *options)
-        self.assertEqual((fetched.status, fetched.digest), (0, digest), fetched.errors)
+        assert product.agent is not None
+        said = f"{fetched.errors}\n{fetched.report}\n{product.agent.output()}"
+        self.assertEqual((fetched.status, fetched.digest), (0, digest), said)
         self.assertIn(fetched.report["path"], paths.split())
 
     def test_every_protocol(self) -> None:
