@@ -287,4 +287,5 @@ class PlaceTests(SynchronousTestCase):
             lines[0], "GET http://[2001:db8::1]:80/wavesync/1/tunnel/two?n=01020304 HTTP/1.1"
         )
         self.assertEqual(lines[1], "Host: [2001:db8::1]:80")
+        self.assertEqual(lines[2:4], ["User-Agent: wavesync", "Accept: */*"])
         self.assertEqual(lines[-3:], ["Proxy-Authorization: x", "", ""])

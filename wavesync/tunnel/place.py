@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-__all__ = ["METHODS", "NO_CACHE", "PATH", "TUNNEL_ID", "Place"]
+__all__ = ["AGENT", "METHODS", "NO_CACHE", "PATH", "TUNNEL_ID", "Place"]
 
 METHODS: tuple[str, ...] = ("upgrade", "websocket", "get-post", "two", "poll")
 """The methods, as paths and reports name them."""
@@ -14,6 +14,9 @@ PATH = "/wavesync/1/tunnel/"
 
 TUNNEL_ID = "Wavesync-Tunnel"
 """The header that tells which tunnel a request is for: 32 hex digits."""
+
+AGENT: tuple[tuple[str, str], ...] = (("User-Agent", "wavesync"), ("Accept", "*/*"))
+"""Sent with every request: filters take one that does not say who asks for a robot's."""
 
 NO_CACHE: tuple[tuple[str, str], ...] = (
     ("Cache-Control", "no-store, no-transform"),
@@ -68,6 +71,6 @@ class Place:
         """
         query = f"?n={nonce.hex()}" if nonce else ""
         lines = [f"{verb} {self.prefix}{PATH}{method}{query} HTTP/1.1", f"Host: {self.authority}"]
-        fields = ((TUNNEL_ID, tunnel), *NO_CACHE, *headers, *self.headers)
+        fields = (*AGENT, (TUNNEL_ID, tunnel), *NO_CACHE, *headers, *self.headers)
         lines += [f"{name}: {value}" for name, value in fields]
         return "".join(f"{line}\r\n" for line in (*lines, "")).encode("ascii")
