@@ -154,7 +154,17 @@ def _twist(arguments: list[str]) -> int:
     return 0
 
 
-_PROGRAMS: dict[str, Callable[[list[str]], int]] = {"knock": _knock, "twist": _twist}
+def _wavesync(arguments: list[str]) -> int:
+    from wavesync.cli.main import main
+
+    return main(arguments)
+
+
+_PROGRAMS: dict[str, Callable[[list[str]], int]] = {
+    "knock": _knock,
+    "twist": _twist,
+    "wavesync": _wavesync,
+}
 
 
 def _import_all() -> None:
@@ -163,6 +173,7 @@ def _import_all() -> None:
     import twisted.web.static  # noqa: F401
 
     import wavesync.agent.service
+    import wavesync.cli.doctor
     import wavesync.mediator.service
     import wavesync.relay.service  # noqa: F401
 

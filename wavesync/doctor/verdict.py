@@ -134,8 +134,8 @@ def _why_not_better(paths: Sequence[Possibility], taken: str | None, last: Tried
         return ""
     possible = [each for each in paths if each.path in _DIRECT and each.good]
     if not possible:
-        whys = dict.fromkeys(each.why for each in paths if each.path in (BOTH_ENDS, UDP))
-        return "; ".join(whys)
+        both = dict.fromkeys(each.why for each in paths if each.path in (BOTH_ENDS, UDP))
+        return "; ".join(both)
     names = " and ".join(_called(each.path) for each in possible)
     failures = list(_failures(last, {each.path for each in possible}))
     seen = f": {'; '.join(failures[:_MAX_WHYS])}" if failures else ""

@@ -1,0 +1,197 @@
+"""Doctors at all sites: every host of the matrix examines its network, and every pair is judged by that.
+
+Nobody connects: what ``wavesync doctor`` finds out at two sites has to say which paths come about between
+them, and `tests.lab.truth` says whether that is so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+from tests.lab.commands import LabError
+from tests.lab.hosts import Host
+from tests.lab.nursery import Nursery
+from tests.lab.processes import Process, poll
+from tests.lab.product import MEDIATOR_PORT
+from tests.lab.routers import Router
+from tests.lab.sites import Site, SiteSettings
+from tests.lab.topology import MEDIATOR_NAME, Lab
+from tests.lab.wide import Meeting
+from wavesync.doctor.findings import Findings, decode_findings
+from wavesync.doctor.pairing import UDP, judge_paths
+
+__all__ = ["LIMIT", "Consultation", "Opinion", "direct_paths"]
+
+LIMIT = 5.0
+"""Seconds that an examination may take."""
+
+_ENDED = 60.0
+_AT_A_TIME = 8
+
+
+def direct_paths(client: Findings, server: Findings) -> frozenset[str]:
+    """Tell which direct paths doctors count on, in the words of the truth: ``udp``, ``tcp``, or ``error``."""
+    good = {each.path for each in judge_paths(client, server) if each.good}
+    found = {"udp"} & good
+    if good - {UDP, "relay"}:
+        found.add("tcp")
+    return frozenset(found or {"error"})
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """
+    What was judged of one pair.
+
+    :ivar name: for people.
+    :ivar wanted: what is true: ``udp``, ``tcp`` or both, or ``error`` alone.
+    :ivar found: what was judged.
+    :ivar exactly: whether all that is true has to be judged so, and nothing else: on special networks more
+        may be possible than what is taken.
+    """
+
+    name: str
+    wanted: frozenset[str]
+    found: frozenset[str]
+    exactly: bool
+
+    @property
+    def right(self) -> bool:
+        """Whether the verdict agrees with the truth."""
+        if self.exactly or "error" in self.wanted | self.found:
+            return self.found == self.wanted
+        return self.wanted <= self.found
+
+    def __str__(self) -> str:
+        found, wanted = ("+".join(sorted(each)) for each in (self.found, self.wanted))
+        return f"{self.name}: {found}" + ("" if self.right else f", but true is {wanted}")
+
+
+class Consultation:
+    """
+    A laboratory with a doctor at every host; also a context manager.
+
+    :ivar findings: what was found at each host.
+    """
+
+    def __init__(self, meetings: Iterable[Meeting], *, delay: float = 0.0) -> None:
+        """
+        Build it, and have all hosts examined.
+
+        :param meetings: what will be judged.
+        :param delay: one way between each site and the core, in seconds, where settings name none.
+        :raises LabError: when it could not be built, or an examination failed.
+        """
+        self._delay = delay
+        self.lab = Lab(SiteSettings("none", ipv6=True), "none")
+        self.findings: dict[Host, Findings] = {}
+        self._sites: dict[tuple[object, ...], Site] = {}
+        self._nursery = Nursery()
+        try:
+            self._pairs = {meeting: self._hosts(meeting) for meeting in meetings}
+            self._start_mediator()
+            self._examine(dict.fromkeys(host for pair in self._pairs.values() for host in pair))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Remove the laboratory."""
+        self._nursery.close()
+        self.lab.close()
+
+    def judge(
+        self, meeting: Meeting, name: str, wanted: frozenset[str], *, exactly: bool = True
+    ) -> Opinion:
+        """Judge a pair by what was found at both hosts."""
+        client, server = self._pairs[meeting]
+        found = direct_paths(self.findings[client], self.findings[server])
+        return Opinion(name, wanted, found, exactly)
+
+    @property
+    def slowest(self) -> float:
+        """Seconds of the longest examination."""
+        return max(each.took for each in self.findings.values())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _hosts(self, meeting: Meeting) -> tuple[Host, Host]:
+        isp = None if meeting.isp is None else self.lab.add_isp(self._far(meeting.isp))
+        own = None if isp is None else meeting
+        if meeting.server is None:
+            both = self._site("both", meeting.client, own, isp)
+            return both.hosts[0], both.hosts[1]
+        client = self._site("client", meeting.client, own, isp)
+        return client.host, self._site("server", meeting.server, own, isp).host
+
+    def _site(self, role: str, settings: SiteSettings, own: object, isp: Router | None) -> Site:
+        key = (role, settings, own)
+        if key not in self._sites:
+            far = settings if isp is not None else self._far(settings)
+            self._sites[key] = self.lab.add_site(far, isp)
+        return self._sites[key]
+
+    def _far(self, settings: SiteSettings) -> SiteSettings:
+        return settings if settings.delay else replace(settings, delay=self._delay)
+
+    def _start_mediator(self) -> None:
+        first, second, *six = self.lab.mediator.addresses
+        listen = [f"{first}:{MEDIATOR_PORT}", *(f"[{each}]:{MEDIATOR_PORT}" for each in six)]
+        settings = self.lab.directory / "mediator.toml"
+        settings.write_text(
+            f'name = "{MEDIATOR_NAME}"\nlisten = {json.dumps(listen)}\n'
+            f'alternate = ["{second}:{MEDIATOR_PORT + 1}"]\n'
+        )
+        argv = ["twist", "--log-format", "text", "wavesync-mediator", "--config", str(settings)]
+        mediator = self._nursery.hatch(
+            self.lab.mediator.namespace, "mediator", argv, self.lab.directory / "mediator.log"
+        )
+        mediator.wait_for_line("is ready on", timeout=_ENDED)
+
+    def _examine(self, hosts: Iterable[Host]) -> None:
+        waiting = list(hosts)
+        running: dict[Host, Process] = {}
+        while waiting or running:
+            while waiting and len(running) < _AT_A_TIME:
+                host = waiting.pop(0)
+                log = self.lab.directory / f"doctor-{host.name}.log"
+                argv = ["wavesync", "doctor", "--json", "--mediator", MEDIATOR_NAME]
+                running[host] = self._nursery.hatch(host.namespace, "doctor", argv, log)
+            poll(
+                lambda: any(not each.running for each in running.values()),
+                _ENDED,
+                lambda: "an examination does not end",
+            )
+            for host in [host for host, each in running.items() if not each.running]:
+                self.findings[host] = _read(running.pop(host).output())
+
+
+def _read(output: str) -> Findings:
+    try:
+        return decode_findings(json.dumps(json.loads(output)["client"]).encode())
+    except (ValueError, KeyError) as error:
+        raise LabError(f"a doctor says: {output} ({error})") from error
+
+
+def summary(opinions: Iterable[Opinion], consultation: Consultation) -> Iterator[str]:
+    """Say how many verdicts were right, and which were not."""
+    told = list(opinions)
+    wrong = [each for each in told if not each.right]
+    yield from map(str, wrong)
+    yield (
+        f"{len(told)} verdicts, {len(wrong)} of them wrong; {len(consultation.findings)} examinations,"
+        f" the longest {consultation.slowest:.1f} s"
+    )

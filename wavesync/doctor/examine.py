@@ -1,0 +1,363 @@
+"""Examines the network of this host: everything at once, each with its own time, all in five seconds."""
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred
+
+from wavesync.doctor.datagrams import Answered, Asked, ask_all, behave, of_family
+from wavesync.doctor.findings import (
+    Family,
+    Findings,
+    Interface,
+    Place,
+    ProxyFound,
+    RouterFound,
+    Trial,
+)
+from wavesync.doctor.limits import LIMIT, within
+from wavesync.doctor.routers import look_at_routers
+from wavesync.doctor.streams import (
+    Outside,
+    ask_stream,
+    look_at_proxy,
+    try_relay,
+    try_tunnels,
+)
+from wavesync.doctor.surroundings import look_at_interfaces
+from wavesync.interfaces import Address, IReactor
+from wavesync.signalling.lifetimes import Lifetimes
+from wavesync.signalling.local import local_hosts
+from wavesync.signalling.network import network_name
+from wavesync.signalling.relay_urls import Relay
+from wavesync.signalling.resolving import resolve
+from wavesync.signalling.urls import Mediator
+from wavesync.stun.behaviour_words import Behaviour, Lifetime
+from wavesync.stun.discover import discover_lifetime
+from wavesync.tunnel.proxies import Proxies, Proxy
+from wavesync.tunnel.roads import Roads
+from wavesync.tunnel.urls import TunnelURL
+
+__all__ = ["MAX_PLACES", "STEPS", "Examination", "examine", "examine_relays"]
+
+MAX_PLACES = 8
+"""Mediators that are examined, and relays."""
+
+STEPS = ("addresses", "UDP", "TCP", "tunnels", "relays", "routers", "proxy", "router's behaviour")
+"""What :class:`Examination` tells progress of."""
+
+_RESOLVE = 1.5
+_SLOW = 180.0
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What is to be examined.
+
+    :ivar mediators: whom to ask.
+    :ivar relays: which relays have to be reached.
+    :ivar proxy: tells which proxy leads to a URL.
+    :ivar lifetimes: where it is kept how long routers keep mappings.
+    :ivar slow: look for that anew, which takes up to two minutes.
+    :ivar map_ports: have a router map a port, for less than a second.
+    :ivar discovery: whether this end can be found, or looks, on local networks.
+    :ivar forwarded: what an agent knows of ports that lead to it.
+    :ivar port: an agent's TCP port.
+    :ivar progress: called with each of :data:`STEPS` when it is done.
+    """
+
+    mediators: Sequence[Mediator]
+    relays: Sequence[Relay] = ()
+    proxy: Callable[[TunnelURL], Proxy | None] = field(default_factory=Proxies)
+    lifetimes: Lifetimes | None = None
+    slow: bool = False
+    map_ports: bool = True
+    discovery: bool | None = None
+    forwarded: Collection[str] = ()
+    port: int | None = None
+    wall_clock: Callable[[], float] = time.time
+    progress: Callable[[str], object] = lambda step: None
+
+
+class _Gathered:
+    """What has been found so far."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, Sequence[str]] = {}
+        self.asked = {False: Asked(), True: Asked()}
+        self.streams: dict[Address, tuple[Answered, str]] = {}
+        self.behaviours: dict[bool, list[Behaviour]] = {False: [], True: []}
+        self.tunnels: dict[Mediator, list[Trial]] = {}
+        self.relays: dict[Relay, tuple[Trial, Trial | None]] = {}
+        self.interfaces: tuple[Interface, ...] = ()
+        self.routers: tuple[RouterFound, ...] = ()
+        self.proxy: ProxyFound | None = None
+
+
+async def examine(reactor: IReactor, wanted: Examination) -> Findings:
+    """Examine this host's network.
+
+    :returns: what is known after :data:`~.limits.LIMIT` seconds at most; only ``slow`` takes longer.
+    """
+    began, at = reactor.seconds(), wanted.wall_clock()
+    mediators = list(wanted.mediators)[:MAX_PLACES]
+    relays = list(wanted.relays)[:MAX_PLACES]
+    gathered = _Gathered()
+    outside = Outside(
+        Roads(reactor, proxy=wanted.proxy, random=os.urandom),
+        wanted.proxy,
+    )
+    alone = [
+        _step(wanted, "addresses", _look_here(reactor, gathered)),
+        _step(wanted, "tunnels", _tunnels(reactor, outside, mediators, gathered)),
+        _step(wanted, "relays", _relays(reactor, outside, relays, gathered)),
+        _step(wanted, "proxy", _proxy(reactor, outside, mediators, relays, gathered)),
+    ]
+    if wanted.map_ports:
+        alone.append(_step(wanted, "routers", _routers(reactor, gathered)))
+    alone.append(_mediators(reactor, wanted, mediators, gathered))
+    left = LIMIT
+    for each in [Deferred.fromCoroutine(within(reactor, left, work)) for work in alone]:
+        await each
+    lifetime = await _lifetime(reactor, wanted, mediators, gathered)
+    findings = _put_together(wanted, mediators, gathered, lifetime)
+    return replace(findings, at=at, took=round(reactor.seconds() - began, 3))
+
+
+async def _step(wanted: Examination, name: str, work: Any) -> None:
+    await work
+    wanted.progress(name)
+
+
+async def _look_here(reactor: IReactor, gathered: _Gathered) -> None:
+    gathered.interfaces = await look_at_interfaces(reactor)
+
+
+async def _routers(reactor: IReactor, gathered: _Gathered) -> None:
+    gathered.routers = await look_at_routers(reactor)
+
+
+async def _mediators(
+    reactor: IReactor, wanted: Examination, mediators: Sequence[Mediator], gathered: _Gathered
+) -> None:
+    """Find their addresses, then ask them in all ways at once."""
+
+    async def find(mediator: Mediator) -> None:
+        found = await within(reactor, _RESOLVE, resolve(reactor, mediator.host))
+        gathered.hosts[mediator.host] = found or ()
+
+    await _all(map(find, mediators))
+    by_udp = [
+        address for each in mediators for address in _addresses(gathered, each, each.udp_port)
+    ]
+    by_tcp = [
+        address for each in mediators for address in _addresses(gathered, each, each.tcp_port)
+    ]
+
+    async def over_udp() -> None:
+        await _all(
+            ask_all(
+                reactor,
+                [each for each in by_udp if (":" in each[0]) is six],
+                asked,
+                wanted.wall_clock,
+            )
+            for six, asked in gathered.asked.items()
+        )
+
+    async def over_tcp(address: Address) -> None:
+        gathered.streams[address] = await ask_stream(reactor, address, wanted.wall_clock)
+
+    async def behaviour(address: Address) -> None:
+        found = await behave(reactor, address)
+        if found is not None and found.mapped:
+            gathered.behaviours[":" in address[0]].append(found)
+
+    await _all(
+        (
+            _step(wanted, "UDP", over_udp()),
+            _step(wanted, "TCP", _all(map(over_tcp, by_tcp))),
+            _step(wanted, "router's behaviour", _all(map(behaviour, by_udp))),
+        )
+    )
+
+
+async def _tunnels(
+    reactor: IReactor, outside: Outside, mediators: Sequence[Mediator], gathered: _Gathered
+) -> None:
+    async def one(mediator: Mediator, url: TunnelURL) -> None:
+        trial = await try_tunnels(reactor, outside, url)
+        if trial is not None:
+            gathered.tunnels.setdefault(mediator, []).append(trial)
+
+    await _all(one(each, url) for each in mediators for url in each.tunnels)
+
+
+async def _relays(
+    reactor: IReactor, outside: Outside, relays: Sequence[Relay], gathered: _Gathered
+) -> None:
+    async def one(relay: Relay) -> None:
+        gathered.relays[relay] = await try_relay(reactor, outside, _relay_url(relay))
+
+    await _all(map(one, relays))
+
+
+async def _proxy(
+    reactor: IReactor,
+    outside: Outside,
+    mediators: Sequence[Mediator],
+    relays: Sequence[Relay],
+    gathered: _Gathered,
+) -> None:
+    urls = [url for each in mediators for url in (*each.tunnels, *each.raw)]
+    urls += map(_relay_url, relays)
+    # A proxy most probably lets connect to where TLS is.
+    urls.sort(key=lambda url: url.scheme != "https")
+    for url in urls:
+        proxy = outside.proxy(url)
+        if proxy is not None:
+            gathered.proxy = ProxyFound(url=str(proxy))
+            gathered.proxy = await look_at_proxy(reactor, outside.roads, proxy, [url])
+            return
+
+
+async def _lifetime(
+    reactor: IReactor, wanted: Examination, mediators: Sequence[Mediator], gathered: _Gathered
+) -> Lifetime | None:
+    """How long the router keeps mappings: as is known, or looked for now."""
+    if wanted.slow:
+        for mediator in mediators:
+            for address in _addresses(gathered, mediator, mediator.udp_port):
+                if ":" in address[0]:
+                    continue
+                found = await within(reactor, _SLOW, discover_lifetime(reactor, address))
+                if isinstance(found, Lifetime):
+                    return found
+    kept = wanted.lifetimes.recall() if wanted.lifetimes is not None else None
+    return None if kept is None else kept[0]
+
+
+def _put_together(
+    wanted: Examination,
+    mediators: Sequence[Mediator],
+    gathered: _Gathered,
+    lifetime: Lifetime | None,
+) -> Findings:
+    hosts = local_hosts()
+    families: list[Family | None] = []
+    for six in (False, True):
+        streams = [
+            answered
+            for address, (answered, _) in gathered.streams.items()
+            if (":" in address[0]) is six
+        ]
+        local = next((host for host in hosts if (":" in host) is six), "")
+        found = of_family(local, gathered.asked[six], gathered.behaviours[six], streams)
+        families.append(found)
+    ipv4, ipv6 = families
+    if ipv4 is not None and ipv4.translated:
+        ipv4 = replace(ipv4, lifetime=lifetime)
+    return Findings(
+        network=network_name(),
+        ipv4=ipv4,
+        ipv6=ipv6,
+        interfaces=gathered.interfaces,
+        discovery=wanted.discovery,
+        routers=tuple(_doubted(each, ipv4) for each in gathered.routers),
+        forwarded=tuple(wanted.forwarded),
+        port=wanted.port,
+        proxy=gathered.proxy,
+        mediators=tuple(_mediator(each, gathered) for each in mediators),
+        relays=tuple(_relay(*each) for each in gathered.relays.items()),
+    )
+
+
+def _doubted(router: RouterFound, ipv4: Family | None) -> RouterFound:
+    """A router that names a public address at which nobody sees us is not the last one."""
+    seen = ipv4.mapped if ipv4 is not None else ""
+    if seen and router.external and ":" not in router.external and router.external != seen:
+        return replace(router, another_nat=True)
+    return router
+
+
+def _mediator(mediator: Mediator, gathered: _Gathered) -> Place:
+    hosts = gathered.hosts.get(mediator.host, ())
+    unknown = "" if hosts else "the name cannot be resolved"
+    errors: list[float] = []
+    udp, tcp = [], []
+    for address in _addresses(gathered, mediator, mediator.udp_port):
+        answered = gathered.asked[":" in address[0]].answers.get(address, Answered())
+        udp.append(_trial(answered, "no answer comes"))
+        errors += [] if answered.clock_error is None else [answered.clock_error]
+    for address in _addresses(gathered, mediator, mediator.tcp_port):
+        answered, why = gathered.streams.get(address, (Answered(), "no answer comes"))
+        tcp.append(_trial(answered, why))
+        errors += [] if answered.clock_error is None else [answered.clock_error]
+    lost = Trial(works=False, why=unknown)
+    return Place(
+        name=str(mediator),
+        host=mediator.host,
+        udp=_best(udp, lost) if mediator.udp_port else None,
+        tcp=_best(tcp, lost) if mediator.tcp_port else None,
+        http=_best(gathered.tunnels.get(mediator, []), Trial(works=False, why="no answer comes"))
+        if mediator.tunnels
+        else None,
+        clock_error=min(errors, key=abs, default=None),
+    )
+
+
+def _relay(relay: Relay, trials: tuple[Trial, Trial | None]) -> Place:
+    return Place(name=str(relay), host=relay.host, tcp=trials[0], http=trials[1])
+
+
+def _trial(answered: Answered, why: str) -> Trial:
+    if answered.ms is None:
+        return Trial(works=False, why=why)
+    return Trial(works=True, ms=answered.ms)
+
+
+def _best(trials: Sequence[Trial], otherwise: Trial) -> Trial:
+    good = sorted((each for each in trials if each.works), key=lambda each: each.ms or 0.0)
+    return next(iter((*good, *trials)), otherwise)
+
+
+def _addresses(gathered: _Gathered, mediator: Mediator, port: int | None) -> list[Address]:
+    """At most one address a family: more would only take the mediator's patience."""
+    if port is None:
+        return []
+    hosts = gathered.hosts.get(mediator.host, ())
+    found = {":" in host: (host, port) for host in reversed(hosts)}
+    return [found[six] for six in sorted(found)]
+
+
+def _relay_url(relay: Relay) -> TunnelURL:
+    return TunnelURL("https" if relay.tls else "http", relay.host, relay.port)
+
+
+async def _all(works: Iterable[Any]) -> None:
+    """Do everything at once; cancelled, it ends all of it."""
+    running = [Deferred.fromCoroutine(work) for work in works]
+    try:
+        for each in running:
+            await each
+    finally:
+        for each in running:
+            each.addErrback(lambda _: None)
+            each.cancel()
+
+
+async def examine_relays(
+    reactor: IReactor,
+    relays: Sequence[Relay],
+    proxy: Callable[[TunnelURL], Proxy | None] | None = None,
+) -> tuple[Place, ...]:
+    """Look at relays only."""
+    gathered = _Gathered()
+    proxy = proxy if proxy is not None else Proxies()
+    outside = Outside(Roads(reactor, proxy=proxy, random=os.urandom), proxy)
+    await within(reactor, LIMIT, _relays(reactor, outside, list(relays)[:MAX_PLACES], gathered))
+    return tuple(_relay(*each) for each in gathered.relays.items())
