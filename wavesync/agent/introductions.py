@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from wavesync.agent.complaints import Complaints
 from wavesync.agent.link import Link
+from wavesync.agent.recording import Recorder, unrecorded
 from wavesync.agent.statistics import (
     BEGUN,
     CONNECTED,
@@ -126,6 +127,7 @@ class Introductions:
     :param max_remembered: connection ids remembered.
     :param revoked: tells whether the certificate with a serial number was revoked.
     :param statistics: where to count.
+    :param recorder: notes what is done about each client.
     """
 
     log = Logger()
@@ -142,8 +144,10 @@ class Introductions:
         max_remembered: int = MAX_REMEMBERED,
         revoked: Callable[[int], bool] = lambda serial: False,
         statistics: Statistics | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._statistics = Statistics() if statistics is None else statistics
+        self._recorder = unrecorded(clock) if recorder is None else recorder
         self._clock = clock
         self._credentials = credentials
         self._port = port
@@ -185,7 +189,9 @@ class Introductions:
             )
             return
         self._remember(requested.connection_id)
+        self._recorder.introduced(requested.connection_id, peer, link.mediator)
         if not connect.udp and not requested.observed:
+            self._recorder.note(requested.connection_id, "not punching", "it has no UDP address")
             self._statistics.introductions[WITHOUT_UDP] += 1
             return
         running = _Running(link, peer, connect.udp, observed=requested.observed)
@@ -206,7 +212,9 @@ class Introductions:
             return
         running.observed = update.observed
         if running.rendezvous is not None:
-            for address in self._candidates(running):
+            candidates = self._candidates(running)
+            self._recorder.punching(update.connection_id, candidates)
+            for address in candidates:
                 running.rendezvous.add_candidate(address)
 
     def stop(self) -> None:
@@ -293,6 +301,7 @@ class Introductions:
             )
             return
         self._statistics.introductions[BEGUN] += 1
+        self._recorder.punching(connection_id, self._candidates(running))
         running.rendezvous.connected.addCallbacks(
             self._punched,
             self._gave_up,
@@ -303,11 +312,13 @@ class Introductions:
     def _punched(self, protocol: IProtocol, connection_id: str) -> None:
         self._running.pop(connection_id, None)
         self._statistics.rendezvous[CONNECTED] += 1
+        self._recorder.heard(connection_id, protocol)
 
     def _gave_up(self, failure: Failure, connection_id: str) -> None:
         self._statistics.rendezvous[MISSED] += 1
         running = self._running.pop(connection_id, None)
         if running is not None:
+            self._recorder.note(connection_id, "no hole", failure.getErrorMessage())
             self.log.debug(
                 "no hole towards {client}: {why}",
                 client=running.peer.text,

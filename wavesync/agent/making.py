@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from wavesync.agent.metrics import AgentMetrics
 from wavesync.agent.service import AgentService
 from wavesync.agent.settings import AgentSettings
+from wavesync.doctor.flights import Flights, flights_path
 from wavesync.errors import SettingsError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.revocations import Revocations, list_path
@@ -57,5 +58,6 @@ def make_agent(path: str | None, reactor: IReactor) -> IService:
             handed_in=settings.crl_path,
         ),
         lifetimes=Lifetimes(lifetimes_path(settings.state_directory), wall_clock=time.time),
+        flights=Flights(reactor, wall_clock=time.time, path=flights_path(settings.state_directory)),
     )
     return Measured(agent, AgentMetrics(agent), reactor, settings.metrics)

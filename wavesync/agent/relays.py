@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from wavesync.agent.parking import Parking, Taken
 from wavesync.agent.parking_waits import ParkingWaits
+from wavesync.agent.recording import Recorder, unrecorded
 from wavesync.agent.relay_ranking import MAX_CANDIDATES, best_relays
 from wavesync.agent.relay_revoking import upload_list
 from wavesync.agent.statistics import REFUSED, TAKEN, Statistics
@@ -91,6 +92,7 @@ class Relays:
     :param allow_loopback: park at loopback addresses on a mediator's word, too.
     :param chance: gives a number from 0 to 1.
     :param statistics: where to count.
+    :param recorder: notes what is done about each client.
     """
 
     log = Logger()
@@ -110,8 +112,10 @@ class Relays:
         allow_loopback: bool = False,
         chance: Callable[[], float] = random.random,
         statistics: Statistics | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._statistics = Statistics() if statistics is None else statistics
+        self._recorder = unrecorded(clock) if recorder is None else recorder
         self.parkings: dict[Relay, Parking] = {}
         self.parked: tuple[ParkedAt, ...] = ()
         """Where this server has parked, the nearest first: what mediators are told."""
@@ -351,6 +355,9 @@ class Relays:
         address = RelayedAddress(host, port, str(relay))
         session = None
         if self._clients.allow(str(relay), self._clock.seconds()):
+            self._recorder.relayed(
+                client.connection, client.client, self._credentials.system, address
+            )
             session = self._sessions.buildProtocol(address)
         self._statistics.relayed[REFUSED if session is None else TAKEN] += 1
         return None if session is None else (session, address)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
@@ -15,14 +15,15 @@ from twisted.internet.interfaces import (
     IReactorUDP,
     IStreamClientEndpoint,
 )
-from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python import usage
 
+from wavesync.agent.doctor import AgentDoctor
 from wavesync.agent.introductions import Introductions
 from wavesync.agent.lan import LAN
 from wavesync.agent.link import Link, Listed
+from wavesync.agent.own_addresses import listen_tcp, own_addresses
 from wavesync.agent.port_mapping import PortMapping
 from wavesync.agent.relays import Relays
 from wavesync.agent.settings import AgentSettings, parse_address
@@ -30,6 +31,7 @@ from wavesync.agent.statistics import Statistics
 from wavesync.agent.stream_openings import StreamOpenings
 from wavesync.agent.trusting import TrustedClients
 from wavesync.agent.udp_ports import UdpPorts
+from wavesync.doctor.flights import Flights
 from wavesync.errors import SettingsError
 from wavesync.garbage import collect_seldom
 from wavesync.identity.credentials import Credentials
@@ -39,11 +41,10 @@ from wavesync.interfaces import Address, IReactor
 from wavesync.portmap.service import PortMapper
 from wavesync.services import or_exit
 from wavesync.session.liveness import Timing
-from wavesync.session.server import NamedServices, ServerSessionFactory, Services
+from wavesync.session.server import ServerSessionFactory, Services
 from wavesync.signalling.leg_endpoint import LegEndpoint
 from wavesync.signalling.lifetimes import Lifetimes
 from wavesync.signalling.local import local_hosts
-from wavesync.signalling.numbers import MAX_ADDRESSES
 from wavesync.signalling.relay_endpoint import relay_endpoint
 from wavesync.signalling.relay_urls import parse_relays
 from wavesync.signalling.resolving import resolve
@@ -77,7 +78,9 @@ class AgentService(Service):
     :param revocations: the system's revoked certificates; in memory only when None.
     :param lifetimes: how long NATs keep mappings, as was found before; nothing is kept when None.
     :param mapper: has routers forward the ports; made as the settings say when None.
+    :param flights: what becomes of each client; in memory only when None.
     :raises SettingsError: the credentials are no server's, or nothing can be listened on.
+    :ivar doctor: what it records, and answers to questions.
     :ivar links: one for each mediator, while the service runs.
     :ivar ports: its UDP ports, while it runs.
     :ivar port_mapping: its ports at routers.
@@ -101,6 +104,7 @@ class AgentService(Service):
         revocations: Revocations | None = None,
         lifetimes: Lifetimes | None = None,
         mapper: PortMapper | None = None,
+        flights: Flights | None = None,
     ) -> None:
         if credentials.role is not Role.SERVER:
             raise SettingsError(
@@ -124,6 +128,9 @@ class AgentService(Service):
             reactor, settings, self._look_again, self._observed_hosts, mapper
         )
         self.lan = LAN(reactor, settings, credentials.target)
+        self.doctor = AgentDoctor(
+            reactor, self, settings, wall_clock=wall_clock, flights=flights, lifetimes=lifetimes
+        )
         trusted = TrustedClients(lambda: self.ports)
         self._pace = Pace()
         self._learner = LifetimeLearner(reactor, self._search_lifetime, self._pace, kept=lifetimes)
@@ -135,7 +142,7 @@ class AgentService(Service):
         self._looking.clock = reactor
         self._sessions = ServerSessionFactory(
             credentials,
-            NamedServices(services) if isinstance(services, Mapping) else services,
+            self.doctor.services(services),
             reactor,
             on_authenticated=trusted.authenticated,
             on_lost=trusted.lost,
@@ -143,6 +150,7 @@ class AgentService(Service):
             wall_clock=wall_clock,
             revoked=self.revocations.revoked,
             max_sessions=settings.max_sessions,
+            watcher=self.doctor.recorder,
         )
         chosen = settings.chosen_relays
         self.relays = Relays(
@@ -157,6 +165,7 @@ class AgentService(Service):
             revocations=self.revocations,
             allow_loopback=settings.allow_loopback,
             statistics=self.statistics,
+            recorder=self.doctor.recorder,
         )
 
     def startService(self) -> None:
@@ -171,7 +180,7 @@ class AgentService(Service):
                 f"UDP port {settings.udp_port} cannot be used: {error.socketError}"
             ) from None
         try:
-            self._listening = [self._listen_tcp(settings.tcp_port)]
+            self._listening = [listen_tcp(self._reactor, settings.tcp_port, self._sessions)]
         except CannotListenError as error:
             ports.close()
             raise SettingsError(
@@ -186,6 +195,7 @@ class AgentService(Service):
             allow_loopback=settings.allow_loopback,
             revoked=self.revocations.revoked,
             statistics=self.statistics,
+            recorder=self.doctor.recorder,
         )
         streams = self._streams = StreamOpenings(
             self._reactor,
@@ -194,6 +204,7 @@ class AgentService(Service):
             introductions.check_client,
             allow_loopback=settings.allow_loopback,
             statistics=self.statistics,
+            recorder=self.doctor.recorder,
         )
         for mediator in self._mediators:
             if mediator.tcp_port is None:
@@ -220,10 +231,12 @@ class AgentService(Service):
                 streams=streams,
                 pace=self._pace,
                 relays=self.relays,
+                network=self.doctor.summary,
             )
             self.links.append(link)
             link.start()
         self.relays.start()
+        self.doctor.start()
         self._refresh = LoopingCall(self._look_again)
         self._refresh.clock = self._reactor
         self._refresh.start(REFRESH_INTERVAL, now=False)
@@ -258,7 +271,7 @@ class AgentService(Service):
             if taker is not None:
                 taker.stop()
         self._sessions.close_all()
-        ends: list[Deferred[Any]] = [self.port_mapping.stop()]
+        ends: list[Deferred[Any]] = [self.port_mapping.stop(), self.doctor.stop()]
         for listening in self._listening:
             stopped = listening.stopListening()
             if isinstance(stopped, Deferred):
@@ -291,29 +304,13 @@ class AgentService(Service):
     def addresses(self) -> Listed:
         """Where this server accepts now, as it tells mediators."""
         assert self.port is not None
-        hosts = local_hosts(loopback=self._settings.allow_loopback)
-        families = {":" in address[0]: address[1] for address in self.port.addresses}
-        forwarded_tcp, forwarded_udp = self.port_mapping.addresses
-        public = [parse_address(text) for text in self._settings.public_addresses]
-        tcp: list[Address] = list(dict.fromkeys((*public, *forwarded_tcp)))
-        udp: list[Address] = list(forwarded_udp)
-        for host in hosts:
-            if len(tcp) + len(udp) + 2 > MAX_ADDRESSES:
-                self.log.debug("more addresses than can be told; the last are left out")
-                break
-            tcp.append((host, self.tcp_port))
-            if (":" in host) in families:
-                udp.append((host, families[":" in host]))
-        return tuple(dict.fromkeys(tcp)), tuple(dict.fromkeys(udp))
-
-    def _listen_tcp(self, port: int) -> IListeningPort:
-        """Listen on both families where the host has both, on IPv4 elsewhere."""
-        # listenTCP wants no more than IProtocolFactory, whatever its annotation says.
-        factory = cast(ServerFactory, self._sessions)
-        try:
-            return self._reactor.listenTCP(port, factory, interface="::")
-        except CannotListenError:
-            return self._reactor.listenTCP(port, factory)
+        return own_addresses(
+            local_hosts(loopback=self._settings.allow_loopback),
+            self.tcp_port,
+            self.port.addresses,
+            [parse_address(text) for text in self._settings.public_addresses],
+            self.port_mapping.addresses,
+        )
 
     def _open_udp(self) -> Port:
         """Open a UDP port that accepts sessions."""

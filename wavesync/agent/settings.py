@@ -47,6 +47,7 @@ class AgentSettings(Section, frozen=True):
     port_mapping: bool = True
     lan: bool = True
     lan_interfaces: tuple[str, ...] = ()
+    doctor: bool = True
     max_sessions: int = 2048
     allow_loopback: bool = False
     proxy: ProxySettings = ProxySettings()

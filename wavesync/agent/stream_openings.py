@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from wavesync.agent.complaints import Complaints
 from wavesync.agent.link import Link
+from wavesync.agent.recording import Recorder, unrecorded
 from wavesync.agent.statistics import BEGUN, CONNECTED, MISSED, REFUSED, TOO_MANY, Statistics
 from wavesync.identity.ids import Target
 from wavesync.identity.verify import Peer, VerificationError
@@ -65,6 +66,7 @@ class _Running:
 
     peer: Peer
     opening: OpeningLike
+    connection_id: str
 
 
 class StreamOpenings:
@@ -78,6 +80,7 @@ class StreamOpenings:
     :param max_remembered: connection ids remembered.
     :param dial: makes what :class:`wavesync.tcp.opening.Opening` is.
     :param statistics: where to count.
+    :param recorder: notes what is done about each client.
     """
 
     log = Logger()
@@ -93,8 +96,10 @@ class StreamOpenings:
         max_remembered: int = MAX_REMEMBERED,
         dial: Callable[..., OpeningLike] = Opening,
         statistics: Statistics | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._statistics = Statistics() if statistics is None else statistics
+        self._recorder = unrecorded(reactor) if recorder is None else recorder
         self._reactor = reactor
         self._own = own
         self._factory = factory
@@ -138,7 +143,9 @@ class StreamOpenings:
             return
         self._remember(told.connection_id)
         self._statistics.openings[BEGUN] += 1
-        self._open(peer, own, remote, min(told.start_delay, MAX_START_DELAY))
+        self._recorder.introduced(told.connection_id, peer, link.mediator)
+        delay = min(told.start_delay, MAX_START_DELAY)
+        self._open(peer, own, remote, delay, told.connection_id)
 
     def stop(self) -> None:
         """Give up all dialling."""
@@ -165,7 +172,10 @@ class StreamOpenings:
         if len(self._remembered) > self._max_remembered:
             self._remembered.popitem(last=False)
 
-    def _open(self, peer: Peer, own: Address, remote: Address, delay: float) -> None:
+    def _open(
+        self, peer: Peer, own: Address, remote: Address, delay: float, connection_id: str
+    ) -> None:
+        self._recorder.dialling(connection_id, remote)
         opening = self._dial(
             self._reactor,
             own,
@@ -175,7 +185,7 @@ class StreamOpenings:
             delay=delay,
             listeners=self._listeners,
         )
-        running = _Running(peer, opening)
+        running = _Running(peer, opening, connection_id)
         self._running[running] = None
         opening.connected.addBoth(self._over, running)
 
@@ -189,7 +199,10 @@ class StreamOpenings:
     def _over(self, result: IProtocol | Failure, running: _Running) -> None:
         del self._running[running]
         self._statistics.streams[MISSED if isinstance(result, Failure) else CONNECTED] += 1
-        if isinstance(result, Failure) and not result.check(CancelledError):
+        if not isinstance(result, Failure):
+            self._recorder.heard(running.connection_id, result)
+        elif not result.check(CancelledError):
+            self._recorder.note(running.connection_id, "no answer", result.getErrorMessage())
             self.log.debug(
                 "no TCP connection with {client}: {why}",
                 client=running.peer.text,

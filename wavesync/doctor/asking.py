@@ -13,6 +13,7 @@ from wavesync.doctor.findings import Findings, FindingsError, decode_findings
 from wavesync.doctor.flights import Flight
 from wavesync.errors import ConnectFailed, WavesyncError
 from wavesync.session.client import ClientSession
+from wavesync.session.errors import Refusal, Refused, SessionLost
 
 __all__ = ["ANSWER_WITHIN", "Asking", "ask_server"]
 
@@ -41,7 +42,9 @@ class Asking(Protocol):
         :raises ConnectFailed: no sound answer came, as for all of these.
         """
         try:
-            return msgspec.convert((await self._ask(Question("version")))["version"], dict[str, str])
+            return msgspec.convert(
+                (await self._ask(Question("version")))["version"], dict[str, str]
+            )
         except (KeyError, msgspec.MsgspecError):
             raise ConnectFailed("the server's answer makes no sense") from None
 
@@ -98,7 +101,7 @@ class Asking(Protocol):
         self._waiting = waiting
         self.transport.write(msgspec.json.encode(question) + b"\n")
         return waiting.addTimeout(
-            ANSWER_WITHIN, self._clock, lambda _, __: fail(ConnectFailed("no answer came"))
+            ANSWER_WITHIN, self._clock, lambda _, __: Failure(ConnectFailed("no answer came"))
         )
 
     def _forget(self, _: object) -> None:
@@ -137,6 +140,8 @@ async def ask_server(session: ClientSession, clock: IReactorTime) -> Asking:
     asking = Asking(clock)
     try:
         await session.open(SERVICE, cast(IProtocol, asking))
-    except ConnectFailed as error:
-        raise ConnectFailed(f"{_OLD} ({error})") from None
+    except (Refused, SessionLost) as error:
+        if error.code in (Refusal.NO_SERVICE, Refusal.BAD_FRAME):
+            raise ConnectFailed(_OLD) from None
+        raise
     return asking
