@@ -3,7 +3,7 @@
 import ifaddr
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.lan.links import MAX_LINKS, Link, find_links
+from wavesync.lan.links import MAX_HOSTS, MAX_LINKS, Link, find_links
 
 
 def adapter(name: str, index: int, *addresses: tuple[str, int]) -> ifaddr.Adapter:
@@ -36,10 +36,13 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual(self.found(names=("wlan0", "docker0", "eth9")), ["wlan0", "docker0"])
 
     def test_addresses(self) -> None:
-        """The first IPv4 address, and whether there is IPv6."""
-        eth, six = find_links(lambda: [ETH, SIX])
-        self.assertEqual((eth.index, eth.host, eth.ipv6), (2, "10.0.0.5", True))
-        self.assertEqual((six.index, six.host, six.ipv6), (3, "", True))
+        """One IPv4 address of each network that somebody else can be on, and whether there is IPv6."""
+        odd = adapter("eth1", 5, ("10.9.0.1", 32), ("10.3.0.1", 24), ("10.3.0.2", 24))
+        eth, six, one = find_links(lambda: [ETH, SIX, odd])
+        self.assertEqual((eth.index, eth.hosts, eth.ipv6), (2, ("10.0.0.5", "10.1.0.5"), True))
+        self.assertEqual((six.index, six.hosts, six.ipv6), (3, (), True))
+        self.assertEqual((one.index, one.hosts, one.ipv6), (5, ("10.3.0.1",), False))
+        self.assertFalse(one.reaches("10.9.0.1"))
 
     def test_reaches(self) -> None:
         """Hosts of its networks and link-local ones, nobody else."""
@@ -50,6 +53,13 @@ class LinkTests(SynchronousTestCase):
             self.assertFalse(eth.reaches(host), host)
         self.assertTrue(docker.reaches("172.17.3.4"))
         self.assertFalse(docker.reaches("fe80::9"))
+
+    def test_networks(self) -> None:
+        """Of one interface, four IPv4 networks at most."""
+        for count in (MAX_HOSTS, MAX_HOSTS + 1):
+            addresses = [(f"10.{n}.0.1", 16) for n in range(count)]
+            (link,) = find_links(lambda of=addresses: [adapter("eth0", 2, *of)])  # type: ignore[misc]
+            self.assertEqual(link.hosts, tuple(host for host, _ in addresses[:MAX_HOSTS]))
 
     def test_limit(self) -> None:
         """Sixteen at most."""

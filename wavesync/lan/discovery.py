@@ -75,7 +75,7 @@ class _Asking:
         self._sockets: list[GroupSocket] = []
         self._timer: IDelayedCall | None = None
         for ipv6 in (False, True):
-            if any(link.ipv6 if ipv6 else link.host for link in links):
+            if any(link.ipv6 if ipv6 else link.hosts for link in links):
                 opened = open_asking(reactor, ipv6, self._received)
                 if opened is not None:
                     self._sockets.append(opened)
@@ -92,7 +92,7 @@ class _Asking:
         if query is not None:
             for sock in self._sockets:
                 for link in self._links:
-                    if link.ipv6 if sock.ipv6 else link.host:
+                    if link.ipv6 if sock.ipv6 else link.hosts:
                         sock.ask(query, link)
         self._timer = self._reactor.callLater(max(self._search.deadline() - now, 0.0), self._turn)
 

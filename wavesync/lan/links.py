@@ -7,10 +7,13 @@ from typing import TypeAlias
 
 import ifaddr
 
-__all__ = ["MAX_LINKS", "Link", "find_links"]
+__all__ = ["MAX_HOSTS", "MAX_LINKS", "Link", "find_links"]
 
 MAX_LINKS = 16
 """Interfaces that are used at most: Linux lets a socket join 20 groups (``igmp_max_memberships``)."""
+
+MAX_HOSTS = 4
+"""IPv4 networks of one interface that are used at most."""
 
 _VIRTUAL = ("docker", "br-", "veth", "virbr", "lxcbr", "lxdbr", "cni", "flannel", "podman", "vmnet")
 
@@ -23,14 +26,14 @@ class Link:
 
     :ivar name: such as ``eth0``.
     :ivar index: the kernel's number for it.
-    :ivar host: its first IPv4 address; empty without one.
+    :ivar hosts: its IPv4 addresses, the first one in each network.
     :ivar ipv6: whether it has an IPv6 address.
     :ivar networks: whose hosts are directly connected.
     """
 
     name: str
     index: int
-    host: str
+    hosts: tuple[str, ...]
     ipv6: bool
     networks: tuple[_Network, ...]
 
@@ -72,13 +75,19 @@ def find_links(
 
 
 def _link(adapter: ifaddr.Adapter) -> Link:
-    host, ipv6 = "", False
+    hosts: list[str] = []
+    ipv6 = False
     networks: list[_Network] = []
     for ip in adapter.ips:
         text = ip.ip if isinstance(ip.ip, str) else ip.ip[0]
-        networks.append(ipaddress.ip_network(f"{text}/{ip.network_prefix}", strict=False))
+        network = ipaddress.ip_network(f"{text}/{ip.network_prefix}", strict=False)
         if ":" in text:
             ipv6 = True
+        elif network in networks or network.num_addresses == 1:
+            continue  # nobody else is on it
         else:
-            host = host or text
-    return Link(adapter.nice_name, adapter.index or 0, host, ipv6, tuple(networks))
+            hosts.append(text)
+        networks.append(network)
+    return Link(
+        adapter.nice_name, adapter.index or 0, tuple(hosts[:MAX_HOSTS]), ipv6, tuple(networks)
+    )

@@ -101,7 +101,9 @@ class Listener:
         """Join on interfaces that have come, leave those that have gone."""
         links = self._links()
         for sock in self._sockets:
-            usable = {link.index: link for link in links if (link.ipv6 if sock.ipv6 else link.host)}
+            usable = {
+                link.index: link for link in links if (link.ipv6 if sock.ipv6 else link.hosts)
+            }
             joined = self._joined[sock]
             for index in set(joined) - set(usable):
                 sock.leave(joined.pop(index))

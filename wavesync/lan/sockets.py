@@ -102,16 +102,17 @@ class GroupSocket:
         reactor.addReader(self)
 
     def ask(self, data: bytes, link: Link) -> None:
-        """Send to the group on a link; what cannot be sent is lost."""
-        try:
-            if self.ipv6:
-                self._socket.sendto(data, (GROUP6, PORT, 0, link.index))
-                return
-            where = _MREQN.pack(bytes(4), socket.inet_aton(link.host), link.index)
-            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, where)
-            self._socket.sendto(data, (GROUP, PORT))
-        except OSError:
-            return
+        """Send to the group on a link, once from each IPv4 network; what cannot be sent is lost."""
+        for host in ("",) if self.ipv6 else link.hosts:
+            try:
+                if self.ipv6:
+                    self._socket.sendto(data, (GROUP6, PORT, 0, link.index))
+                    continue
+                where = _MREQN.pack(bytes(4), socket.inet_aton(host), link.index)
+                self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, where)
+                self._socket.sendto(data, (GROUP, PORT))
+            except OSError:
+                continue
 
     def reply(self, data: bytes, to: Datagram) -> None:
         """Send to where a datagram came from, by the interface it came by; what cannot be sent is lost."""
@@ -179,9 +180,7 @@ class GroupSocket:
                 where = _PKTINFO6.pack(group6, link.index)
                 self._socket.setsockopt(socket.IPPROTO_IPV6, option6, where)
             else:
-                where = _MREQN.pack(
-                    socket.inet_aton(GROUP), socket.inet_aton(link.host), link.index
-                )
+                where = _MREQN.pack(socket.inet_aton(GROUP), bytes(4), link.index)
                 self._socket.setsockopt(socket.IPPROTO_IP, option, where)
         except OSError as problem:
             return problem.errno == errno.EADDRINUSE  # it does already
