@@ -195,6 +195,7 @@ class EndTests(MethodCase):
             client.transport.write(_PIECE * 30)
             client.transport.loseConnection()
             world.pump()
+            world.wait(30.0)
             self.assertIsNone(guest.lost)
             guest.transport.resumeProducing()
             world.pump()
@@ -233,6 +234,16 @@ class TwoTests(MethodCase):
         assert guest.lost is not None
         guest.lost.trap(ConnectionLost)
         self.assertEqual((len(world.server), len(world.front)), (0, 0))
+
+    def test_nothing_behind_our_end(self) -> None:
+        """Whoever has closed gets no more bytes, although the other connection still brings some."""
+        world = World()
+        client, guest = self.opened(world, "two")
+        client.transport.loseConnection()
+        guest.transport.write(b"too late")
+        world.pump()
+        self.assertEqual(client.received, b"")
+        self.over(world, client, guest)
 
     def test_silent_proxy(self) -> None:
         """A server that does not answer our end with its own is not waited for longer than 5 s."""

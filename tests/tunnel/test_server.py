@@ -296,6 +296,7 @@ class HelloTests(SynchronousTestCase):
             self.assertEqual((len(world.server), len(world.front)), (0, 0))
             down, _ = world.raw(get), world.raw(post + HELLO)
             self.assertEqual(bytes(down.received)[-16:], HELLO)
+            self.assertEqual(len(world.server), 1)
 
     def test_leaves_after_get(self) -> None:
         """A client that goes between its GET and its POST."""
@@ -354,11 +355,14 @@ class LimitTests(SynchronousTestCase):
     def test_tunnels_of_a_host(self) -> None:
         """One address cannot take all of them; an IPv6 /64 is one address."""
         world = World(TunnelLimits(tunnels_per_host=2))
-        for number in range(2):
-            self.assertEqual(_status(self.begun(world, number, host=f"2001:db8::{number}")), 101)
+        clients = [self.begun(world, number, host=f"2001:db8::{number}") for number in range(2)]
+        self.assertEqual([_status(client) for client in clients], [101, 101])
         self.assertEqual(_status(self.begun(world, 2, host="2001:db8::77")), 429)
         self.assertEqual(_status(self.begun(world, 3, host="2001:db8:0:1::77")), 101)
         self.assertEqual(world.server.statistics.refused, {"tunnels-of-host": 1})
+        clients[0].transport.loseConnection()
+        world.pump()
+        self.assertEqual(_status(self.begun(world, 4, host="2001:db8::77")), 101)
 
     def test_half_made(self) -> None:
         """Where too many have not sent their hello, the oldest goes: honest ones are quicker."""
