@@ -263,6 +263,9 @@ class RoadsTests(ProxyCase):
             place = self.roads(proxy).place(Road(url, route))
             self.assertEqual((place.prefix, place.headers), ("", ()))
         self.assertNotIn(SECRET, repr(place))
+        secured = TunnelURL("https", "relay.example", 443)
+        place = self.roads(proxy).place(Road(secured, Route.CONNECT))
+        self.assertEqual((place.tls, place.prefix, place.headers), (True, "", ()))
 
     def test_described(self) -> None:
         """A report tells which way was taken, and no name or password."""

@@ -154,7 +154,9 @@ class SecuredTests(ProxyCase):
             self.assertIs(error.reason, Why.CLOSED)
             self.assertIn("relay.example closed the connection", str(error))
             port = self.listeners.script(None)
+            began = reactor.seconds()
             error = await self.error(self.secured(port, timeout=0.1))
+            self.assertLess(reactor.seconds() - began, 5.0)
             self.assertIs(error.reason, Why.SILENT)
             self.assertIn("relay.example", str(error))
 
