@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tests.lab.commands import LabError, unavailable
+from tests.lab.doctors import consult
 from tests.lab.kinds import KINDS, kind_named
 from tests.lab.matrix import Cell, all_cells, as_markdown, run_cells
 from tests.lab.namespaces import clean
@@ -44,12 +45,18 @@ def _parser() -> argparse.ArgumentParser:
         help="run the product between all kinds of site and compare with tests/lab/truth.py; "
         "the exit status is 1 when a cell deviates",
     )
+    action.add_argument(
+        "--doctor",
+        action="store_true",
+        help="have doctors examine all kinds of site, and compare their verdicts on all pairs with "
+        "tests/lab/truth.py; the exit status is 1 when one is wrong",
+    )
     parser.add_argument(
         "--delay",
         type=float,
         metavar="MS",
         help="one-way delay between each site and the core, in milliseconds "
-        f"(default 0, with --full {_FULL_DELAY})",
+        f"(default 0, with --full and --doctor {_FULL_DELAY})",
     )
     parser.add_argument(
         "--loss",
@@ -66,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         "--rounds", type=int, default=3, metavar="N", help="connects in each cell (default 3)"
     )
     full.add_argument(
-        "--only", metavar="KIND,KIND", help="only the pairs within these kinds, and no other scene"
+        "--only",
+        metavar="KIND,KIND",
+        help="only the pairs within these kinds, and no other scene (with --doctor, too)",
     )
     full.add_argument(
         "--relay",
@@ -78,6 +87,19 @@ def _parser() -> argparse.ArgumentParser:
         "--jobs", type=int, default=6, metavar="N", help="clients at one time (default 6)"
     )
     return parser
+
+
+def _doctor(options: argparse.Namespace, delay: float) -> int:
+    """Judge all pairs; the exit status tells whether all verdicts are right."""
+    only = [kind_named(name).name for name in (options.only or "").split(",") if name]
+    opinions, slowest = consult(only, delay=delay)
+    for opinion in opinions:
+        print(opinion)
+    wrong = sum(not each.right for each in opinions)
+    print(
+        f"{len(opinions)} verdicts, {wrong} of them wrong; the longest examination took {slowest:.1f} s"
+    )
+    return 1 if wrong else 0
 
 
 def _full(options: argparse.Namespace, delay: float) -> int:
@@ -163,8 +185,9 @@ def main(argv: list[str]) -> int:
                 print(f"removed {name}")
             return 0
         signal.signal(signal.SIGTERM, _leave)
-        if options.full:
-            return _full(options, (_FULL_DELAY if options.delay is None else options.delay) / 1e3)
+        if options.full or options.doctor:
+            delay = (_FULL_DELAY if options.delay is None else options.delay) / 1e3
+            return (_full if options.full else _doctor)(options, delay)
         sites = [
             SiteSettings(
                 kind, delay=(options.delay or 0) / 1e3, loss=options.loss / 1e2, hosts=options.hosts

@@ -6,25 +6,28 @@ them, and `tests.lab.truth` says whether that is so.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
 from tests.lab.commands import LabError
 from tests.lab.hosts import Host
+from tests.lab.kinds import KINDS
 from tests.lab.nursery import Nursery
 from tests.lab.processes import Process, poll
 from tests.lab.product import MEDIATOR_PORT
 from tests.lab.routers import Router
 from tests.lab.sites import Site, SiteSettings
 from tests.lab.topology import MEDIATOR_NAME, Lab
+from tests.lab.truth import SCENES, expected
 from tests.lab.wide import Meeting
 from wavesync.doctor.findings import Findings, decode_findings
 from wavesync.doctor.pairing import UDP, judge_paths
 
-__all__ = ["LIMIT", "Consultation", "Opinion", "direct_paths"]
+__all__ = ["LIMIT", "Consultation", "Opinion", "consult", "direct_paths"]
 
 LIMIT = 5.0
 """Seconds that an examination may take."""
@@ -186,12 +189,29 @@ def _read(output: str) -> Findings:
         raise LabError(f"a doctor says: {output} ({error})") from error
 
 
-def summary(opinions: Iterable[Opinion], consultation: Consultation) -> Iterator[str]:
-    """Say how many verdicts were right, and which were not."""
-    told = list(opinions)
-    wrong = [each for each in told if not each.right]
-    yield from map(str, wrong)
-    yield (
-        f"{len(told)} verdicts, {len(wrong)} of them wrong; {len(consultation.findings)} examinations,"
-        f" the longest {consultation.slowest:.1f} s"
-    )
+def consult(
+    only: Iterable[str] = (), *, row: str = "", delay: float = 0.0
+) -> tuple[list[Opinion], float]:
+    """
+    Judge the pairs of the matrix, and its scenes.
+
+    :param only: with these kinds, only the pairs within them, and no scene.
+    :param row: only the pairs with this client's kind, and no scene.
+    :param delay: as for `Consultation`.
+    :return: what was judged, and seconds of the longest examination.
+    """
+    kinds = [kind for kind in KINDS if not only or kind in only]
+    pairs = [pair for pair in itertools.product(kinds, repeat=2) if row in ("", pair[0])]
+    scenes = () if only or row else SCENES
+    between = {pair: Meeting(SiteSettings(pair[0]), SiteSettings(pair[1])) for pair in pairs}
+    at = {scene: Meeting(scene.a, scene.b, scene.isp) for scene in scenes}
+    with Consultation([*between.values(), *at.values()], delay=delay) as consultation:
+        opinions = [
+            consultation.judge(meeting, " to ".join(pair), expected(*pair))
+            for pair, meeting in between.items()
+        ]
+        opinions += [
+            consultation.judge(meeting, scene.name, scene.expected, exactly=False)
+            for scene, meeting in at.items()
+        ]
+        return opinions, consultation.slowest

@@ -199,6 +199,11 @@ def of_family(
         why.pop("mapping", None)
     udp = bool(seen) if answers else None
     translated = None if outside is None or not local else outside[0] != local
+    if translated is False and udp:
+        mapping = Dependence.ENDPOINT_INDEPENDENT
+        why.pop("mapping", None)
+    if udp is False:
+        why = dict.fromkeys(("mapping", "filtering"), "No UDP comes back.")
     preserved = None if mapped is None or not translated else mapped[1] == asked.port
     bigs = [each.big for each in answers if each.mapped is not None and each.big is not None]
     return Family(
