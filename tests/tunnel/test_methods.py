@@ -1,38 +1,12 @@
 """Tests for :mod:`wavesync.tunnel.methods`: every method between both ends of ours, in memory."""
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocol
-from twisted.trial.unittest import SynchronousTestCase
 
 from tests.session.support import Recorder
+from tests.tunnel.cases import PIECE, MethodCase
 from tests.tunnel.world import CLIENT, STREAMS, Gusher, World
 from wavesync.tunnel.errors import TunnelError, Why
-
-_PIECE = bytes(range(256)) * 40
-
-
-class MethodCase(SynchronousTestCase):
-    """Tests that every method has to pass."""
-
-    def opened(
-        self, world: World, method: str, protocol: Recorder | None = None
-    ) -> tuple[Recorder, Recorder]:
-        """Open a tunnel: the client's protocol and the server's."""
-        opening = world.open(method, protocol)
-        world.pump()
-        client = self.successResultOf(opening)
-        assert isinstance(client, Recorder)
-        return client, world.guests[-1]
-
-    def over(self, world: World, *ends: Recorder) -> None:
-        """Everything is closed on both sides, and nothing is left."""
-        self.assertEqual([end.lost is not None for end in ends], [True] * len(ends))
-        for path in world.paths:
-            self.assertEqual([end.lost for end in path], [True, True])
-        self.assertEqual((len(world.server), len(world.front)), (0, 0))
-        self.assertEqual(sum(world.server.statistics.open.values()), 0)
-        self.assertEqual(world.clock.getDelayedCalls(), [])
 
 
 class OpenTests(MethodCase):
@@ -45,11 +19,11 @@ class OpenTests(MethodCase):
             client, guest = self.opened(world, method)
             guest.transport.write(b"first")
             for _ in range(30):
-                client.transport.write(_PIECE)
-                guest.transport.writeSequence([_PIECE, b"."])
+                client.transport.write(PIECE)
+                guest.transport.writeSequence([PIECE, b"."])
             world.pump()
-            self.assertEqual(guest.received, _PIECE * 30, method)
-            self.assertEqual(client.received, b"first" + (_PIECE + b".") * 30, method)
+            self.assertEqual(guest.received, PIECE * 30, method)
+            self.assertEqual(client.received, b"first" + (PIECE + b".") * 30, method)
             self.assertEqual(guest.transport.getPeer().host, CLIENT)
             self.assertEqual(world.told, [guest.transport.getPeer()])
             self.assertEqual(client.transport.getPeer().host, "198.51.100.1")
@@ -110,155 +84,6 @@ class OpenTests(MethodCase):
                     self.assertRegex(line, rf"^GET /wavesync/1/tunnel/{method}\?n=[0-9a-f]{{8}} ")
                     targets.append(line)
         self.assertEqual(len(set(targets)), len(STREAMS))
-
-
-class EndTests(MethodCase):
-    """The end of a tunnel."""
-
-    def test_client_ends(self) -> None:
-        """All that was written before arrives, and both sides learn of an orderly end."""
-        for method in STREAMS:
-            world = World()
-            client, guest = self.opened(world, method)
-            client.transport.write(_PIECE * 30)
-            client.transport.loseConnection()
-            world.pump()
-            self.assertEqual(guest.received, _PIECE * 30, method)
-            self.over(world, client, guest)
-            for end in (client, guest):
-                assert end.lost is not None
-                end.lost.trap(ConnectionDone)
-
-    def test_server_ends(self) -> None:
-        """The same the other way."""
-        for method in STREAMS:
-            world = World()
-            client, guest = self.opened(world, method)
-            guest.transport.write(_PIECE * 30)
-            guest.transport.loseConnection()
-            world.pump()
-            self.assertEqual(client.received, _PIECE * 30, method)
-            self.over(world, client, guest)
-            for end in (client, guest):
-                assert end.lost is not None
-                end.lost.trap(ConnectionDone)
-
-    def test_end_within(self) -> None:
-        """A protocol may close from within what it is told; it is told the end later, not in between."""
-        for method in STREAMS:
-            world = World()
-            client, guest = self.opened(world, method)
-
-            def close(data: bytes, guest: Recorder = guest) -> None:
-                guest.transport.write(b"bye")
-                guest.transport.loseConnection()
-                self.assertIsNone(guest.lost)
-
-            guest.on_data = close
-            client.transport.write(b"x")
-            world.pump()
-            self.assertEqual(client.received, b"bye", method)
-            self.over(world, client, guest)
-
-    def test_aborts(self) -> None:
-        """Either side may break off: the other learns that this was no orderly end."""
-        for method in STREAMS:
-            for which in (0, 1):
-                world = World()
-                ends = self.opened(world, method)
-                ends[which].transport.abortConnection()
-                self.assertIsNone(ends[which].lost)
-                world.pump()
-                world.wait(5.0)
-                self.over(world, *ends)
-                ours, theirs = ends[which].lost, ends[1 - which].lost
-                assert ours is not None and theirs is not None
-                ours.trap(ConnectionAborted)
-                theirs.trap(ConnectionLost)
-
-    def test_end_of_a_websocket(self) -> None:
-        """A WebSocket's TCP connection that ends without a word is no orderly end."""
-        world = World()
-        client, _ = self.opened(world, "websocket")
-        world.paths[0][1].unregisterProducer()
-        world.paths[0][1].loseConnection()
-        world.pump()
-        assert client.lost is not None
-        client.lost.trap(ConnectionLost)
-
-    def test_end_while_the_other_does_not_read(self) -> None:
-        """What was written goes out when the other side reads again, and the end behind it."""
-        for method in STREAMS:
-            world = World()
-            client, guest = self.opened(world, method)
-            guest.transport.pauseProducing()
-            client.transport.write(_PIECE * 30)
-            client.transport.loseConnection()
-            world.pump()
-            world.wait(30.0)
-            self.assertIsNone(guest.lost)
-            guest.transport.resumeProducing()
-            world.pump()
-            self.assertEqual(guest.received, _PIECE * 30, method)
-            self.over(world, client, guest)
-
-
-class TwoTests(MethodCase):
-    """What is special about a tunnel of two connections."""
-
-    def test_one_is_lost(self) -> None:
-        """One connection that breaks takes the other one with it, and both sides are told."""
-        for which in (0, 1):
-            world = World()
-            client, guest = self.opened(world, "two")
-            world.paths[which][0].abortConnection()
-            world.pump()
-            self.over(world, client, guest)
-            assert client.lost is not None and guest.lost is not None
-            client.lost.trap(ConnectionLost, ConnectionAborted)
-            guest.lost.trap(ConnectionLost)
-
-    def test_answers_are_lost(self) -> None:
-        """What is under way up still arrives when the connection down breaks, for 5 s."""
-        world = World()
-        client, guest = self.opened(world, "two")
-        down, _ = world.paths
-        down[1].lose(ConnectionLost())
-        world.wait(4.9)
-        client.transport.write(b"last")
-        world.pump()
-        self.assertEqual(guest.received, b"last")
-        self.assertIsNone(guest.lost)
-        guest.transport.write(b"nobody gets this")
-        world.wait(0.2)
-        assert guest.lost is not None
-        guest.lost.trap(ConnectionLost)
-        self.assertEqual((len(world.server), len(world.front)), (0, 0))
-
-    def test_nothing_behind_our_end(self) -> None:
-        """Whoever has closed gets no more bytes, although the other connection still brings some."""
-        world = World()
-        client, guest = self.opened(world, "two")
-        client.transport.loseConnection()
-        guest.transport.write(b"too late")
-        world.pump()
-        self.assertEqual(client.received, b"")
-        self.over(world, client, guest)
-
-    def test_silent_proxy(self) -> None:
-        """A server that does not answer our end with its own is not waited for longer than 5 s."""
-        world = World()
-        client, _ = self.opened(world, "two")
-        for _, server in world.paths:
-            server.reading = False
-        client.transport.loseConnection()
-        world.pump()
-        self.assertIsNone(client.lost)
-        world.wait(4.9)
-        self.assertIsNone(client.lost)
-        world.wait(0.2)
-        assert client.lost is not None
-        client.lost.trap(ConnectionDone)
 
 
 class PressureTests(MethodCase):

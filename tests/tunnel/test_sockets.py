@@ -21,6 +21,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.signalling.authority import Authority
 from tests.tunnel.world import HELLO, SIZE, STREAMS, Gusher
+from wavesync.tunnel.connection import CLOSE_LIFE
 from wavesync.tunnel.errors import TunnelError, Why
 from wavesync.tunnel.front import FrontFactory
 from wavesync.tunnel.methods import Place, open_tunnel
@@ -222,6 +223,10 @@ class LoopbackTests(SocketCase):
         async def test() -> None:
             roots = trustRootFromCertificates([Certificate.loadPEM(authority.certificate)])
             await self.exchange(port, roots)
+            client, _ = await self.open("upgrade", port, roots)
+            client.tunnel.pauseProducing()
+            client.tunnel.loseConnection()  # whoever does not read closes as quickly
+            await self.front.when_empty().addTimeout(0.8 * CLOSE_LIFE, reactor)
             other = trustRootFromCertificates([Certificate.loadPEM(Authority().certificate)])
             for method in STREAMS:
                 try:

@@ -60,7 +60,7 @@ def request(
 class StreamEnd(PathEnd):
     """One end of a TCP connection in memory; its end waits until what came before is read."""
 
-    ended = False
+    ended = told = False
     change: Callable[[bytes], bytes] | None = None
     """What something on the way makes of all that is written."""
 
@@ -80,6 +80,16 @@ class StreamEnd(PathEnd):
     def write(self, data: bytes) -> None:
         """Send."""
         super().write(data if self.change is None else self.change(data))
+
+    def abortConnection(self) -> None:
+        """Close now; Twisted's TLS does not bear that once the connection is gone."""
+        assert not self.told
+        super().abortConnection()
+
+    def lose(self, reason: Exception) -> None:
+        """The connection of this end is gone."""
+        self.told = self.told or (not self.lost and self.protocol is not None)
+        super().lose(reason)
 
     def step(self, limit: int) -> bool:
         """Carry bytes to the other end; whether anything happened."""

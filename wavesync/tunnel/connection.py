@@ -99,7 +99,7 @@ class Connection(Protocol):
         if self._silent:
             return
         self._silence()
-        self._tcp.resumeProducing()  # or the peer's own end would not be noticed
+        self._tcp.resumeProducing()  # TLS closes when it has read the peer's end
         if data:
             self._tcp.write(data)
         self._closing = self._clock.callLater(CLOSE_LIFE, self._cut)
