@@ -9,6 +9,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from wavesync.agent.change_over import ChangeOver
 from wavesync.agent.doubt import Doubt
 from wavesync.agent.enrolment import Enrolment, Granted
 from wavesync.agent.publishing import Listed, Publishing
@@ -16,6 +17,7 @@ from wavesync.agent.registration import Registration, Wait, build_registration
 from wavesync.agent.revoking import CrlExchange
 from wavesync.agent.takers import IntroductionTaker, RelayTaker, StreamTaker
 from wavesync.agent.troubles import Troubles
+from wavesync.agent.udp_side import UdpSide
 from wavesync.agent.waits import Waits
 from wavesync.agent.warm import WarmMapping
 from wavesync.identity.credentials import Credentials
@@ -29,6 +31,8 @@ from wavesync.signalling.numbers import ErrorCode, Method
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message
 from wavesync.stun.pace import Pace
+from wavesync.tunnel.endpoint import AnyWayEndpoint
+from wavesync.tunnel.way import Way
 
 __all__ = ["STEADY", "Link", "Listed"]
 
@@ -43,7 +47,7 @@ class Link:
 
     :param clock: gives the time and timers.
     :param mediator: which one.
-    :param endpoint: leads to its TCP port.
+    :param endpoint: leads there, by whatever way.
     :param credentials: the server's.
     :param send_udp: sends a datagram from the port that punches.
     :param addresses: gives the addresses to publish.
@@ -51,6 +55,7 @@ class Link:
     :param wall_clock: seconds since the epoch.
     :param waits: decides pauses between attempts.
     :param resolve: finds the mediator's addresses, when UDP is to be shown to it in both families.
+    :param locate: finds them where a proxy hides them.
     :param streams: is told of clients that dial over TCP the port that the leg comes from.
     :param pace: how often the UDP mapping is used; carefully when None.
     :param revocations: what this agent knows of revoked certificates; nothing when None.
@@ -73,6 +78,7 @@ class Link:
         wall_clock: Callable[[], float],
         waits: Waits | None = None,
         resolve: Callable[[str], Deferred[Sequence[str]]] | None = None,
+        locate: Callable[[str], Deferred[Sequence[str]]] | None = None,
         streams: StreamTaker | None = None,
         pace: Pace | None = None,
         revocations: Revocations | None = None,
@@ -88,7 +94,7 @@ class Link:
         self._addresses, self._taker = addresses, taker
         self._wall_clock = wall_clock
         self._waits = waits if waits is not None else Waits()
-        self._resolve = resolve
+        self._udp = UdpSide(mediator, self.warm, resolve, locate)
         self._streams, self._relays = streams, relays
         if relays is not None:
             self.warm.on_moved = relays.doubt
@@ -97,13 +103,13 @@ class Link:
         self._other_leg: Leg | None = None
         self._doubt: Doubt | None = None
         self._connecting: Deferred[IProtocol] | None = None
+        self._change = ChangeOver(self._make_leg, self._better)
         self._timer: IDelayedCall | None = None
         self._dialled_at = self._registered_at = 0.0
         self._mediator_ahead: float | None = None  # of our reactor's clock
         self._standby = False  # superseded, and not registered again yet
         self._troubles = Troubles(self.log, mediator=mediator, server=credentials.target)
         self._complain = self._troubles.complain
-        self._udp_address: Address | None = None
         self._enrolment: Enrolment | None = None
         self._granted: Granted | None = None
         self._publishing: Publishing | None = None
@@ -148,6 +154,11 @@ class Link:
         """The leg's own address and the mediator's; ``None`` without a leg."""
         return self._leg.ends if self._leg is not None else None
 
+    def better(self, way: Way) -> None:
+        """A better way than the leg's works: go over to it."""
+        if self.registered and isinstance(self._endpoint, AnyWayEndpoint):
+            self._change.begin(self._endpoint, way)
+
     def doubt(self) -> None:
         """Something may have happened to the network: see whether the leg is still good."""
         if self._doubt is not None:
@@ -178,27 +189,28 @@ class Link:
         if self.registered and self._clock.seconds() >= self._registered_at + STEADY:
             self._waits.reset()
         self.registered = False
-        self.warm.end()
+        self._udp.end()
         for ending in (self._publishing, self._enrolment, self._crls, self._doubt):
             if ending is not None:
                 ending.end()
         self._publishing = self._enrolment = self._crls = self._doubt = None
         connecting, self._connecting = self._connecting, None
         leg, self._leg = self._leg, None
-        if leg is not None:
-            leg.abandon()
+        if leg is None or not self._change.keeps(leg):
+            self._change.end()
+            if leg is not None:
+                leg.abandon()
         if connecting is not None:
             connecting.cancel()
 
     def change_legs(self) -> None:
-        """Go on over the leg that was made beside the one that does not answer."""
+        """Go on over the leg that was made beside the one that does not answer, or costs more."""
         self.log.info(
-            "the connection to {mediator} does not answer, another one does: registering anew",
-            mediator=self.mediator,
+            "registering anew over another connection to {mediator}", mediator=self.mediator
         )
         leg, self._other_leg = self._other_leg, None
         assert leg is not None
-        self._leg_stands(leg)
+        self._leg = leg
 
     def greet(self) -> None:
         """Ask to be challenged."""
@@ -223,6 +235,7 @@ class Link:
         self.registered = True
         self._registered_at = self._clock.seconds()
         self._troubles.clear()
+        self._change.end()
         self._standby = False
         assert self._leg is not None and self._granted is not None
         self.log.info("registered with {mediator}", mediator=self.mediator)
@@ -235,22 +248,10 @@ class Link:
         )
         self._crls.sync()
         self._doubt = Doubt(self._clock, self._endpoint, self._leg, self._make_leg, self._better)
-        if self._udp_address is not None:
-            self.warm.begin(self._udp_address, self._granted.id, self._granted.key)
-            if self._resolve is not None:
-                self._resolve(self.mediator.host).addCallback(self._resolved, self._udp_address)
+        self._udp.begin(self._leg, self._granted)
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.callback(None)
-
-    def _resolved(self, hosts: Sequence[str], known: Address) -> None:
-        """Show the UDP port to the mediator in the family that the leg has not."""
-        if not self.registered or self._udp_address != known:
-            return
-        for host in hosts:
-            if (":" in host) != (":" in known[0]):
-                self.warm.also((host, known[1]))
-                return
 
     def wait(self, why: Wait) -> None:
         """Set the timer for the next attempt."""
@@ -267,7 +268,8 @@ class Link:
 
     def _make_leg(self, connected: Callable[[Leg], None], lost: Callable[[Leg, str], None]) -> Leg:
         def indication(message: Message) -> None:
-            if leg is self._leg:
+            # What is under way over the leg before counts, but for the word that it is superseded.
+            if leg is self._leg or (leg is self._change.old and message.method != Method.LISTEN):
                 self._indication(message)
 
         def gone(leg: Leg, why: str) -> None:
@@ -284,14 +286,8 @@ class Link:
 
     def _leg_connected(self, leg: Leg) -> None:
         self._connecting = None
-        self._leg_stands(leg)
-        self._machine.connected()
-
-    def _leg_stands(self, leg: Leg) -> None:
         self._leg = leg
-        host = getattr(leg.transport.getPeer(), "host", None) if leg.transport else None
-        if host is not None and self.mediator.udp_port is not None:
-            self._udp_address = (host, self.mediator.udp_port)
+        self._machine.connected()
 
     def _unreachable(self, failure: Failure) -> IProtocol | None:
         self._connecting = None

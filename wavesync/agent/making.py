@@ -16,8 +16,10 @@ from wavesync.identity.revocations import Revocations, list_path
 from wavesync.interfaces import IReactor
 from wavesync.metrics.service import Measured
 from wavesync.settings import load_settings
+from wavesync.signalling.destinations import open_destinations
 from wavesync.signalling.lifetimes import Lifetimes, lifetimes_path
 from wavesync.signalling.urls import parse_mediators
+from wavesync.tunnel.proxies import Proxies
 
 __all__ = ["make_agent"]
 
@@ -58,6 +60,9 @@ def make_agent(path: str | None, reactor: IReactor) -> IService:
             handed_in=settings.crl_path,
         ),
         lifetimes=Lifetimes(lifetimes_path(settings.state_directory), wall_clock=time.time),
+        destinations=open_destinations(
+            reactor, Proxies(settings.proxy), directory=settings.state_directory
+        ),
         flights=Flights(reactor, wall_clock=time.time, path=flights_path(settings.state_directory)),
     )
     return Measured(agent, AgentMetrics(agent), reactor, settings.metrics)

@@ -22,6 +22,7 @@ from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.relay_answers import AnswerReader, RelayAnswer
 from wavesync.signalling.relay_heads import HeadError
 from wavesync.signalling.relay_lines import Idle, Line, LineReader, Move, Open, Ping, Pong, Ready
+from wavesync.tunnel.watch import blame
 
 __all__ = [
     "ANSWER_TIMEOUT",
@@ -143,6 +144,7 @@ class ParkedLeg(BaseProtocol):
                 for line in self._lines.feed(data):
                     self._take_line(line)
         except (HeadError, SignallingError) as error:
+            blame(self.transport, f"something answered that is no relay: {error}")
             self._end(f"it makes no sense: {error}")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

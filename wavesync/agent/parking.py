@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from wavesync.agent.parked import ParkedLeg
 from wavesync.agent.parking_waits import ParkingWaits
+from wavesync.agent.relay_ranking import smoothed
 from wavesync.agent.troubles import Troubles
 from wavesync.signalling.relay_answers import RelayAnswer
 from wavesync.signalling.relay_lines import Idle, Move, Open
@@ -142,7 +143,7 @@ class Parking:
             leg.abandon()
 
     def doubt(self) -> None:
-        """The network has changed: connections may be dead without anybody knowing.
+        """The network has changed, connections may be dead without anybody knowing; or better ones can be had.
 
         Others are parked in their place; a client who comes over an old one all the same is served.
         """
@@ -190,7 +191,7 @@ class Parking:
         self._wanted, self._waiting = answer.parking.wanted, answer.parking.waiting
         self.revocations = answer.parking.revocations
         self._down_since, self._moving, self._refused = None, False, False
-        self._measured(round_trip)
+        self.round_trip = smoothed(self.round_trip, round_trip)
         recovered = not self._trusted
         if recovered:
             self._trusted, self._trusted_since = True, self._clock.seconds()
@@ -374,13 +375,6 @@ class Parking:
     def _note_down(self) -> None:
         if not self._idle and self._down_since is None:
             self._down_since = self._clock.seconds()
-
-    def _measured(self, round_trip: float) -> None:
-        """A shorter one is the network; a longer one may be a busy host."""
-        if not self.round_trip or round_trip < self.round_trip:
-            self.round_trip = max(round_trip, 1e-6)
-        else:
-            self.round_trip += (round_trip - self.round_trip) / 8
 
     # The one pause.
 

@@ -6,7 +6,7 @@ from math import inf
 from wavesync.signalling.relay_lists import MAX_PARKED
 from wavesync.signalling.relay_urls import Relay
 
-__all__ = ["BETTER_BY", "BETTER_FACTOR", "MAX_CANDIDATES", "best_relays"]
+__all__ = ["BETTER_BY", "BETTER_FACTOR", "MAX_CANDIDATES", "best_relays", "smoothed"]
 
 MAX_CANDIDATES = 8
 """Relays that are considered: of settings, credentials and all mediators together."""
@@ -46,3 +46,13 @@ def best_relays(
         if sum(each not in hopeless for each in chosen) == MAX_PARKED:
             break
     return tuple(chosen)
+
+
+def smoothed(before: float, measured: float) -> float:
+    """Give a relay's round trip: a shorter one is the network, a longer one may be a busy host.
+
+    :param before: what was thought; 0 for nothing.
+    """
+    if not before or measured < before:
+        return max(measured, 1e-6)
+    return before + (measured - before) / 8

@@ -33,6 +33,7 @@ from wavesync.signalling.relay_lists import MAX_PARKED, ParkedAt, reachable
 from wavesync.signalling.relay_urls import Relay
 from wavesync.signalling.relay_wire import RelayRequest, RequestKind
 from wavesync.stun.buckets import SourceBuckets
+from wavesync.tunnel.way import Way
 
 __all__ = [
     "CLIENTS_AT_ONCE",
@@ -176,6 +177,12 @@ class Relays:
         """The network has changed: park anew, what is parked may be dead."""
         for parking in self.parkings.values():
             parking.doubt()
+
+    def better(self, way: Way) -> None:
+        """A better way to one of them works: park anew there, by it."""
+        for relay, parking in self.parkings.items():
+            if relay.url == way.url:
+                parking.doubt()
 
     @property
     def candidates(self) -> tuple[Relay, ...]:

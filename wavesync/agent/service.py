@@ -23,6 +23,7 @@ from wavesync.agent.doctor import AgentDoctor
 from wavesync.agent.introductions import Introductions
 from wavesync.agent.lan import LAN
 from wavesync.agent.link import Link, Listed
+from wavesync.agent.outward import Outward
 from wavesync.agent.own_addresses import listen_tcp, own_addresses
 from wavesync.agent.port_mapping import PortMapping
 from wavesync.agent.relays import Relays
@@ -42,10 +43,8 @@ from wavesync.portmap.service import PortMapper
 from wavesync.services import or_exit
 from wavesync.session.liveness import Timing
 from wavesync.session.server import ServerSessionFactory, Services
-from wavesync.signalling.leg_endpoint import LegEndpoint
 from wavesync.signalling.lifetimes import Lifetimes
 from wavesync.signalling.local import local_hosts
-from wavesync.signalling.relay_endpoint import relay_endpoint
 from wavesync.signalling.relay_urls import parse_relays
 from wavesync.signalling.resolving import resolve
 from wavesync.signalling.urls import Mediator
@@ -55,6 +54,7 @@ from wavesync.stun.discover import discover_lifetime
 from wavesync.stun.learning import LifetimeLearner
 from wavesync.stun.message import StunError, decode
 from wavesync.stun.pace import Pace
+from wavesync.tunnel.destinations import Destinations
 from wavesync.udt.dual import open_carriers
 from wavesync.udt.port import Port
 from wavesync.udt.receive_buffer import EARLY_WINDOW
@@ -63,9 +63,6 @@ __all__ = ["REFRESH_INTERVAL", "AgentService", "Options", "makeService"]
 
 REFRESH_INTERVAL = 10.0
 """Seconds between looks at this host's own addresses."""
-
-CONNECT_TIMEOUT = 6.0
-"""Seconds for a TCP connection to a mediator to stand."""
 
 
 class AgentService(Service):
@@ -79,6 +76,7 @@ class AgentService(Service):
     :param lifetimes: how long NATs keep mappings, as was found before; nothing is kept when None.
     :param mapper: has routers forward the ports; made as the settings say when None.
     :param flights: what becomes of each client; in memory only when None.
+    :param destinations: leads to mediators and relays; made as the settings say when None.
     :raises SettingsError: the credentials are no server's, or nothing can be listened on.
     :ivar doctor: what it records, and answers to questions.
     :ivar links: one for each mediator, while the service runs.
@@ -105,6 +103,7 @@ class AgentService(Service):
         lifetimes: Lifetimes | None = None,
         mapper: PortMapper | None = None,
         flights: Flights | None = None,
+        destinations: Destinations | None = None,
     ) -> None:
         if credentials.role is not Role.SERVER:
             raise SettingsError(
@@ -152,11 +151,12 @@ class AgentService(Service):
             max_sessions=settings.max_sessions,
             watcher=self.doctor.recorder,
         )
+        self.outward = Outward(reactor, settings, destinations, wall_clock)
         chosen = settings.chosen_relays
         self.relays = Relays(
             reactor,
             credentials,
-            partial(relay_endpoint, reactor),
+            self.outward.relay,
             self._sessions,
             self._look_again,
             own=parse_relays(credentials.relays) if chosen is None else chosen,
@@ -167,6 +167,7 @@ class AgentService(Service):
             statistics=self.statistics,
             recorder=self.doctor.recorder,
         )
+        self.outward.on_better_relay = self.relays.better
 
     def startService(self) -> None:
         """Listen and register."""
@@ -207,18 +208,15 @@ class AgentService(Service):
             recorder=self.doctor.recorder,
         )
         for mediator in self._mediators:
-            if mediator.tcp_port is None:
+            if not mediator.streams:
                 self.log.warn(
                     "{mediator} is named for UDP only; registering needs TCP", mediator=mediator
                 )
                 continue
-            endpoint = LegEndpoint(
-                self._reactor, mediator.host, mediator.tcp_port, timeout=CONNECT_TIMEOUT
-            )
             link = Link(
                 self._reactor,
                 mediator,
-                endpoint,
+                self.outward.mediator(mediator),
                 self._credentials,
                 ports.send_stun,
                 self.addresses,
@@ -227,12 +225,14 @@ class AgentService(Service):
                 resolve=partial(resolve, self._reactor)
                 if len(ports.newest.addresses) > 1
                 else None,
+                locate=partial(resolve, self._reactor),
                 revocations=self.revocations,
                 streams=streams,
                 pace=self._pace,
                 relays=self.relays,
                 network=self.doctor.summary,
             )
+            self.outward.uses(link)
             self.links.append(link)
             link.start()
         self.relays.start()
@@ -270,6 +270,7 @@ class AgentService(Service):
         for taker in (self._introductions, self._streams):
             if taker is not None:
                 taker.stop()
+        self.outward.stop()
         self._sessions.close_all()
         ends: list[Deferred[Any]] = [self.port_mapping.stop(), self.doctor.stop()]
         for listening in self._listening:

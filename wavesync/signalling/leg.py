@@ -31,6 +31,8 @@ from wavesync.signalling.numbers import MAX_STREAM_MESSAGE
 from wavesync.stun.framing import StreamDecoder
 from wavesync.stun.message import Message, MessageClass, StunError
 from wavesync.stun.transactions import Answer, Transactions
+from wavesync.tunnel.watch import blame, way_of
+from wavesync.tunnel.way import RAW, Route
 
 __all__ = ["ANSWER_TIMEOUT", "MAX_UNANSWERED", "PATIENCE", "Leg"]
 
@@ -86,13 +88,24 @@ class Leg(Protocol):
 
     @property
     def ends(self) -> tuple[Address, Address] | None:
-        """Our own address and the mediator's; ``None`` while it is no TCP connection that stands."""
-        if self.transport is None:
+        """Our own address and the mediator's; ``None`` while it is no TCP connection that stands, or
+        one to a proxy or with a tunnel in it."""
+        way = way_of(self.transport)
+        indirect = way is not None and (way.method != RAW or way.route is not Route.DIRECT)
+        if self.transport is None or indirect:
             return None
         own, mediator = self.transport.getHost(), self.transport.getPeer()
         if not isinstance(own, _TCP) or not isinstance(mediator, _TCP):
             return None
         return (own.host, own.port), (mediator.host, mediator.port)
+
+    @property
+    def mediator_host(self) -> str | None:
+        """The mediator's numeric address; ``None`` where only a proxy knows it."""
+        way = way_of(self.transport)
+        if self.transport is None or (way is not None and way.route is not Route.DIRECT):
+            return None
+        return getattr(self.transport.getPeer(), "host", None)
 
     @property
     def unanswered(self) -> int:
@@ -153,6 +166,7 @@ class Leg(Protocol):
         try:
             messages = self._decoder.feed(data)
         except StunError:
+            blame(self.transport, "something answered that is no mediator")
             self._lose("the mediator sent something that is not STUN")
             return
         for message in messages:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from wavesync.errors import SettingsError
+from wavesync.tunnel.urls import TunnelURL
 
 __all__ = [
     "DEFAULT_RELAY_PORT",
@@ -56,6 +57,11 @@ class Relay:
         """Host and port, IPv6 in brackets, as the Host header has it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+    @property
+    def url(self) -> TunnelURL:
+        """Where it takes requests, and tunnels."""
+        return TunnelURL("https" if self.tls else "http", self.host, self.port)
 
     def __str__(self) -> str:
         return f"{'https' if self.tls else 'http'}://{self.authority}"
