@@ -213,7 +213,7 @@ class ClientCore:
             self.patience.cut(now - exchange.started, life)
         self.outgoing.lose(serial)
         self._bodies.pop(serial, None)
-        if now > self._failed_at:  # several at one time have one cause
+        if exchange.started >= self._failed_at:  # else it has the cause of the one before
             self._failed_at = now
             delay = _DELAYS[min(self._failures, len(_DELAYS) - 1)]
             self._not_before = now + delay * (0.5 + 0.5 * self._random())

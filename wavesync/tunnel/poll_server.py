@@ -1,6 +1,5 @@
 """The server's end of tunnels of short polls (docs/tunnel.rst, "poll")."""
 
-from collections import OrderedDict
 from typing import Protocol
 
 import h11
@@ -12,6 +11,7 @@ from wavesync.deadlines import Deadlines
 from wavesync.interfaces import Address
 from wavesync.tunnel.answers import Refused
 from wavesync.tunnel.hello import HELLO_SIZE, MAGIC
+from wavesync.tunnel.poll_past import Past
 from wavesync.tunnel.poll_role import PollRole
 from wavesync.tunnel.poll_session import PollSession, over
 from wavesync.tunnel.poll_wire import PollRequest
@@ -21,7 +21,6 @@ from wavesync.tunnel.wire import Role, Wire
 __all__ = [
     "CONNECTION_TIME",
     "FIRST_TIME",
-    "MAX_REMEMBERED",
     "SESSION_TIME",
     "Guests",
     "PollServer",
@@ -35,9 +34,6 @@ FIRST_TIME = 10.0
 
 CONNECTION_TIME = 60.0
 """Seconds that a connection may take for its next request, all of it."""
-
-MAX_REMEMBERED = 4096
-"""Tunnels that are remembered once they are over: requests that come late begin no new one."""
 
 _TRY_AGAIN = 5
 _LEAST_DELAY = 0.001  # rounding must not make a timer come too early again and again
@@ -74,7 +70,7 @@ class PollServer:
         self._factory = factory
         self._guests = guests
         self._sessions: dict[str, PollSession] = {}
-        self._past: OrderedDict[str, str] = OrderedDict()
+        self._past = Past()
         self._idle: Deadlines[PollSession] = Deadlines(SESSION_TIME)
         self._new: Deadlines[PollSession] = Deadlines(FIRST_TIME)
         self._slow: Deadlines[PollRole] = Deadlines(CONNECTION_TIME)
@@ -103,6 +99,8 @@ class PollServer:
         self._closed = True
         for session in list(self._sessions.values()):
             session.abort()
+        for role in self._slow:
+            role.abort()
         self._turn()
 
     # What connections tell (Desk).
@@ -151,9 +149,7 @@ class PollServer:
         self._idle.end(session)
         self._new.end(session)
         self._guests.leave(session.source)
-        self._past[session.tunnel] = reason
-        if len(self._past) > MAX_REMEMBERED:
-            self._past.popitem(last=False)
+        self._past.add(session.tunnel, reason)
         self._turn()
 
     # Inside.
@@ -163,8 +159,9 @@ class PollServer:
         self._idle.begin(session, self.clock.seconds())
 
     def _begin(self, role: PollRole, tunnel: str, request: PollRequest, body: bytes) -> None:
-        if tunnel in self._past:
-            raise over(self._past[tunnel])
+        reason = self._past.reason(tunnel)
+        if reason is not None:
+            raise over(reason)
         if request.at or request.got or request.over:
             raise Refused(404, "unknown", "there is no such tunnel.")
         if len(body) < HELLO_SIZE or not body.startswith(MAGIC):

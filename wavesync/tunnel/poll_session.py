@@ -136,6 +136,7 @@ class PollSession:
         self._turning = True
         try:
             self._deliver()
+            self._tell_room()  # before the answers: what is written now is in them
         finally:
             self._turning = False
         if self._over:
@@ -145,7 +146,6 @@ class PollSession:
             self._end(ConnectionDone(), ENDED)
         else:
             self._send(self._core.answers(self._clock.seconds()))
-            self._tell_room()
             at = self._core.deadline()
             now = self._clock.seconds()
             self._alarm.set(at if at is None else max(at, now + _LEAST_DELAY))

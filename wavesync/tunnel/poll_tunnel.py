@@ -209,16 +209,19 @@ class PollTunnel:
         if self._over:
             return
         core, now = self._core, self._clock.seconds()
-        if core.dead is not None:
-            self._end(Failure(ConnectionLost(core.dead)))
-        elif core.incoming.ended:
+        if core.incoming.ended:
             self._part(ConnectionDone(), at_once=True)
         elif core.outgoing.arrived:
             self._end(Failure(ConnectionDone()))
         else:
-            for sending in core.requests(now):
+            self._tell_room()  # before the requests: what is written now is in them
+            for sending in () if self._over else core.requests(now):
                 self._send(sending)
-            self._tell_room()
+            if self._over:
+                return
+            if core.dead is not None:
+                self._end(Failure(ConnectionLost(core.dead)))
+                return
             free = (each.idle_since + IDLE_LIFE for each in self._links if each.free)
             at = min((each for each in (core.deadline(), *free) if each is not None), default=None)
             self._alarm.set(None if at is None else max(at, now + _LEAST_DELAY))
