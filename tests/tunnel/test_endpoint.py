@@ -277,6 +277,17 @@ class UselessTests(EndpointCase):
             world.pipe.end(why)
             self.assertGreater(endpoint.ladder().depth(direct(RAW), world.clock.seconds()), 99)
 
+    def test_spoken_to_first(self) -> None:
+        """Where the other end speaks first, it need not answer what is said then."""
+        self.world.behave(raw=Behaviour(0.0, 0.02))
+        _, speaker = self.world.connect(self.endpoint, Speaker(b""))
+        self.world.run(0.1)
+        self.world.pipe.protocol.dataReceived(b"welcome")  # type: ignore[union-attr]
+        assert speaker.transport is not None
+        speaker.transport.write(b"hello")
+        self.world.run(SILENT_AFTER + 0.1)
+        self.assertEqual(self.depth(RAW), 0.0)
+
     def test_said_too_late(self) -> None:
         """What is written when all is over is nothing that an answer could be missed of."""
         self.world.behave(raw=Behaviour(0.0, 0.02))
