@@ -17,6 +17,7 @@ class TimelineTests(SynchronousTestCase):
         clock.advance(1000)
         timeline = Timeline("abc", clock.seconds)
         clock.advance(0.040)
+        timeline.known_as("1" * 32)
         timeline.mark("introduced")
         tcp = timeline.candidate("tcp", ("192.0.2.1", 80))
         udp = timeline.candidate("udp", ("2001:db8::1", 81))
@@ -30,6 +31,7 @@ class TimelineTests(SynchronousTestCase):
         self.assertEqual(
             json.loads(timeline.as_json()),
             {
+                "connections": ["1" * 32],
                 "target": "abc",
                 "server": "srv",
                 "path": "udp",
@@ -60,6 +62,7 @@ class TimelineTests(SynchronousTestCase):
                     },
                 ],
                 "candidates_left_out": 0,
+                "network": None,
             },
         )
 

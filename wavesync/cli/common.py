@@ -17,6 +17,7 @@ from wavesync.client.connector import Connector
 from wavesync.client.memory import Memory, memory_path
 from wavesync.client.opening import open_connector
 from wavesync.client.options import PATHS, check_client, check_paths
+from wavesync.client.recent import Recent, recent_path
 from wavesync.client.report import Timeline
 from wavesync.errors import SettingsError
 from wavesync.garbage import collect_seldom
@@ -104,6 +105,7 @@ class Plan:
     :ivar revocations: what is known of revoked servers, kept beside the credentials.
     :ivar memory: what worked before on which network, likewise.
     :ivar lifetimes: how long NATs keep mappings, likewise.
+    :ivar recent: the last connects, likewise.
     :ivar proxies: which HTTP proxy leads where.
     """
 
@@ -117,6 +119,7 @@ class Plan:
     memory: Memory
     lifetimes: Lifetimes
     proxies: Proxies
+    recent: Recent
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Plan":
@@ -146,6 +149,7 @@ class Plan:
             Memory(memory_path(path.parent, credentials.system), wall_clock=time.time),
             Lifetimes(lifetimes_path(path.parent), wall_clock=time.time),
             chosen_proxies(arguments),
+            Recent(recent_path(path.parent, credentials.system)),
         )
 
     def open_connector(self, reactor: IReactor) -> Connector:
@@ -162,6 +166,7 @@ class Plan:
             revocations=self.revocations,
             memory=self.memory,
             lifetimes=self.lifetimes,
+            recent=self.recent,
         )
 
     def timeline(self, clock: IReactorTime) -> Timeline:

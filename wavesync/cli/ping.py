@@ -87,7 +87,7 @@ def run_command(arguments: argparse.Namespace) -> int:
         timeline = plan.timeline(reactor)
         try:
             session = await connector.session(plan.target, timeline)
-            await session.open(CONTROL, Protocol())
+            await session.open(CONTROL, Protocol(), connection=timeline.connection_id)
             timeline.mark("accepted")
             timeline.outcome = "ok"
             peer = session.path_peer()

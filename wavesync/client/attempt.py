@@ -120,6 +120,7 @@ class _Attempt:
         self._kinds = owner.candidates.kinds if relay else owner.candidates.kinds - {RELAY}
         self._early: list[Path[ClientSession]] = []
         self._introducing = owner.introducer.introduce(target)
+        timeline.known_as(self._introducing.connection_id)
         # Everything else is done while the mediator's answer is under way: it takes some milliseconds.
         self._known = owner.memory.recall(str(target))
         self._introduction: Introduction | None = None
@@ -190,6 +191,7 @@ class _Attempt:
 
     def _introduced(self, introduction: Introduction, ours: set[bool]) -> None:
         self._timeline.mark("introduced")
+        self._timeline.network = introduction.network
         self._timeline.server = self._timeline.server or str(introduction.server)
         try:
             introduction = self._owner.candidates.usable(

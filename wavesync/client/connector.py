@@ -6,6 +6,7 @@ ones as soon as the first connection is verified.
 """
 
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
@@ -28,6 +29,7 @@ from wavesync.client.options import PATHS, check_client, check_paths
 from wavesync.client.paths import UDPPort
 from wavesync.client.race import RELAY, Race, Winner
 from wavesync.client.recalling import try_again
+from wavesync.client.recent import Recording
 from wavesync.client.relay_path import Relaying, RelayPath
 from wavesync.client.report import Timeline
 from wavesync.client.revoking import RevocationWatch
@@ -94,6 +96,7 @@ class Connector:
     :param relaying: has relays take part.
     :param memory: what worked before; as long as the connector lives when ``None``.
     :param finder: searches this host's networks for servers; ``None`` to do without.
+    :param recording: keeps the timelines of connects across restarts; nothing does when None.
     :raises SettingsError: the credentials are no client's, or *paths* names an unknown kind.
     """
 
@@ -117,6 +120,7 @@ class Connector:
         relaying: Relaying | None = None,
         memory: Memory | None = None,
         finder: Finder | None = None,
+        recording: Recording | None = None,
     ) -> None:
         check_client(credentials)
         self.timelines: deque[Timeline] = deque(maxlen=MAX_TIMELINES)
@@ -169,6 +173,7 @@ class Connector:
         self._alone = DeferredSemaphore(MAX_ALONE)
         self._ways = Ways(reactor, port, learner)
         self._running: set[Deferred[Any]] = set()
+        self._recording = Recording(reactor) if recording is None else recording
         self._closed = False
 
     def stun_received(self, data: bytes, source: Address) -> None:
@@ -197,12 +202,14 @@ class Connector:
         if timeline is None:
             timeline = Timeline(str(target), self._reactor.seconds)
         self.timelines.append(timeline)
-        return self._start(self._open(target, service, protocol, timeline), timeline)
+        opening = self._open(target, service, protocol, timeline)
+        return self._recording.keep(self._start(opening, timeline), timeline)
 
     def session(self, target: Target, timeline: Timeline) -> Deferred[ClientSession]:
         """Make a verified session to *target* without opening anything over it yet."""
         self.timelines.append(timeline)
-        return self._start(self._session(target, timeline), timeline)
+        making = self._start(self._session(target, timeline), timeline)
+        return self._recording.keep(making, timeline)
 
     def close(self) -> Deferred[None]:
         """Give up what is under way, let holes go, close the port; leave what is over time to end."""
@@ -216,6 +223,7 @@ class Connector:
         if self._port is not None:
             ends.append(self._port.close())
         ends.append(self._sessions.parted())
+        ends.append(self._recording.flush())
         return DeferredList(ends).addCallback(lambda _: None)
 
     def _start(
@@ -237,7 +245,7 @@ class Connector:
         self, target: Target, service: str, protocol: IProtocol, timeline: Timeline
     ) -> IProtocol:
         session = await self._session(target, timeline)
-        opened = await session.open(service, protocol)
+        opened = await session.open(service, protocol, connection=timeline.connection_id)
         timeline.mark("accepted")
         timeline.outcome = "ok"
         return opened
@@ -281,6 +289,7 @@ class Connector:
             timeline.reused = False
             return None
         self._won(winner, timeline)
+        timeline.known_as(winner.session.connection_id or uuid.uuid4().hex)
         return winner.session
 
     async def _approach(self, target: Target, timeline: Timeline) -> ClientSession:

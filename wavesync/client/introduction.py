@@ -12,6 +12,7 @@ from wavesync.identity.verify import Reason, Role, VerificationError
 from wavesync.interfaces import Address
 from wavesync.signalling.addresses import punchable
 from wavesync.signalling.messages import Bind, ConnectAnswer, Refusal, SignallingError, covered
+from wavesync.signalling.network_summary import NetworkSummary
 from wavesync.signalling.numbers import MAX_FORWARDED, MAX_START_DELAY, ErrorCode
 from wavesync.signalling.relay_lists import ParkedAt
 from wavesync.signalling.urls import Mediator
@@ -64,6 +65,7 @@ class Introduction:
     :ivar crl_number: of a revocation list that the mediator says is newer than ours; 0 for none.
     :ivar relays: where it has parked connections, and its round trips to there, on its own signed
         word; where it names none, what the mediator knows, with 0.0.
+    :ivar network: what it tells of its network, on its own signed word.
     """
 
     mediator: Mediator
@@ -78,6 +80,7 @@ class Introduction:
     round_trip: float = 0.0
     crl_number: int = 0
     relays: tuple[ParkedAt, ...] = ()
+    network: NetworkSummary | None = None
 
     @property
     def wait(self) -> float:
@@ -135,6 +138,7 @@ def judge_answer(
             )
     tcp: tuple[Address, ...] = ()
     listed: tuple[Address, ...] = ()
+    network: NetworkSummary | None = None
     relays = tuple(ParkedAt(relay) for relay in answer.relays)
     if answer.signed_addresses:
         try:
@@ -144,6 +148,7 @@ def judge_answer(
             if proof is None or signed_by(*proof) != answer.server:
                 raise SignallingError("the addresses are not signed by the server")
             tcp, listed, relays = bind.tcp, bind.udp, bind.relays or relays
+            network = bind.network
         except (SignallingError, StunError, VerificationError) as error:
             # A mediator that lies here can only refuse service: go on with what it has seen.
             _log.warn("{mediator} hands out bad addresses: {why}", mediator=mediator, why=error)
@@ -160,6 +165,7 @@ def judge_answer(
         round_trip,
         answer.crl_number,
         relays,
+        network,
     )
 
 

@@ -11,6 +11,7 @@ from wavesync.client.connector import Connector
 from wavesync.client.memory import Memory
 from wavesync.client.options import PATHS, check_client, check_paths
 from wavesync.client.race import LAN
+from wavesync.client.recent import Recent, Recording
 from wavesync.client.relay_path import Relaying
 from wavesync.client.stream_opening import StreamOpener
 from wavesync.errors import SettingsError
@@ -46,6 +47,7 @@ def open_connector(
     revocations: Revocations | None = None,
     memory: Memory | None = None,
     lifetimes: Lifetimes | None = None,
+    recent: Recent | None = None,
 ) -> Connector:
     """Bind a UDP port and make a connector that uses it.
 
@@ -55,6 +57,7 @@ def open_connector(
     :param revocations: what this client knows of revoked servers; in memory only when None.
     :param memory: what worked before; as long as the connector lives when None.
     :param lifetimes: how long NATs keep mappings, as was found before; likewise.
+    :param recent: where the last connects are kept for people; nowhere when None.
     :raises SettingsError: a URL or path cannot be understood, no mediator is named, or UDP cannot
         be had.
     """
@@ -70,6 +73,7 @@ def open_connector(
         lambda relay: relay_endpoint(reactor, relay, timeout=CONNECT_LIMIT),
         wall_clock=wall_clock,
     )
+    recording = Recording(reactor, recent, wall_clock=wall_clock)
     finder = None
     if LAN in paths:
         finder = Discovery.on(reactor, credentials.system, loopback=allow_loopback)
@@ -87,6 +91,7 @@ def open_connector(
             relaying=relaying,
             memory=memory,
             finder=finder,
+            recording=recording,
         )
     try:
         port = Port(reactor, open_carriers(reactor), early_window=EARLY_WINDOW)
@@ -118,6 +123,7 @@ def open_connector(
         relaying=relaying,
         memory=memory,
         finder=finder,
+        recording=recording,
     )
     port.stun_handler = connector.stun_received
     return connector

@@ -167,6 +167,7 @@ class RelayPath:
                 raise
             return None, again
         session.path_address = relay.host, relay.port
+        session.connection_id = self._connection_id
         return session, None
 
     def _instead(self, option: RelayOption, answer: RelayAnswer) -> RelayOption | None:

@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wavesync.interfaces import Address
+from wavesync.signalling.network_summary import NetworkSummary
 
-__all__ = ["MAX_CANDIDATES", "STAGES", "Candidate", "Timeline", "format_address"]
+__all__ = ["MAX_CANDIDATES", "MAX_CONNECTIONS", "STAGES", "Candidate", "Timeline", "format_address"]
 
 MAX_CANDIDATES = 128
 """Candidates a timeline remembers; further ones are counted only."""
+
+MAX_CONNECTIONS = 8
+"""Connection ids that a timeline remembers."""
 
 STAGES = ("introduced", "authenticated", "accepted", "first_byte")
 """The milestones of a connect, in order."""
@@ -47,6 +51,9 @@ class Timeline:
 
     :ivar target: what was asked for.
     :ivar clock: gives seconds.
+    :ivar connections: the ids by which mediator, relay and server know this connect; one for each
+        time that it had to begin anew, the last one last.
+    :ivar network: what the server tells of its network, where it was introduced.
     """
 
     target: str
@@ -58,10 +65,22 @@ class Timeline:
     ms: dict[str, float] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
     left_out: int = 0
+    connections: list[str] = field(default_factory=list)
+    network: NetworkSummary | None = None
     began: float = 0.0
 
     def __post_init__(self) -> None:
         self.began = self.clock()
+
+    @property
+    def connection_id(self) -> str:
+        """The connection id under which it goes on; empty before there is one."""
+        return self.connections[-1] if self.connections else ""
+
+    def known_as(self, connection_id: str) -> None:
+        """Mediator, relay and server know it by this id from now on."""
+        self.connections.append(connection_id)
+        del self.connections[:-MAX_CONNECTIONS]
 
     def elapsed(self) -> float:
         """Milliseconds since the connect began."""
@@ -88,6 +107,7 @@ class Timeline:
     def as_dict(self) -> dict[str, Any]:
         """The report as plain data, as ``--report`` writes it."""
         return {
+            "connections": list(self.connections),
             "target": self.target,
             "server": self.server,
             "path": self.path,
@@ -99,6 +119,7 @@ class Timeline:
                 for entry in self.candidates
             ],
             "candidates_left_out": self.left_out,
+            "network": None if self.network is None else self.network.words(),
         }
 
     def as_line(self) -> str:

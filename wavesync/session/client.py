@@ -32,6 +32,7 @@ class ClientSession(SessionShell):
         our certificate yet.  Fails with
         :class:`wavesync.errors.ConnectFailed` or :class:`wavesync.errors.NotAllowed`.
         Cancelling it gives the path up.
+    :ivar connection_id: by which a relay has told the server of it; empty for other paths.
     :ivar lost: the path is gone.
     :ivar ended: fires once the path is gone, with whether that was found out by its silence (then as
         soon as it is known).
@@ -41,6 +42,7 @@ class ClientSession(SessionShell):
         super().__init__(Side.CLIENT, clock, timing)
         self.authenticated: Deferred[ClientSession] = Deferred(self._given_up)
         self.lost = False
+        self.connection_id = ""
         self.ended: Deferred[bool] = Deferred()
         self._authenticated_called = False
         self._opening: Deferred[IProtocol] | None = None
