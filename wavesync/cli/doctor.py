@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from wavesync.client.report import Timeline
 from wavesync.doctor.asking import ask_server
 from wavesync.doctor.examine import Examination, examine, examine_relays
 from wavesync.doctor.findings import Findings
+from wavesync.doctor.summary import findings_of
 from wavesync.doctor.verdict import Tried, Verdict, judge, judge_network
 from wavesync.errors import SettingsError, WavesyncError
 from wavesync.identity.credentials import Credentials
@@ -185,11 +187,26 @@ async def _with_server(reactor: IReactor, plan: Plan, examining: "Deferred[Findi
     finally:
         await plan.wind_up(connector, timeline)
     client = await examining
+    summary = getattr(timeline, "network", None)
+    if server is None and summary is not None:
+        server = findings_of(summary, mapped=_seen_at(timeline))
     if server is not None:
         client = await _same_relays(reactor, client, server)
     tried = msgspec.convert(timeline.as_dict(), Tried)
     verdict = judge(client, server, [tried])
     return _Found(client, server, why, timeline, verdict)
+
+
+def _seen_at(timeline: Timeline) -> str:
+    """The public IPv4 host at which the server was tried over UDP; empty where it was not."""
+    for each in timeline.candidates:
+        host = each.address.rpartition(":")[0]
+        try:
+            if each.kind == "udp" and IPv4Address(host).is_global:
+                return host
+        except ValueError:
+            continue
+    return ""
 
 
 async def _ask(
