@@ -6,7 +6,7 @@ import json
 import os
 import platform
 
-_NAMES = ("congestion", "first_byte", "holes", "parking", "relay", "udt")
+_NAMES = ("congestion", "first_byte", "holes", "parking", "relay", "tunnel", "udt")
 _QUICK = ("congestion", "parking")
 
 

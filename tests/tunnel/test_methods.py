@@ -1,7 +1,8 @@
 """Tests for :mod:`wavesync.tunnel.methods`: every method between both ends of ours, in memory."""
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IProtocol
+from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
+from zope.interface import implementer
 
 from tests.session.support import Recorder
 from tests.tunnel.cases import PIECE, MethodCase
@@ -218,6 +219,32 @@ class FailureTests(MethodCase):
                 world.pump()
                 world.wait(20.0)
                 self.over(world)
+
+    def test_no_connection_yet(self) -> None:
+        """Given up or out of time while the connection is being made: that is given up, too."""
+
+        @implementer(IStreamClientEndpoint)
+        class Slow:
+            cancelled = 0
+
+            def connect(self, protocolFactory: object) -> Deferred[IProtocol]:
+                def cancelled(_: object) -> None:
+                    self.cancelled += 1
+
+                return Deferred(cancelled)
+
+        for method in STREAMS:
+            world, slow = World(), Slow()
+            opening = world.open(method, dial=slow, timeout=3.0)
+            opening.cancel()
+            self.failureResultOf(opening, CancelledError)
+            opening = world.open(method, dial=slow, timeout=3.0)
+            world.wait(3.0)
+            error = self.failed(world, opening)
+            self.assertEqual(
+                str(error), "no connection from http://mediator.example:3355 within 3 s"
+            )
+            self.assertEqual(slow.cancelled, 4 if method == "two" else 2)
 
     def test_nobody_wants_it(self) -> None:
         """A factory that has changed its mind gets no tunnel, and the server none either."""
