@@ -1,0 +1,175 @@
+"""Tests for :mod:`wavesync.tunnel.watch`: what comes of connections says something of their ways."""
+
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+from zope.interface import provider
+
+from tests.tunnel.endpoint_case import GOOD, REFUSED, EndpointCase
+from tests.tunnel.test_ladder import WAYS, direct
+from tests.tunnel.ways_world import Behaviour, Speaker, WaysWorld
+from wavesync.tunnel.endpoint import (
+    CUT_TWICE,
+    blame,
+    way_of,
+)
+from wavesync.tunnel.ladder import SINKS_BY
+from wavesync.tunnel.watch import SHORT_LIFE, SILENT_AFTER
+from wavesync.tunnel.way import RAW
+
+
+class UselessTests(EndpointCase):
+    """A plain connection says little: it works only when bytes have come."""
+
+    def test_silent(self) -> None:
+        """Nothing comes for 5 s after the first write: tunnels are first next time."""
+        self.world.behave(raw=Behaviour(0.0, 0.02), upgrade=GOOD)
+        self.connected()
+        self.assertEqual(self.depth(RAW), 0.0)
+        self.world.run(SILENT_AFTER + 0.1)
+        self.assertGreater(self.depth(RAW), SINKS_BY - 5)
+        self.world.opener.tried.clear()
+        self.connected()
+        self.assertEqual(self.world.tried, ["upgrade", "websocket"])
+
+    def test_late_answer(self) -> None:
+        """What comes late comes all the same."""
+        self.world.behave(raw=Behaviour(0.0, 0.02))
+        self.connected()
+        self.world.run(SILENT_AFTER + 0.1)
+        self.world.pipe.protocol.dataReceived(b"answer")  # type: ignore[union-attr]
+        self.assertEqual(self.depth(RAW), 0.0)
+
+    def test_nothing_said(self) -> None:
+        """Where nothing was asked, no answer is missed."""
+        self.world.behave(raw=Behaviour(0.0, 0.02))
+        _, speaker = self.world.connect(self.endpoint, Speaker(b""))
+        self.world.run(30.0)
+        self.assertEqual(self.depth(RAW), 0.0)
+        assert speaker.transport is not None
+        speaker.transport.writeSequence([b"hel", b"lo"])
+        self.world.run(SILENT_AFTER + 0.1)
+        self.assertGreater(self.depth(RAW), SINKS_BY - 5)
+
+    def test_ended(self) -> None:
+        """It is closed before a byte has come."""
+        for why in (ConnectionDone(), ConnectionLost()):
+            world = WaysWorld(WAYS)
+            world.behave(raw=Behaviour(0.0, 0.02))
+            endpoint = world.endpoint()
+            world.connect(endpoint)
+            world.run(0.1)
+            world.pipe.end(why)
+            self.assertGreater(endpoint.ladder().depth(direct(RAW), world.clock.seconds()), 99)
+
+    def test_spoken_to_first(self) -> None:
+        """Where the other end speaks first, it need not answer what is said then."""
+        self.world.behave(raw=Behaviour(0.0, 0.02))
+        _, speaker = self.world.connect(self.endpoint, Speaker(b""))
+        self.world.run(0.1)
+        self.world.pipe.protocol.dataReceived(b"welcome")  # type: ignore[union-attr]
+        assert speaker.transport is not None
+        speaker.transport.write(b"hello")
+        self.world.run(SILENT_AFTER + 0.1)
+        self.assertEqual(self.depth(RAW), 0.0)
+
+    def test_said_too_late(self) -> None:
+        """What is written when all is over is nothing that an answer could be missed of."""
+        self.world.behave(raw=Behaviour(0.0, 0.02))
+        _, speaker = self.world.connect(self.endpoint, Speaker(b""))
+        self.world.run(0.1)
+        assert speaker.transport is not None
+        speaker.transport.loseConnection()
+        speaker.transport.write(b"hello")
+        self.world.run(30.0)
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def test_left(self) -> None:
+        """Whoever leaves by himself tells nothing of the way."""
+        for leave in ("loseConnection", "abortConnection"):
+            self.world.behave(raw=Behaviour(0.0, 0.02))
+            _, speaker = self.world.connect(self.endpoint)
+            self.world.run(0.1)
+            getattr(speaker.transport, leave)()
+            self.assertEqual(self.depth(RAW), 0.0)
+            self.assertIsNotNone(speaker.lost)
+
+    def test_blamed(self) -> None:
+        """Whoever gets garbage says so, also when the connection is over."""
+        self.world.behave(raw=Behaviour(0.0, 0.02))
+        speaker = self.connected()
+        self.world.pipe.protocol.dataReceived(b"<html>")  # type: ignore[union-attr]
+        self.assertEqual(self.depth(RAW), 0.0)
+        self.endpoint.failed(speaker, "something that is not STUN came")
+        self.assertGreater(self.depth(RAW), SINKS_BY - 1)
+        self.assertIsNone(self.endpoint.ladder().proven)
+        self.world.pipe.end(ConnectionDone())
+        blame(speaker.transport, "and again")
+        self.assertGreater(self.depth(RAW), 2 * SINKS_BY - 10)
+
+    def test_no_way(self) -> None:
+        """Connections that no way has brought are left alone."""
+        blame(None, "x")
+        blame(object(), "x")
+        self.assertIsNone(way_of(None))
+        self.assertIsNone(way_of(Speaker()))
+
+    def test_tunnel_is_known_to_work(self) -> None:
+        """A tunnel is open only when bytes have passed both ways."""
+        self.world.behave(upgrade=GOOD)
+        self.connected()
+        self.assertEqual(self.endpoint.ladder().proven, direct("upgrade"))
+
+    def test_told(self) -> None:
+        """An operator reads which way is taken where it is a detour, once for each change."""
+        said: list[str] = []
+
+        @provider(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            if event["log_level"] is LogLevel.info:
+                said.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.world.behave(raw=Behaviour(0.0, 0.02))
+        self.connected()
+        self.world.pipe.protocol.dataReceived(b"answer")  # type: ignore[union-attr]
+        self.assertEqual(said, [])
+        self.world.behave(raw=REFUSED, upgrade=GOOD)
+        for _ in range(2):
+            self.connected()
+        self.assertEqual(said, [f"mediator.example is reached by {direct('upgrade')}"])
+
+    def test_cut_again_and_again(self) -> None:
+        """A way on which what should last is cut after 20 s gives place to the next."""
+        endpoint = self.world.endpoint(lasting=True)
+        self.world.behave(upgrade=GOOD, websocket=GOOD)
+        for _ in range(CUT_TWICE):
+            self.assertLess(self.depth("upgrade"), SINKS_BY - 30)
+            speaker = self.connected(endpoint)
+            self.assertEqual(way_of(speaker.transport), direct("upgrade"))
+            self.world.run(20.0)
+            self.world.pipe.end(ConnectionDone())
+        self.assertGreater(self.depth("upgrade"), SINKS_BY - 1)
+        self.assertEqual(way_of(self.connected(endpoint).transport), direct("websocket"))
+
+    def test_lasted(self) -> None:
+        """One that lasted, or that was left, counts for its way."""
+        endpoint = self.world.endpoint(lasting=True)
+        self.world.behave(upgrade=GOOD)
+        for lasts in (20.0, SHORT_LIFE, 20.0, SHORT_LIFE):
+            self.connected(endpoint)
+            self.world.clock.advance(lasts)
+            self.world.pipe.end(ConnectionDone())
+        for _ in range(4):
+            speaker = self.connected(endpoint)
+            assert speaker.transport is not None
+            speaker.transport.loseConnection()
+        self.assertEqual(self.endpoint.ladder().proven, direct("upgrade"))
+
+    def test_user_does_not_last(self) -> None:
+        """Connections that come and go, as a client's do, tell nothing by their end."""
+        self.world.behave(upgrade=GOOD)
+        for _ in range(4):
+            self.connected()
+            self.world.pipe.end(ConnectionDone())
+        self.assertEqual(self.endpoint.ladder().proven, direct("upgrade"))
