@@ -41,7 +41,7 @@ class Trial:
     """
     What one connect ended in.
 
-    :ivar path: ``udp``, ``tcp``, ``relay`` or ``error``; ``broken`` when the laboratory failed.
+    :ivar path: ``lan``, ``udp``, ``tcp``, ``relay`` or ``error``; ``broken`` when the laboratory failed.
     :ivar seconds: until the service answered, or the sentence was told.
     :ivar why: the error's sentence.
     :ivar again: the path of a connection that was opened a while later, or why there was none; empty

@@ -239,12 +239,15 @@ class TruthTests(SynchronousTestCase):
         """Every pair of kinds has an entry: paths, or an error, never both or nothing."""
         self.assertEqual(set(TRUTH), {(one, other) for one in KINDS for other in KINDS})
         for paths in (*TRUTH.values(), *(scene.expected for scene in SCENES)):
-            self.assertTrue(paths == {"error"} or (paths and paths <= {"udp", "tcp"}), paths)
+            self.assertTrue(
+                paths in ({"error"}, {"lan"}) or (paths and paths <= {"udp", "tcp"}), paths
+            )
 
     def test_with_relay(self) -> None:
         """A relay leaves no errors, comes after UDP, and may come before TCP, but not for later ones."""
         for direct, first, later in (
             ({"error"}, {"relay"}, {"relay"}),
+            ({"lan"}, {"lan"}, {"lan"}),
             ({"udp"}, {"udp"}, {"udp"}),
             ({"udp", "tcp"}, {"udp", "tcp"}, {"udp", "tcp"}),
             ({"tcp"}, {"tcp", "relay"}, {"tcp"}),

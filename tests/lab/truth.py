@@ -10,6 +10,8 @@ whatever source the other side is observed at, and without port prediction:
 * where neither helps (a mapping by remote against filtering by port, or UDP blocked besides), the
   client must be told so within `ERROR_LIMIT` seconds.
 
+On one network they find each other by multicast, whatever its router does, and whatever a mediator.
+
 Where both would do, UDP is faster, but TCP joins after a quarter of a second, and may win on a busy
 host.  Routers that refuse what comes too early (``linux-reject``, ``linux-accept``) refuse SYNs with
 a RST: both sides then dial again at once, which meets within a few attempts, or within ten where the
@@ -123,7 +125,7 @@ def with_relay(
     """
     Tell what becomes of that where both sites reach a relay that the client's credentials name.
 
-    Nobody is told an error any more.  A direct path by UDP is heard before the relay is verified, and
+    Nobody is told an error any more.  A direct path by UDP or on one network is heard before the relay is verified, and
     waited for; where it is heard late, or by TCP from both ends, which begins late, the relay may come
     first: nobody waits for what has not been heard.
 
@@ -134,7 +136,8 @@ def with_relay(
     relay = frozenset({"relay"})
     if wanted == _LETTERS["-"]:
         return relay, relay
-    return (wanted if "udp" in wanted and not late else wanted | relay), wanted
+    soon = wanted & {"udp", "lan"}
+    return (wanted if soon and not late else wanted | relay), wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,19 +165,21 @@ def _ipv6(kind: str, *, ipv4: bool = False) -> SiteSettings:
     return SiteSettings(kind, ipv4=ipv4, ipv6=True)
 
 
+_LAN = frozenset({"lan"})
 _UDP, _BOTH, _NONE = _LETTERS["u"], _LETTERS["b"], _LETTERS["-"]
 _PORT = SiteSettings("port")
 
-#: Hosts of one LAN reach each other at their own addresses, hairpin or not.  Homes behind one ISP's
+#: Hosts of one LAN find each other by multicast, hairpin or not, sooner than any mediator could help
+#: that is not next door.  Homes behind one ISP's
 #: router need its hairpin, and mappings that do not depend on the remote; else only their own
 #: addresses would do, which are on different networks.  IPv6 has no mappings, only filters.  A TCP
 #: connection from both ends needs the family of the agent's leg, which is IPv6 where there is any.
 #: Late is who is introduced over TCP after a while, or whose routers need one side to wait.
 SCENES = (
-    Scene("one LAN, hairpin", _BOTH, SiteSettings("port", hosts=2, hairpin=True)),
-    Scene("one LAN, no hairpin", _BOTH, SiteSettings("port", hosts=2)),
-    Scene("one LAN, symmetric, hairpin", _BOTH, SiteSettings("symmetric", hosts=2, hairpin=True)),
-    Scene("one LAN, no UDP outside", _BOTH, SiteSettings("no-udp", hosts=2), late=True),
+    Scene("one LAN, hairpin", _LAN, SiteSettings("port", hosts=2, hairpin=True)),
+    Scene("one LAN, no hairpin", _LAN, SiteSettings("port", hosts=2)),
+    Scene("one LAN, symmetric, hairpin", _LAN, SiteSettings("symmetric", hosts=2, hairpin=True)),
+    Scene("one LAN, no UDP outside", _LAN, SiteSettings("no-udp", hosts=2)),
     Scene("one CGNAT, hairpin", _BOTH, _PORT, _PORT, SiteSettings("port", hairpin=True)),
     Scene("one CGNAT, no hairpin", _NONE, _PORT, _PORT, SiteSettings("port")),
     Scene(
