@@ -1,5 +1,7 @@
 """Tests for :mod:`wavesync.tunnel.judging`: what stands in the way is named."""
 
+from collections.abc import Callable
+
 from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred, fail
@@ -170,6 +172,7 @@ class AnswerTests(SynchronousTestCase):
         good = (f"Content-Length: {SIZE}", "Content-Type: application/octet-stream")
         bad = (
             (good[1], "Transfer-Encoding: chunked"),
+            (*good, "Transfer-Encoding: chunked"),
             (*good, "Content-Encoding: gzip"),
             (good[1], "Content-Length: 5000"),
             (good[0], "Content-Type: text/plain"),
@@ -192,15 +195,102 @@ class AnswerTests(SynchronousTestCase):
             self.assertEqual(error.reason, Why.CHANGED)
 
 
-@implementer(IStreamClientEndpoint)
-class _Failing:
-    """An endpoint that cannot connect."""
+class SecondTests(SynchronousTestCase):
+    """The second connection of two."""
 
-    def __init__(self, error: Exception) -> None:
-        self._error = error
+    def test_up_refused(self) -> None:
+        """A proxy that lets the GET pass and not the POST is named; also when it calls that success."""
+        world = World()
+        for said, reason in (
+            (_answer("413 Content Too Large", "Via: 1.1 proxy.corp"), Why.REFUSED),
+            (_answer("200 OK", _HTML, body=_PAGE), Why.PAGE),
+        ):
+            opening = world.open("two")
+            world.paths[-1][1].write(said)
+            world.pump()
+            error = self.failureResultOf(opening, TunnelError).value
+            assert isinstance(error, TunnelError)
+            self.assertEqual(error.reason, reason)
+            world.wait(10.0)
+            self.assertEqual((len(world.server), len(world.front)), (0, 0))
+
+    def test_up_fails(self) -> None:
+        """Where the second connection is not made, the first one is closed, and the other way round."""
+        for failing in (0, 1):
+            world = World()
+            dial = _Failing(ConnectionRefusedError(), world.dial(), failing)
+            error = self.failureResultOf(world.open("two", dial=dial), TunnelError).value
+            self.assertIn("Connection was refused", str(error))
+            world.pump()
+            self.assertEqual([path[0].lost for path in world.paths], [True] * failing)
+            self.assertEqual((len(world.server), len(world.front)), (0, 0))
+            self.assertEqual(world.clock.getDelayedCalls(), [])
+
+    def test_late_connection(self) -> None:
+        """A connection that stands when all is over is closed unused."""
+        world = World()
+        dial = _Late(world.dial())
+        opening = world.open("upgrade", dial=dial, timeout=1.0)
+        world.wait(1.0)
+        self.failureResultOf(opening, TunnelError)
+        dial.go_on()
+        world.pump()
+        self.assertEqual(
+            [(path[0].lost, bytes(path[0].sent)) for path in world.paths], [(True, b"")]
+        )
+
+    def test_bytes_too_early(self) -> None:
+        """Bytes that come down before any have gone up are not the server's."""
+        world = World()
+        dial = _Failing(ConnectionRefusedError(), world.dial(), 5)
+        dial.pending = 1
+        opening = world.open("two", dial=dial)
+        world.paths[0][1].write(b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n")
+        world.paths[0][1].write(f"Content-Length: {SIZE}\r\n\r\nWST1".encode("ascii"))
+        world.pump()
+        error = self.failureResultOf(opening, TunnelError).value
+        assert isinstance(error, TunnelError)
+        self.assertEqual(error.reason, Why.CHANGED)
+
+
+@implementer(IStreamClientEndpoint)
+class _Late:
+    """An endpoint that cannot be stopped any more, and is slow."""
+
+    def __init__(self, dial: IStreamClientEndpoint) -> None:
+        self._dial = dial
+        self.go_on: Callable[[], object] = lambda: None
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        return fail(self._error)
+        self.go_on = lambda: self._dial.connect(protocolFactory)
+        return Deferred()
+
+
+@implementer(IStreamClientEndpoint)
+class _Failing:
+    """An endpoint that cannot connect, or not this time.
+
+    :param good: what connects else.
+    :param failing: which connection fails, from 0; all where *good* is None.
+    :ivar pending: which is never made.
+    """
+
+    def __init__(
+        self, error: Exception, good: IStreamClientEndpoint | None = None, failing: int = 0
+    ) -> None:
+        self._error = error
+        self._good = good
+        self._failing = failing
+        self._count = -1
+        self.pending = -1
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        self._count += 1
+        if self._count == self.pending:
+            return Deferred()
+        if self._good is None or self._count == self._failing:
+            return fail(self._error)
+        return self._good.connect(protocolFactory)
 
 
 class DialTests(SynchronousTestCase):

@@ -8,6 +8,7 @@ from twisted.python.failure import Failure
 
 from wavesync.tunnel.answers import BODY_SIZE
 from wavesync.tunnel.channel import Channel, Codec
+from wavesync.tunnel.errors import TunnelError, Why
 from wavesync.tunnel.heads import HeadError, Headers, HeadReader, field_map, switches_to
 from wavesync.tunnel.judging import judge
 from wavesync.tunnel.opening import Answer, Asking, Opening
@@ -91,7 +92,6 @@ class _Two:
         self._down: Wire | None = None
         self._up: Wire | None = None
         self._agreed = False
-        self._early = bytearray()  # nothing but the hello, mostly
         self.channel: Channel | None = None
 
     def begin_down(self, wire: Wire) -> Role:
@@ -116,15 +116,14 @@ class _Two:
         if self._agreed and self._up is not None and self._down is not None:
             self.channel = Channel(self._opening.clock, self._opening, self._down, self._up)
             self._opening.carry(self.channel)
-            if self._early:
-                self.channel.received(bytes(self._early))
 
     def received(self, data: bytes) -> None:
         """The stream down."""
         if self.channel is not None:
             self.channel.received(data)
         else:
-            self._early += data
+            sentence = "bytes came back through the tunnel before any were sent"
+            self._opening.fail(TunnelError(sentence, Why.CHANGED))
 
     def lost(self, reason: Failure = connectionDone) -> None:
         """The GET's connection is gone."""

@@ -121,6 +121,8 @@ class Opening:
             self.stage = "answer"
             return begin(wire)
 
+        if self._over:
+            return
         dialling = self._dial.connect(ConnectionFactory(self.clock, begun))
         self._dialling.append(dialling)
         dialling.addErrback(self._not_connected)
