@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.tunnel.ladder import DEEPEST, OUTRUN, SINKS_BY, Ladder, Rung
+from wavesync.tunnel.ladder import AVOIDED_FOR, DEEPEST, OUTRUN, SINKS_BY, Ladder, Rung
 from wavesync.tunnel.place import METHODS
 from wavesync.tunnel.proxies import Proxy
 from wavesync.tunnel.race import AILING_AFTER, MAX_UNDER_WAY, STAGGER, Race
@@ -175,6 +175,24 @@ class LadderTests(SynchronousTestCase):
         later.restore(kept, 0.0, age=1e5)
         self.assertEqual(methods(later.ranked(0.0)), [RAW, *METHODS])
 
+    def test_cut(self) -> None:
+        """Where connections do not last, nothing but short ones is tried on that road for an hour."""
+        self.ladder.worked(direct("upgrade"), 0.0)
+        self.ladder.cut(direct("upgrade"), 10.0, "cut")
+        self.assertEqual(methods(self.ladder.ranked(700.0))[:2], [RAW, "poll"])
+        self.assertEqual(methods(self.ladder.better(direct("poll"), 700.0)), [RAW])
+        self.assertTrue(self.ladder.ails(direct("two"), 700.0))
+        self.ladder.worked(direct("two"), 700.0)  # it comes about, and is cut again
+        self.assertEqual(methods(self.ladder.ranked(701.0))[:2], [RAW, "poll"])
+        other = Ladder(WAYS)
+        other.restore(self.ladder.export(710.0), 0.0, age=100.0)
+        self.assertEqual(methods(other.ranked(0.0))[:2], [RAW, "poll"])
+        self.assertEqual(methods(other.ranked(AVOIDED_FOR - 800.0)), [RAW, *METHODS])
+        self.assertEqual(methods(self.ladder.ranked(10.0 + AVOIDED_FOR)), [RAW, *METHODS])
+        self.ladder.cut(direct("upgrade"), 9000.0, "cut")
+        self.ladder.lasted(direct("two"))
+        self.assertEqual(methods(self.ladder.better(direct("poll"), 9000.0)), [RAW, "two"])
+
     def test_nonsense_kept(self) -> None:
         """What is not known, or makes no sense, is left out; a clock that went back does no harm."""
         good = direct(RAW).key
@@ -185,6 +203,8 @@ class LadderTests(SynchronousTestCase):
             Rung(good, 1.0, worked=-5.0),
             Rung(good, 1.0, took=1e9),
             Rung(good, float("nan")),
+            Rung(good, 1.0, avoided=-1.0),
+            Rung(good, 1.0, avoided=1e9),
         ):
             ladder = Ladder(WAYS)
             ladder.restore([rung], 0.0, age=0.0)

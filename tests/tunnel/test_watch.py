@@ -13,6 +13,7 @@ from wavesync.tunnel.endpoint import (
     way_of,
 )
 from wavesync.tunnel.ladder import SINKS_BY
+from wavesync.tunnel.probing import FIRST_PROBE
 from wavesync.tunnel.watch import SHORT_LIFE, SILENT_AFTER
 from wavesync.tunnel.way import RAW
 
@@ -140,17 +141,23 @@ class UselessTests(EndpointCase):
         self.assertEqual(said, [f"mediator.example is reached by {direct('upgrade')}"])
 
     def test_cut_again_and_again(self) -> None:
-        """A way on which what should last is cut after 20 s gives place to the next."""
+        """Where what should last is cut after 20 s, short polls are taken, and nothing else for long."""
         endpoint = self.world.endpoint(lasting=True)
-        self.world.behave(upgrade=GOOD, websocket=GOOD)
+        self.world.behave(upgrade=GOOD, websocket=GOOD, get_post=GOOD, two=GOOD, poll=GOOD)
         for _ in range(CUT_TWICE):
-            self.assertLess(self.depth("upgrade"), SINKS_BY - 30)
             speaker = self.connected(endpoint)
             self.assertEqual(way_of(speaker.transport), direct("upgrade"))
             self.world.run(20.0)
             self.world.pipe.end(ConnectionDone())
-        self.assertGreater(self.depth("upgrade"), SINKS_BY - 1)
-        self.assertEqual(way_of(self.connected(endpoint).transport), direct("websocket"))
+        speaker = self.connected(endpoint)
+        self.assertEqual(way_of(speaker.transport), direct("poll"))
+        self.world.run(3 * FIRST_PROBE + 30)
+        self.assertEqual(self.world.better, [])
+        assert speaker.transport is not None
+        speaker.transport.loseConnection()
+        self.world.restart()
+        speaker = self.connected(self.world.endpoint(lasting=True))
+        self.assertEqual(way_of(speaker.transport), direct("poll"))
 
     def test_lasted(self) -> None:
         """One that lasted, or that was left, counts for its way."""

@@ -172,12 +172,17 @@ class AnyWayEndpoint:
         self._seeker.use(self.in_use)
         if not self._lasting:
             return
-        if not by_peer or lasted >= SHORT_LIFE:
+        if lasted >= SHORT_LIFE:
+            ladder.lasted(watch.way)
+        if lasted >= SHORT_LIFE or not by_peer:
             self._cuts.pop(watch.way, None)
             return
         cuts = self._cuts[watch.way] = self._cuts.get(watch.way, 0) + 1
         if cuts >= CUT_TWICE:
-            self.fails(watch, ladder, f"it is cut again and again, now after {lasted:.0f} s")
+            now, why = self._clock.seconds(), f"cut again and again, now after {lasted:.0f} s"
+            self.log.info("{way} is avoided: it is {why}", way=str(watch.way), why=why)
+            ladder.cut(watch.way, now, why)
+            self._ladders.note()
 
 
 class _Observer:

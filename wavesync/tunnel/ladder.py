@@ -7,9 +7,9 @@ jump.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from wavesync.tunnel.way import Road, Way
+from wavesync.tunnel.way import LASTING, Road, Way
 
-__all__ = ["DEEPEST", "OUTRUN", "SINKS_BY", "Ladder", "Rung"]
+__all__ = ["AVOIDED_FOR", "DEEPEST", "OUTRUN", "SINKS_BY", "Ladder", "Rung"]
 
 SINKS_BY = 100.0
 """How far one failure sinks a way.  It floats up by one a second: so many seconds is it the last."""
@@ -19,6 +19,9 @@ DEEPEST = 600.0
 
 OUTRUN = 8.0
 """How far it sinks a way that another one was open before it."""
+
+AVOIDED_FOR = 3600.0
+"""Seconds for which a way on which connections do not last is the last of all, even if they come about."""
 
 _LONGEST_TO_OPEN = 60.0
 
@@ -32,6 +35,7 @@ class Rung:
     :ivar worked: how many seconds ago it worked last, unless it has failed since; None otherwise.
     :ivar took: seconds that it took then until it was open.
     :ivar failed: it has sunk because it failed, not only because others were faster.
+    :ivar avoided: for how many seconds more it is, since connections do not last.
     """
 
     way: str
@@ -39,6 +43,7 @@ class Rung:
     worked: float | None = None
     took: float = 0.0
     failed: bool = False
+    avoided: float = 0.0
 
     @property
     def sound(self) -> bool:
@@ -47,6 +52,7 @@ class Rung:
             0 <= self.sunk <= DEEPEST
             and (self.worked is None or self.worked >= 0)
             and 0 <= self.took <= _LONGEST_TO_OPEN
+            and 0 <= self.avoided <= AVOIDED_FOR
         )
 
 
@@ -57,6 +63,7 @@ class _Standing:
     :ivar sunk: how deep it was at *at*.
     :ivar worked_at: when it worked last, unless it has failed since.
     :ivar has_failed: whether it has, since it worked last.
+    :ivar avoided_until: when connections were cut on it, for how long that is kept against it.
     :ivar why: what its last failure was.
     """
 
@@ -65,6 +72,7 @@ class _Standing:
     worked_at: float | None = None
     took: float = 0.0
     has_failed: bool = False
+    avoided_until: float = float("-inf")
     why: str = ""
 
 
@@ -96,7 +104,9 @@ class Ladder:
 
     def depth(self, way: Way, now: float) -> float:
         """How deep a way is: its cost and what it has sunk by and not floated up since."""
-        return way.cost + self._sunk(self._standings[way], now)
+        standing = self._standings[way]
+        avoided = DEEPEST if now < standing.avoided_until else 0.0
+        return way.cost + max(avoided, self._sunk(standing, now))
 
     def took(self, way: Way) -> float:
         """Seconds that a way took to be open when it worked last; 0 where that is not known."""
@@ -109,6 +119,8 @@ class Ladder:
     def ails(self, way: Way, now: float) -> bool:
         """Tell whether a way has failed and not floated up again yet."""
         standing = self._standings[way]
+        if now < standing.avoided_until:
+            return True
         return standing.has_failed and self._sunk(standing, now) > 0
 
     def ranked(self, now: float) -> list[Way]:
@@ -124,9 +136,13 @@ class Ladder:
     def better(self, than: Way, now: float) -> list[Way]:
         """List the ways that cost less than one that works, those first that promise most.
 
-        The way itself is not among them, nor is any with the same method.
+        The way itself is not among them, nor is any with the same method, or any that is avoided.
         """
-        return [way for way in self.ranked(now) if way.cost < than.cost]
+        return [
+            way
+            for way in self.ranked(now)
+            if way.cost < than.cost and now >= self._standings[way].avoided_until
+        ]
 
     def failed(self, way: Way, now: float, why: str, by: float = SINKS_BY) -> None:
         """A way was tried in vain."""
@@ -141,6 +157,19 @@ class Ladder:
         for way in self._standings:
             if way.road == road:
                 self.failed(way, now, why)
+
+    def cut(self, way: Way, now: float, why: str) -> None:
+        """Connections on a way do not last; what lasts there, if anything, is many short ones."""
+        self.failed(way, now, why)
+        for other, standing in self._standings.items():
+            if other == way or (other.road == way.road and other.method != LASTING):
+                standing.avoided_until = now + AVOIDED_FOR
+
+    def lasted(self, way: Way) -> None:
+        """A connection has lasted."""
+        standing = self._standings.get(way)
+        if standing is not None:
+            standing.avoided_until = float("-inf")
 
     def outrun(self, way: Way, now: float) -> None:
         """Another way, begun no later, was open before this one."""
@@ -167,8 +196,10 @@ class Ladder:
         for way, standing in self._standings.items():
             sunk = self._sunk(standing, now)
             worked = None if standing.worked_at is None else max(0.0, now - standing.worked_at)
-            if sunk or worked is not None:
-                rungs.append(Rung(way.key, sunk, worked, standing.took, standing.has_failed))
+            avoided = max(0.0, standing.avoided_until - now)
+            if sunk or avoided or worked is not None:
+                failed = standing.has_failed
+                rungs.append(Rung(way.key, sunk, worked, standing.took, failed, avoided))
         return tuple(rungs)
 
     def restore(self, rungs: Sequence[Rung], now: float, age: float) -> None:
@@ -183,6 +214,7 @@ class Ladder:
                 continue
             standing.sunk, standing.at = max(0.0, rung.sunk - max(age, 0.0)), now
             standing.took, standing.has_failed = rung.took, rung.failed
+            standing.avoided_until = now + rung.avoided - max(age, 0.0)
             if rung.worked is not None:
                 standing.worked_at = now - rung.worked - max(age, 0.0)
 

@@ -10,6 +10,7 @@ from wavesync.tunnel.proxies import Proxy
 from wavesync.tunnel.urls import TunnelURL
 
 __all__ = [
+    "LASTING",
     "MAX_WAYS",
     "RAW",
     "Road",
@@ -23,6 +24,9 @@ MAX_WAYS = 64
 
 RAW = "raw"
 """The method without a tunnel: the stream is the connection's own."""
+
+LASTING = "poll"
+"""The method that does without connections that last."""
 
 _COST = {RAW: 0.0, "upgrade": 10.0, "websocket": 20.0, "get-post": 30.0, "two": 40.0, "poll": 60.0}
 
