@@ -186,13 +186,20 @@ class AnswerTests(SynchronousTestCase):
 
     def test_wrong_socket(self) -> None:
         """A WebSocket that answers another key, or agrees to what was not asked for, is none of ours."""
-        switch = ("Connection: Upgrade", "Upgrade: websocket")
-        for fields in (
-            ("Sec-WebSocket-Protocol: wavesync-tunnel-1",),
-            ("Sec-WebSocket-Protocol: wavesync-tunnel-1", "Sec-WebSocket-Accept: AAAA"),
+        for old, new in (
+            (b"Sec-WebSocket-Accept: ", b"Sec-WebSocket-Accept: A"),
+            (b"Sec-WebSocket-Accept: ", b"Sec-WebSocket-Refuse: "),
+            (b"Sec-WebSocket-Protocol: wavesync-tunnel-1", b"Sec-WebSocket-Protocol: chat"),
+            (b"Sec-WebSocket-Protocol", b"Sec-WebSocket-Extensions: x\r\nSec-WebSocket-Protocol"),
+            (b"Upgrade: websocket", b"Upgrade: h2c"),
         ):
-            error = self.error("websocket", _answer("101 X", *switch, *fields))
-            self.assertEqual(error.reason, Why.CHANGED)
+            world = World()
+            opening = world.open("websocket")
+            world.paths[0][1].change = lambda data, old=old, new=new: data.replace(old, new)  # type: ignore[misc]
+            world.pump()
+            error = self.failureResultOf(opening, TunnelError).value
+            assert isinstance(error, TunnelError)
+            self.assertEqual(error.reason, Why.CHANGED, new)
 
 
 class SecondTests(SynchronousTestCase):
