@@ -159,11 +159,16 @@ class KeepingTests(MapperCase):
 
     def test_new_address(self) -> None:
         """A router with another address outside: it is told."""
-        self.router.speaks = {"UPnP"}
-        self.start()
-        self.router.external = "45.9.9.9"
-        self.wait(CHECK_INTERVAL)
-        self.assertEqual(self.mapper.addresses, ((("45.9.9.9", 5000),), (("45.9.9.9", 6000),)))
+        for speaks in ("NAT-PMP", "UPnP"):
+            self.router.external = EXTERNAL
+            self.router.speaks = {speaks}
+            self.start()
+            self.router.external = "45.9.9.9"
+            self.wait(CHECK_INTERVAL)
+            self.assertEqual(
+                self.mapper.addresses, ((("45.9.9.9", 5000),), (("45.9.9.9", 6000),)), speaks
+            )
+            self.stop()
 
     def test_gone(self) -> None:
         """A router that falls silent is waited for some time; then its mappings do not count."""
