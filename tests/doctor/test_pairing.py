@@ -5,6 +5,7 @@ import itertools
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.doctor.known import LAN_OF, known, pair_of
+from tests.lab.doctors import direct_paths
 from tests.lab.kinds import KINDS
 from tests.lab.truth import SCENES, expected
 from wavesync.doctor.findings import Dependence, Family, Findings, Interface, Place, Trial
@@ -23,13 +24,6 @@ from wavesync.doctor.pairing import (
 )
 
 
-def direct(client: Findings, server: Findings) -> frozenset[str]:
-    """The direct paths that are judged to be possible, in the words of the laboratory."""
-    good = {each.path for each in judge_paths(client, server) if each.good}
-    found = {"tcp"} & {each.partition(" ")[0] for each in good} | {"udp"} & good
-    return frozenset(found or {"error"})
-
-
 def said(client: Findings, server: Findings, path: str) -> str:
     """What is said of one path."""
     return next(each for each in judge_paths(client, server) if each.path == path).possible
@@ -41,13 +35,13 @@ class TruthTests(SynchronousTestCase):
     def test_every_pair_of_kinds(self) -> None:
         """Whoever knows both routers is told the very paths that come about, for all kinds."""
         for client, server in itertools.product(KINDS, repeat=2):
-            found = direct(known(client, 1), known(server, 2))
+            found = direct_paths(known(client, 1), known(server, 2))
             self.assertEqual(found, expected(client, server), f"{client} to {server}")
 
     def test_every_scene(self) -> None:
         """The same holds on one network, behind one ISP's router, and with IPv6."""
         for scene in SCENES:
-            found = direct(*pair_of(scene))
+            found = direct_paths(*pair_of(scene))
             self.assertTrue(scene.expected <= found, f"{scene.name}: {found}")
             if scene.expected == {"error"}:
                 self.assertEqual(found, scene.expected, scene.name)

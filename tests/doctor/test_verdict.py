@@ -19,7 +19,7 @@ from wavesync.doctor.findings import (
     RouterFound,
     Trial,
 )
-from wavesync.doctor.pairing import LAN, RELAY, TCP, UDP, YES
+from wavesync.doctor.pairing import BOTH_ENDS, LAN, LIKELY, RELAY, TCP, UDP, UNKNOWN, YES
 from wavesync.doctor.remarks import LARGEST_CLOCK_ERROR, remarks_on
 from wavesync.doctor.verdict import Tried, Verdict, judge, judge_network
 
@@ -128,6 +128,41 @@ class TakenTests(SynchronousTestCase):
         self.assertIn("udp 44.2.0.2:9: silent", verdict.why_not_better)
         self.assertIn("should have worked", verdict.why_not_better)
 
+    def test_private_addresses_are_no_news(self) -> None:
+        """That a private address of another site does not answer explains nothing."""
+        candidates: tuple[dict[str, object], ...] = (
+            {"kind": "tcp", "address": "192.168.2.2:9", "result": "failed", "why": "silent"},
+        )
+        tried = Tried(path="relay", outcome="ok", candidates=candidates)
+        verdict = judge(site("port", 1), site("port", 2), [tried])
+        self.assertNotIn("192.168.2.2", verdict.why_not_better)
+
+    def test_likely_and_tried(self) -> None:
+        """What was thought likely, and came to nothing, is promised no more; advice is given then."""
+        unknown = Family(mapped="44.2.0.2", translated=True, udp=True, tcp=True)
+        server = site("port", 2, ipv4=unknown, port=7001)
+        before = judge(site("port", 1), server)
+        self.assertEqual({each.path: each.possible for each in before.paths}[BOTH_ENDS], LIKELY)
+        candidates: tuple[dict[str, object], ...] = (
+            {"kind": "tcp", "address": "44.2.0.2:9", "result": "failed", "why": "nothing came"},
+        )
+        tried = Tried(path="relay", outcome="ok", candidates=candidates)
+        after = judge(site("port", 1), server, [tried])
+        self.assertEqual({each.path: each.possible for each in after.paths}[BOTH_ENDS], UNKNOWN)
+        self.assertIn(TCP, {each.gains for each in after.advice})
+
+    def test_mediators_without_a_second_address(self) -> None:
+        """People are told why nobody knows what their routers do."""
+        client, server = (
+            site(
+                "port",
+                number,
+                ipv4=Family(mapped=f"44.{number}.0.2", translated=True, udp=True, tcp=True),
+            )
+            for number in (1, 2)
+        )
+        self.assertIn("alternate", judge(client, server).remarks[-1].text)
+
     def test_best_path_taken(self) -> None:
         """Nobody is told why a direct path is no better one."""
         verdict = judge(site("port", 1), site("port", 2), [Tried(path="udp", outcome="ok")])
@@ -138,12 +173,15 @@ class TakenTests(SynchronousTestCase):
         """A connect that came to nothing is not fine; the sentence that it ended with is kept."""
         verdict = judge(site("port", 1), None, [Tried(outcome="it is not online.")])
         self.assertFalse(verdict.fine)
-        self.assertIn("it is not online (", verdict.why_not_better)
+        self.assertEqual(verdict.why_not_better, "it is not online")
+        pair = judge(site("symmetric", 1), site("symmetric", 2), [Tried(outcome="no way.")])
+        self.assertTrue(pair.why_not_better.startswith("no way (the local network: "))
 
     def test_server_unknown(self) -> None:
         """A server that tells nothing is said to."""
         verdict = judge(site("port", 1), None, [Tried(path="udp", outcome="ok")])
-        self.assertIn("did not tell", verdict.remarks[-1].text)
+        self.assertIn("nothing is known", verdict.remarks[-1].text)
+        self.assertEqual(verdict.paths, ())
         self.assertTrue(verdict.fine)
 
     def test_summary(self) -> None:

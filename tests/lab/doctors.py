@@ -25,7 +25,7 @@ from tests.lab.topology import MEDIATOR_NAME, Lab
 from tests.lab.truth import SCENES, expected
 from tests.lab.wide import Meeting
 from wavesync.doctor.findings import Findings, decode_findings
-from wavesync.doctor.pairing import UDP, judge_paths
+from wavesync.doctor.pairing import BOTH_ENDS, LAN, TCP, UDP, judge_paths
 
 __all__ = ["LIMIT", "Consultation", "Opinion", "consult", "direct_paths"]
 
@@ -37,10 +37,10 @@ _AT_A_TIME = 8
 
 
 def direct_paths(client: Findings, server: Findings) -> frozenset[str]:
-    """Tell which direct paths doctors count on, in the words of the truth: ``udp``, ``tcp``, or ``error``."""
+    """Tell which direct paths doctors count on, in the words of the truth; ``error`` alone where none."""
     good = {each.path for each in judge_paths(client, server) if each.good}
-    found = {"udp"} & good
-    if good - {UDP, "relay"}:
+    found = good & {LAN, UDP}
+    if good & {TCP, BOTH_ENDS}:
         found.add("tcp")
     return frozenset(found or {"error"})
 

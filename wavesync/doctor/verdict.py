@@ -5,6 +5,7 @@ changes: each one that could be made is applied to the findings, and the paths a
 """
 
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -15,11 +16,13 @@ from wavesync.doctor.findings import SUMMARY, Findings
 from wavesync.doctor.pairing import (
     BOTH_ENDS,
     LAN,
+    LIKELY,
     NO,
     PATHS,
     RELAY,
     TCP,
     UDP,
+    UNKNOWN,
     YES,
     Possibility,
     judge_paths,
@@ -99,12 +102,19 @@ def judge(client: Findings, server: Findings | None, tried: Sequence[Tried] = ()
         remarks += remarks_on(server, "server")
     last = tried[-1] if tried else None
     taken = last.path if last is not None and last.outcome == "ok" else None
-    known = server if server is not None else Findings()
-    paths = [_proven(each, taken) for each in judge_paths(client, known)]
+    paths: list[Possibility] = []
+    if server is not None:
+        paths = [_proven(_doubted(each, last), taken) for each in judge_paths(client, server)]
     failed = last is not None and taken is None
     if server is None:
-        text = "the server did not tell of its network: what is said of the pair is said of one end"
+        text = "nothing is known of the server's network, so that paths cannot be judged"
         remarks.append(Remark(side="server", text=text))
+    elif any(each.possible == UNKNOWN for each in paths) and _single(client) and _single(server):
+        text = (
+            "no mediator that is reached over UDP has a second address (its setting alternate): nobody can"
+            " tell how the routers choose their ports, and from whom they take packets"
+        )
+        remarks.append(Remark(side="client", text=text))
     return Verdict(
         fine=not failed and not any(each.needed for each in remarks if each.side == "client"),
         remarks=tuple(remarks),
@@ -124,6 +134,27 @@ def _proven(each: Possibility, taken: str | None) -> Possibility:
     return replace(each, possible=YES, why="a connection has just been made so")
 
 
+def _single(findings: Findings) -> bool:
+    """Whether UDP passes, and no mediator could show what the router does to it."""
+    family = findings.ipv4
+    return (
+        family is not None
+        and bool(family.udp and family.translated)
+        and (family.mapping is None or family.filtering is None)
+    )
+
+
+def _doubted(each: Possibility, last: Tried | None) -> Possibility:
+    """What was only likely, and came to nothing, is not known."""
+    if each.possible not in (LIKELY, UNKNOWN) or last is None or each.path == RELAY:
+        return each
+    failures = list(_failures(last, {each.path}, near=False))
+    if not failures:
+        return each
+    why = f"it was tried, and came to nothing; {each.why}"
+    return replace(each, possible=UNKNOWN, why=why)
+
+
 def _why_not_better(paths: Sequence[Possibility], taken: str | None, last: Tried | None) -> str:
     if last is None:
         return ""
@@ -137,16 +168,30 @@ def _why_not_better(paths: Sequence[Possibility], taken: str | None, last: Tried
         both = dict.fromkeys(each.why for each in paths if each.path in (BOTH_ENDS, UDP))
         return "; ".join(both)
     names = " and ".join(_called(each.path) for each in possible)
-    failures = list(_failures(last, {each.path for each in possible}))
+    near = any(each.path == LAN for each in possible)
+    failures = list(_failures(last, {each.path for each in possible}, near=near))
     seen = f": {'; '.join(failures[:_MAX_WHYS])}" if failures else ""
     return f"{names} should have worked, or was not ready yet when the relay was{seen}"
 
 
-def _failures(tried: Tried, paths: set[str]) -> Iterator[str]:
+def _failures(tried: Tried, paths: set[str], *, near: bool) -> Iterator[str]:
+    """Say what came to nothing.
+
+    :param near: count private addresses, too.
+    """
     for entry in tried.candidates:
         kind, why = str(entry.get("kind")), str(entry.get("why") or "")
-        if why and entry.get("result") == "failed" and paths & set(_KINDS.get(kind, ())):
-            yield f"{kind} {entry.get('address')}: {why}"
+        failed = why and entry.get("result") == "failed" and paths & set(_KINDS.get(kind, ()))
+        address = str(entry.get("address"))
+        if failed and (near or _is_public(address)):
+            yield f"{kind} {address}: {why.rstrip('.')}"
+
+
+def _is_public(address: str) -> bool:
+    try:
+        return ip_address(address.rpartition(":")[0].strip("[]")).is_global
+    except ValueError:
+        return False
 
 
 def _called(path: str) -> str:
@@ -174,7 +219,7 @@ def _advice(client: Findings, server: Findings, paths: Sequence[Possibility]) ->
 
 
 def _gained(paths: Sequence[Possibility], gains: str) -> bool:
-    return any(each.path == gains and each.possible in (NO, "unknown") for each in paths)
+    return any(each.path == gains and each.possible in (NO, UNKNOWN) for each in paths)
 
 
 assert set(PATHS) == {path for each in _KINDS.values() for path in each}
