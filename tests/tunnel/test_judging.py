@@ -195,7 +195,7 @@ class AnswerTests(SynchronousTestCase):
         ):
             world = World()
             opening = world.open("websocket")
-            world.paths[0][1].change = lambda data, old=old, new=new: data.replace(old, new)  # type: ignore[misc]
+            world.paths[0][1].change = lambda data, old=old, new=new: data.replace(old, new)
             world.pump()
             error = self.failureResultOf(opening, TunnelError).value
             assert isinstance(error, TunnelError)
