@@ -59,6 +59,7 @@ class Router:
     :ivar permanent: it knows no leases (UPnP).
     :ivar requests: what it was asked, in short.
     :ivar spoil: changes each answer on its way.
+    :ivar mute: what it answers over UDP gets lost.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Router:
         self.web_port = 5000
         self.spoil: Callable[[bytes], bytes] = bytes
         self.refused_link = False
+        self.mute = False
         self.own = own
 
     def reboot(self) -> None:
@@ -122,7 +124,7 @@ class Router:
                 refused()
                 return
             answer = self._answer(data)
-            if answer is not None and not link.closed:
+            if answer is not None and not link.closed and not self.mute:
                 received(self.spoil(answer), (GATEWAY.router, 5351))
 
         link = _Link(take)

@@ -214,6 +214,27 @@ class KeepingTests(MapperCase):
         self.router.speaks.clear()
         self.stop()
 
+    def test_stop_amid(self) -> None:
+        """What was asked for and not answered yet is given back, too."""
+        self.router.speaks = {"PCP"}
+
+        real = self.router._pcp
+        for count in (1, 2):
+
+            def pcp(data: bytes, count: int = count) -> bytes:
+                answer = real(data)
+                self.router.mute = len(self.router.mappings) == count
+                return answer
+
+            self.router._pcp = pcp  # type: ignore[method-assign]
+            self.mapper.start((_TCP, _UDP))
+            self.clock.advance(0)
+            self.assertEqual(len(self.router.mappings), count)
+            stopped = self.mapper.stop()
+            self.assertEqual(self.router.mappings, {})
+            self.wait(STOP_TIMEOUT)
+            self.successResultOf(stopped)
+
 
 class MapperTests(MapperCase):
     """What the mapper makes of several routers, and of what they say."""

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from wavesync.portmap.choosing import Choice
 from wavesync.portmap.gateways import Gateway
 from wavesync.portmap.holding import Holding
-from wavesync.portmap.words import Lease, Method, PortMapError, Reason, Wanted
+from wavesync.portmap.words import SHORTEST, Lease, Method, PortMapError, Reason, Wanted
 
 __all__ = ["AGAIN", "AGAIN_SOON", "POKE_INTERVAL", "STOP_TIMEOUT", "Keeper"]
 
@@ -63,6 +63,7 @@ class Keeper:
         self._wanted: tuple[Wanted, ...] = ()
         self._holding = Holding()
         self._using: Method | None = None
+        self._asking: Wanted | None = None
         self._living: Deferred[None] | None = None
         self._waiting: Deferred[None] | None = None
         self._poked = self._changed = False
@@ -100,10 +101,13 @@ class Keeper:
             return succeed(None)
         self._stopped = True
         living, self._living = self._living, None
+        ends: list[Deferred[None]] = []
+        leases, using = list(self.leases), self._using
+        if self._asking is not None and self._asking not in self._holding.leases:
+            # The router may have taken what it has not answered yet.
+            leases.append(Lease(self._asking, ("0.0.0.0", self._asking.port), SHORTEST))
         if living is not None:
             living.cancel()
-        ends: list[Deferred[None]] = []
-        leases, using = self.leases, self._using
         self._holding.lose()
         if using is not None:
             ends = [using.unmap(lease) for lease in leases]
@@ -118,9 +122,9 @@ class Keeper:
     async def _live(self) -> None:
         pause = AGAIN
         while True:
-            self._using = await self._choose()
-            if self._using is not None:
-                await self._hold(self._using)
+            using = await self._choose()
+            if using is not None:
+                await self._hold(using)
                 self.method = ""
                 self._using = None
                 pause = AGAIN_SOON
@@ -148,7 +152,7 @@ class Keeper:
                     await self._pause(None if until is None else until - now)
                     continue
                 method = self._methods[best]
-                self.method = method.name
+                self._using, self.method = method, method.name
                 before, self.why = self.why, None
                 error = await self._ask(method, self._holding)
                 if self._holding.leases:
@@ -157,7 +161,7 @@ class Keeper:
                         self._on_change()
                     self._holding.checked(self._clock.seconds())
                     return method
-                self.method, self.why = "", before
+                self._using, self.method, self.why = None, "", before
                 self._holding.lose()
                 choice.failed(best, error or PortMapError(Reason.NO_ANSWER, "nothing is wanted"))
         finally:
@@ -181,6 +185,7 @@ class Keeper:
         changed = bool(dropped)
         for wanted in holding.due(self._clock.seconds()):
             known = holding.leases.get(wanted)
+            self._asking = wanted
             try:
                 lease = await method.map(wanted, known.external[1] if known else wanted.port)
             except PortMapError as problem:
@@ -195,6 +200,7 @@ class Keeper:
                 )
             else:
                 changed |= holding.took(lease, self._clock.seconds())
+            self._asking = None
         if changed:
             self._on_change()
         return error
