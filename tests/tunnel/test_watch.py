@@ -1,21 +1,27 @@
 """Tests for :mod:`wavesync.tunnel.watch`: what comes of connections says something of their ways."""
 
+from pathlib import Path
+
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface import provider
 
 from tests.tunnel.endpoint_case import GOOD, REFUSED, EndpointCase
-from tests.tunnel.test_ladder import WAYS, direct
+from tests.tunnel.test_ladder import TUNNELS, WAYS, direct
 from tests.tunnel.ways_world import Behaviour, Speaker, WaysWorld
 from wavesync.tunnel.endpoint import (
-    CUT_TWICE,
+    CUT_DIRECT,
+    CUT_THROUGH_PROXY,
+    AnyWayEndpoint,
     blame,
+    cut_short,
     way_of,
 )
 from wavesync.tunnel.ladder import SINKS_BY
 from wavesync.tunnel.probing import FIRST_PROBE
+from wavesync.tunnel.proxies import Proxy
 from wavesync.tunnel.watch import SHORT_LIFE, SILENT_AFTER
-from wavesync.tunnel.way import RAW
+from wavesync.tunnel.way import RAW, Route, ways_of
 
 
 class UselessTests(EndpointCase):
@@ -140,24 +146,72 @@ class UselessTests(EndpointCase):
             self.connected()
         self.assertEqual(said, [f"mediator.example is reached by {direct('upgrade')}"])
 
-    def test_cut_again_and_again(self) -> None:
-        """Where what should last is cut after 20 s, short polls are taken, and nothing else for long."""
-        endpoint = self.world.endpoint(lasting=True)
-        self.world.behave(upgrade=GOOD, websocket=GOOD, get_post=GOOD, two=GOOD, poll=GOOD)
-        for _ in range(CUT_TWICE):
+    def cut_after(self, endpoint: AnyWayEndpoint, *lives: float) -> None:
+        """Have connections cut after so many seconds each; the way is the same each time."""
+        for lasts in lives:
             speaker = self.connected(endpoint)
-            self.assertEqual(way_of(speaker.transport), direct("upgrade"))
-            self.world.run(20.0)
+            self.assertEqual(way_of(speaker.transport), self.first, lives)
+            self.world.clock.advance(lasts)
             self.world.pipe.end(ConnectionDone())
+
+    def through_proxy(self) -> None:
+        """Go through a proxy from now on."""
+        ways = ways_of([], [TUNNELS], lambda url: Proxy("corp", 3128))
+        self.world = WaysWorld(
+            tuple(way for way in ways if way.route is Route.ABSOLUTE), Path(self.mktemp())
+        )
+        self.world.behave(upgrade=GOOD, websocket=GOOD, get_post=GOOD, two=GOOD, poll=GOOD)
+        self.first = self.world.ways[0]
+
+    def test_cut_again_and_again(self) -> None:
+        """Where a proxy cuts what should last after 20 s, short polls are taken, and that for long."""
+        self.through_proxy()
+        endpoint = self.world.endpoint(lasting=True)
+        self.cut_after(endpoint, *[20.0] * CUT_THROUGH_PROXY)
         speaker = self.connected(endpoint)
-        self.assertEqual(way_of(speaker.transport), direct("poll"))
+        self.assertEqual(endpoint.in_use, self.world.ways[-1])
         self.world.run(3 * FIRST_PROBE + 30)
         self.assertEqual(self.world.better, [])
         assert speaker.transport is not None
         speaker.transport.loseConnection()
         self.world.restart()
-        speaker = self.connected(self.world.endpoint(lasting=True))
-        self.assertEqual(way_of(speaker.transport), direct("poll"))
+        endpoint = self.world.endpoint(lasting=True)
+        self.connected(endpoint)
+        self.assertEqual(endpoint.in_use, self.world.ways[-1])
+
+    def test_cut_by_chance(self) -> None:
+        """A proxy, or the other end, that is started anew now and then cuts as well, but not so evenly."""
+        self.through_proxy()
+        endpoint = self.world.endpoint(lasting=True)
+        self.cut_after(endpoint, 3.0, 20.0, 40.0, 10.0, SHORT_LIFE, 10.0, 30.0)
+        speakers = [self.connected(endpoint) for _ in range(7)]
+        for _, pipe in self.world.opener.pipes[-len(speakers) :]:
+            pipe.end(ConnectionDone())
+        self.cut_after(endpoint, 50.0)
+
+    def test_cut_without_proxy(self) -> None:
+        """Without a proxy it has to come more often: a mediator may be started anew twice."""
+        endpoint = self.world.endpoint(lasting=True)
+        self.world.behave(upgrade=GOOD, poll=GOOD)
+        self.first = direct("upgrade")
+        self.cut_after(endpoint, *[20.0] * CUT_DIRECT)
+        self.connected(endpoint)
+        self.assertEqual(endpoint.in_use, direct("poll"))
+
+    def test_said_to_be_cut(self) -> None:
+        """A user whose connections last only at times says when one should have."""
+        self.through_proxy()
+        endpoint = self.world.endpoint()
+        for lasts in (20.0, SHORT_LIFE, 20.0, 20.0):
+            speaker = self.connected(endpoint)
+            self.assertEqual(way_of(speaker.transport), self.first)
+            self.world.clock.advance(lasts)
+            self.world.pipe.end(ConnectionDone())
+            self.world.clock.advance(500.0)  # how long it stood is what counts
+            cut_short(speaker.transport)
+        self.connected(endpoint)
+        self.assertEqual(endpoint.in_use, self.world.ways[-1])
+        cut_short(None)
 
     def test_lasted(self) -> None:
         """One that lasted, or that was left, counts for its way."""

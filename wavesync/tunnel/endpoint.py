@@ -1,6 +1,7 @@
 """The one endpoint: a byte stream to a destination by whatever way passes (docs/tunnel)."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -18,10 +19,19 @@ from wavesync.tunnel.ladder_store import Ladders
 from wavesync.tunnel.probing import Probe
 from wavesync.tunnel.roads import Opener
 from wavesync.tunnel.seeking import Seeker
-from wavesync.tunnel.watch import SHORT_LIFE, Watch, blame, way_of
-from wavesync.tunnel.way import Way
+from wavesync.tunnel.watch import SHORT_LIFE, Watch, blame, cut_short, way_of
+from wavesync.tunnel.way import Route, Way
 
-__all__ = ["CONNECT_TIMEOUT", "CUT_TWICE", "WAY_TIMEOUT", "AnyWayEndpoint", "blame", "way_of"]
+__all__ = [
+    "CONNECT_TIMEOUT",
+    "CUT_DIRECT",
+    "CUT_THROUGH_PROXY",
+    "WAY_TIMEOUT",
+    "AnyWayEndpoint",
+    "blame",
+    "cut_short",
+    "way_of",
+]
 
 CONNECT_TIMEOUT = 20.0
 """Seconds for a connection by any way."""
@@ -29,8 +39,32 @@ CONNECT_TIMEOUT = 20.0
 WAY_TIMEOUT = 8.0
 """Seconds that one way has to be open."""
 
-CUT_TWICE = 2
-"""Lasting connections in a row that are cut after less than :data:`SHORT_LIFE` before their way sinks."""
+CUT_THROUGH_PROXY = 2
+"""Lasting connections in a row that are cut after much the same time, less than :data:`SHORT_LIFE`, before
+their way is avoided: some proxies do that with whatever lasts."""
+
+CUT_DIRECT = 4
+"""The same without a proxy, where it is more likely that the other end was started anew."""
+
+_TOGETHER = 5.0
+_ALIKE = 0.25
+
+
+@dataclass(slots=True)
+class _Cuts:
+    """How the latest connections of a way that were to last were cut."""
+
+    count: int
+    lasted: float
+    at: float
+
+    def add(self, lasted: float, now: float) -> None:
+        """One more; several at one time are one, and only those count that lasted as long."""
+        if now - self.at < _TOGETHER:
+            return
+        alike = abs(lasted - self.lasted) <= max(_ALIKE * self.lasted, 2.0)
+        self.count = self.count + 1 if alike else 1
+        self.lasted, self.at = lasted, now
 
 
 @implementer(IStreamClientEndpoint)
@@ -80,7 +114,7 @@ class AnyWayEndpoint:
         self._way_timeout = way_timeout
         self._lasting = lasting
         self._open: dict[Watch, Ladder] = {}
-        self._cuts: dict[Way, int] = {}
+        self._cuts: dict[Way, _Cuts] = {}
         self._told: Way | None = None
         self._seeker = Seeker(
             clock,
@@ -170,16 +204,23 @@ class AnyWayEndpoint:
         if self._open.pop(watch, None) is None:
             return
         self._seeker.use(self.in_use)
-        if not self._lasting:
-            return
+        if self._lasting and by_peer:
+            self.cut(watch, ladder, lasted)
+        elif lasted >= SHORT_LIFE:
+            ladder.lasted(watch.way)
+
+    def cut(self, watch: Watch, ladder: Ladder, lasted: float) -> None:
+        """A connection that was to last was ended from outside."""
         if lasted >= SHORT_LIFE:
             ladder.lasted(watch.way)
-        if lasted >= SHORT_LIFE or not by_peer:
             self._cuts.pop(watch.way, None)
             return
-        cuts = self._cuts[watch.way] = self._cuts.get(watch.way, 0) + 1
-        if cuts >= CUT_TWICE:
-            now, why = self._clock.seconds(), f"cut again and again, now after {lasted:.0f} s"
+        now = self._clock.seconds()
+        cuts = self._cuts.setdefault(watch.way, _Cuts(0, lasted, float("-inf")))
+        cuts.add(lasted, now)
+        direct = watch.way.route is Route.DIRECT
+        if cuts.count >= (CUT_DIRECT if direct else CUT_THROUGH_PROXY):
+            why = f"cut again and again, now after {lasted:.0f} s"
             self.log.info("{way} is avoided: it is {why}", way=str(watch.way), why=why)
             ladder.cut(watch.way, now, why)
             self._ladders.note()
@@ -200,6 +241,9 @@ class _Observer:
 
     def opened(self, watch: Watch) -> None:
         self._endpoint.opened(watch, self._ladder)
+
+    def cut(self, watch: Watch, lasted: float) -> None:
+        self._endpoint.cut(watch, self._ladder, lasted)
 
     def ended(self, watch: Watch, lasted: float, by_peer: bool) -> None:
         self._endpoint.ended(watch, self._ladder, lasted, by_peer)

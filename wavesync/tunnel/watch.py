@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from wavesync.tunnel.way import RAW, Way
 
-__all__ = ["SHORT_LIFE", "SILENT_AFTER", "Observer", "Watch", "blame", "way_of"]
+__all__ = ["SHORT_LIFE", "SILENT_AFTER", "Observer", "Watch", "blame", "cut_short", "way_of"]
 
 SILENT_AFTER = 5.0
 """Seconds from its first write after which a raw connection that has brought no byte has failed."""
@@ -30,6 +30,9 @@ class Observer(Protocol):
 
     def opened(self, watch: "Watch") -> None:
         """It stands."""
+
+    def cut(self, watch: "Watch", lasted: float) -> None:
+        """Its user says that it was to last, and that something has ended it after so many seconds."""
 
     def ended(self, watch: "Watch", lasted: float, by_peer: bool) -> None:
         """It is over.
@@ -71,6 +74,7 @@ class Watch(ProtocolWrapper):
         self._ending = False
         self._silence: IDelayedCall | None = None
         self._since = 0.0
+        self._lasted: float | None = None
 
     def makeConnection(self, transport: Any) -> None:
         """It stands (IProtocol)."""
@@ -97,8 +101,8 @@ class Watch(ProtocolWrapper):
             if not self._heard and not self._ending:
                 how = "was closed" if reason.check(ConnectionDone) else "broke off"
                 observer.fails(self, f"the connection {how} before a byte had come")
-            lasted = self._clock.seconds() - self._since
-            observer.ended(self, lasted, by_peer=not self._ending)
+            self._lasted = self._clock.seconds() - self._since
+            observer.ended(self, self._lasted, by_peer=not self._ending)
         super().connectionLost(reason)
 
     def write(self, data: bytes) -> None:
@@ -128,6 +132,11 @@ class Watch(ProtocolWrapper):
         self._stop()
         self._heard = self._written = True
         self._observer.fails(self, why)
+
+    def cut_short(self) -> None:
+        """Whoever uses it says that it was meant to last, and is over."""
+        lasted = self._lasted
+        self._observer.cut(self, self._clock.seconds() - self._since if lasted is None else lasted)
 
     def _begin(self) -> None:
         self._written = True
@@ -171,3 +180,16 @@ def blame(transport: object, why: str) -> None:
     watch = _watch_of(transport)
     if watch is not None:
         watch.blame(why)
+
+
+def cut_short(transport: object) -> None:
+    """Say that a connection was meant to last, and was ended by the other end or something on the way.
+
+    When that comes again and again, after less than :data:`SHORT_LIFE`, its way is avoided.  For users whose
+    connections are meant to last only at times; see ``lasting`` for others.
+
+    :param transport: the protocol's, also when the connection is over.
+    """
+    watch = _watch_of(transport)
+    if watch is not None:
+        watch.cut_short()
