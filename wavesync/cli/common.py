@@ -119,7 +119,7 @@ class Plan:
     memory: Memory
     lifetimes: Lifetimes
     proxies: Proxies
-    recent: Recent
+    recent: Recent | None
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Plan":

@@ -17,7 +17,7 @@ from wavesync.errors import WavesyncError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("demo", "connect", "forward", "ping", "doctor", "system")
+COMMANDS = ("demo", "connect", "forward", "ping", "doctor", "report", "system")
 """The subcommands, each a module of :mod:`wavesync.cli`, in the order of the help text."""
 
 _EPILOG = """\
