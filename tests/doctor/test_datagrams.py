@@ -38,7 +38,7 @@ def seen(*mapped: Address | None, port: int = 5000, big: bool | None = True) -> 
 
 def family(asked: Asked, *behaviours: Behaviour, streams: tuple[Answered, ...] = ()) -> Family:
     """What is concluded."""
-    found = of_family(LOCAL, asked, behaviours, streams)
+    found = of_family([LOCAL], asked, behaviours, streams)
     assert found is not None
     return found
 
@@ -48,12 +48,19 @@ class ConclusionTests(SynchronousTestCase):
 
     def test_no_such_family(self) -> None:
         """Where nothing leads out nothing is said."""
-        self.assertIsNone(of_family("", Asked(), (), ()))
+        for hosts in ([], ["::1"]):
+            self.assertIsNone(of_family(hosts, Asked(), (), ()))
 
     def test_public(self) -> None:
         """Where nothing is translated the mapping depends on nothing, whoever has looked."""
         found = family(seen((LOCAL, 5000)))
         self.assertEqual((found.translated, found.mapping, found.udp), (False, FREE, True))
+
+    def test_mediator_on_this_host(self) -> None:
+        """A mediator on this very host sees another address of it, which is no translation."""
+        found = of_family([LOCAL, "127.0.0.1"], seen(("127.0.0.1", 5000)), (), ())
+        assert found is not None
+        self.assertIs(found.translated, False)
 
     def test_two_mediators(self) -> None:
         """Two mediators at different hosts show the mapping where none has two addresses."""

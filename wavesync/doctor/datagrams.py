@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -178,15 +179,19 @@ async def behave(reactor: Any, address: Address) -> Behaviour | None:
 
 
 def of_family(
-    local: str, asked: Asked, behaviours: Sequence[Behaviour], streams: Sequence[Answered]
+    hosts: Sequence[str],
+    asked: Asked,
+    behaviours: Sequence[Behaviour],
+    streams: Sequence[Answered],
 ) -> Family | None:
     """Put together what is known of one family; pure.
 
-    :param local: the address that packets leave from; empty where there is no way out.
+    :param hosts: this host's addresses of the family, the one first that packets leave from.
     :param behaviours: what mediators with two addresses have shown.
     :param streams: what was answered over TCP; one that was not has no :attr:`Answered.ms`.
     """
     answers = list(asked.answers.values())
+    local = next((each for each in hosts if not ip_address(each).is_loopback), "")
     if not local and not answers and not streams:
         return None
     seen = {host: each.mapped for (host, _), each in asked.answers.items() if each.mapped}
@@ -198,7 +203,7 @@ def of_family(
         mapping = _compared(list(seen.values()))
         why.pop("mapping", None)
     udp = bool(seen) if answers else None
-    translated = None if outside is None or not local else outside[0] != local
+    translated = None if outside is None or not hosts else outside[0] not in hosts
     if translated is False and udp:
         mapping = Dependence.ENDPOINT_INDEPENDENT
         why.pop("mapping", None)

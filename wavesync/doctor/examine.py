@@ -247,7 +247,7 @@ def _put_together(
     gathered: _Gathered,
     lifetime: Lifetime | None,
 ) -> Findings:
-    hosts = local_hosts()
+    hosts = _own_hosts()
     families: list[Family | None] = []
     for six in (False, True):
         streams = [
@@ -255,8 +255,8 @@ def _put_together(
             for address, (answered, _) in gathered.streams.items()
             if (":" in address[0]) is six
         ]
-        local = next((host for host in hosts if (":" in host) is six), "")
-        found = of_family(local, gathered.asked[six], gathered.behaviours[six], streams)
+        own = [host for host in hosts if (":" in host) is six]
+        found = of_family(own, gathered.asked[six], gathered.behaviours[six], streams)
         families.append(found)
     ipv4, ipv6 = families
     if ipv4 is not None and ipv4.translated:
@@ -274,6 +274,12 @@ def _put_together(
         mediators=tuple(_mediator(each, gathered) for each in mediators),
         relays=tuple(_relay(*each) for each in gathered.relays.items()),
     )
+
+
+def _own_hosts() -> list[str]:
+    """This host's addresses, those for itself last: a mediator may be on it."""
+    hosts = local_hosts()
+    return [*hosts, *(each for each in local_hosts(loopback=True) if each not in hosts)]
 
 
 def _doubted(router: RouterFound, ipv4: Family | None) -> RouterFound:
