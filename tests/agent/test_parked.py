@@ -28,6 +28,9 @@ from wavesync.signalling.relay_answers import RelayAnswer
 from wavesync.signalling.relay_lines import Idle, Move, Open, Ping, Pong, Ready
 from wavesync.signalling.relay_urls import parse_relay
 from wavesync.signalling.relay_wire import RelayRequest, RequestKind
+from wavesync.tunnel.urls import TunnelURL
+from wavesync.tunnel.watch import Watch
+from wavesync.tunnel.way import Route, Way
 
 CLIENT = Open("c0" * 16, "alice", ("203.0.113.7", 4321))
 
@@ -293,3 +296,55 @@ class ParkedLegTests(SynchronousTestCase):
         self.relay.park()
         self.relay.lose()
         self.assertEqual(self.events()[1:], ["over: the connection was closed"])
+
+
+class _Observer:
+    """Counts how often a connection was said to be cut."""
+
+    cuts = 0
+
+    def cut(self, watch: Watch, lasted: float) -> None:
+        """Count it."""
+        self.cuts += 1
+
+    def works(self, watch: Watch) -> None:
+        """Bytes have come."""
+
+    opened = works
+
+    def fails(self, watch: Watch, why: str) -> None:
+        """None have."""
+
+    def ended(self, watch: Watch, lasted: float, by_peer: bool) -> None:
+        """It is over."""
+
+
+class CutTests(SynchronousTestCase):
+    """A proxy that cuts what is parked is told apart from a relay that goes, and from clients."""
+
+    def cuts(self, *said: bytes) -> int:
+        """How often that was said of a connection that ends after this."""
+        clock, observer = Clock(), _Observer()
+        way = Way(TunnelURL("http", "relay.example", 3356), Route.CONNECT, "raw")
+
+        class Watched(Factory):
+            def buildProtocol(self, addr: IAddress | None) -> Watch:
+                return Watch(clock, way, ParkedLeg(clock, _Owner()), observer, 0.0)
+
+        relay = ScriptedRelay(Dialled(Watched(), Deferred()))
+        for each in said:
+            relay.send(each)
+        relay.lose()
+        self.assertEqual(clock.getDelayedCalls(), [])
+        return observer.cuts
+
+    def test_cut(self) -> None:
+        """Only what is parked, and waits for a client, is cut."""
+        for said, cuts in (
+            ((), 0),
+            ((parked_answer(),), 1),
+            ((parked_answer(), Move().encode()), 0),
+            ((parked_answer(), CLIENT.encode()), 0),
+            ((RelayAnswer(503).encode(),), 0),
+        ):
+            self.assertEqual(self.cuts(*said), cuts, said)

@@ -22,7 +22,7 @@ from wavesync.signalling.errors import SignallingError
 from wavesync.signalling.relay_answers import AnswerReader, RelayAnswer
 from wavesync.signalling.relay_heads import HeadError
 from wavesync.signalling.relay_lines import Idle, Line, LineReader, Move, Open, Ping, Pong, Ready
-from wavesync.tunnel.watch import blame
+from wavesync.tunnel.watch import blame, cut_short
 
 __all__ = [
     "ANSWER_TIMEOUT",
@@ -112,7 +112,7 @@ class ParkedLeg(BaseProtocol):
         self._asked_at = self._heard_at = 0.0
         self._patience = ANSWER_TIMEOUT
         self._watch: IDelayedCall | None = None
-        self._gone = False
+        self._gone = self._told_to_move = False
         self._lines_left, self._lines_at = LINES_AT_ONCE, 0.0
 
     def connectionMade(self) -> None:
@@ -151,6 +151,8 @@ class ParkedLeg(BaseProtocol):
         """The relay, or the client behind it, is gone (IProtocol)."""
         self._gone = True
         client, self._client = self._client, None
+        if self._owner is not None and self.parked_at is not None and not self._told_to_move:
+            cut_short(self.transport)  # it would have waited for a client for as long as it takes
         self._end(_why(reason))
         if client is not None:
             client.connectionLost(reason)
@@ -193,6 +195,7 @@ class ParkedLeg(BaseProtocol):
             case Ping():
                 self._write(Pong().encode())
             case Idle() | Move():
+                self._told_to_move |= isinstance(line, Move)
                 owner.leg_told(self, line)
             case Open():
                 self._take_client(owner, line)
