@@ -126,6 +126,46 @@ class SocketTests(MethodCase):
         assert world.guests[0].lost is not None
         world.guests[0].lost.trap(ConnectionLost)
 
+    def test_answer_to_last_words(self) -> None:
+        """A protocol that answers, closes or breaks off when the last bytes come with the end."""
+
+        def echo(guest: Recorder) -> None:
+            guest.transport.write(b"answer")
+
+        def close(guest: Recorder) -> None:
+            guest.transport.loseConnection()
+
+        def abort(guest: Recorder) -> None:
+            guest.transport.abortConnection()
+
+        for react in (echo, close, abort):
+            world = World()
+            client = self.begun(world)
+            guest = world.guests[0]
+            guest.on_data = lambda data, react=react, guest=guest: react(guest)
+            client.say(b"\x82\x82\0\0\0\0up" + b"\x88\x82\0\0\0\0\x03\xe8")
+            world.pump()
+            self.over(world, guest)
+            self.assertEqual(guest.received, b"up")
+            if react is not abort:
+                self.assertTrue(bytes(client.received).endswith(b"\x88\x02\x03\xe8"))
+
+    def test_end_while_full(self) -> None:
+        """The peer's end while ours waits for what was written: it is over, and said in order."""
+        world = World()
+        client = self.begun(world)
+        guest = world.guests[0]
+        world.paths[0][0].reading = False
+        guest.transport.write(bytes(300_000))
+        guest.transport.loseConnection()
+        client.say(b"\x88\x82\0\0\0\0\x03\xe8")
+        world.pump()
+        self.assertIsNotNone(guest.lost)
+        world.paths[0][0].reading = True
+        world.pump()
+        self.assertTrue(bytes(client.received).endswith(b"\x88\x02\x03\xe8"))
+        self.over(world, guest)
+
     def test_pings(self) -> None:
         """Pings are answered; those of a client that reads nothing do not fill the server's memory."""
         ping = b"\x89\x84\0\0\0\0ping"

@@ -51,6 +51,40 @@ class OpenTests(MethodCase):
             self.assertEqual(client.received, b"welcome", method)
             self.assertEqual(guest.received, b"here I am", method)
 
+    def test_closes_at_once(self) -> None:
+        """A protocol may close or break off as soon as it is connected, on either side."""
+
+        class Shy(Recorder):
+            broke = False
+
+            def connectionMade(self) -> None:
+                if self.broke:
+                    self.transport.abortConnection()
+                else:
+                    self.transport.write(b"bye")
+                    self.transport.loseConnection()
+
+        for method in STREAMS:
+            for broke in (False, True):
+                for at_server in (False, True):
+                    world = World()
+                    shy = Shy()
+                    shy.broke = broke
+                    if at_server:
+                        world.make = [shy].pop
+                    opening = world.open(method, Recorder(b"hello") if at_server else shy)
+                    world.pump()
+                    world.wait(10.0)
+                    if at_server and broke:
+                        self.failureResultOf(opening, TunnelError)
+                    else:
+                        other = self.successResultOf(opening) if at_server else world.guests[0]
+                        assert isinstance(other, Recorder)
+                        self.assertEqual(other.received, b"" if broke else b"bye", method)
+                        self.over(world, other)
+                    self.over(world, shy)
+                    self.assertEqual(shy.received, b"")
+
     def test_connections(self) -> None:
         """One connection each, but for the method that is named for its two."""
         for method in STREAMS:

@@ -162,6 +162,14 @@ class TransportTests(SynchronousTestCase):
         self.assertIsNotNone(self.protocol.lost)
         self.assertEqual((self.protocol.received, self.carrier.calls), (b"", ["pause"]))
 
+    def test_nothing_behind_an_abort(self) -> None:
+        """Whoever has broken off is told nothing but the end."""
+        self.transport.abortConnection()
+        self.transport.received(b"x")
+        self.transport.lost(Failure(ConnectionLost()))
+        self.assertEqual(self.protocol.received, b"")
+        self.assertIsNotNone(self.protocol.lost)
+
     def test_told_once(self) -> None:
         """The end is told once, whatever comes."""
         self.transport.lost(Failure(ConnectionDone()))

@@ -132,6 +132,8 @@ class Channel:
         """Send what was written, then end."""
         if not (self._closing or self._over):
             self._closing = True
+            if self._codec is not None and self._codec.ended:
+                return  # the peer's end is being told
             if self._mute:
                 self._finish_inward()
             elif not self._full:
@@ -228,6 +230,10 @@ class Channel:
             reply, codec.reply = codec.reply, b""
             if not (self._full or self._closing):
                 self._out.write(reply)
+        if codec.ended:
+            # Nothing can be sent behind the peer's end, even in answer to what came before it.
+            self._consumer.unregisterProducer()
+            self._mute = True
         if plain:
             self._end.received(plain)
         if codec.ended and not self._over:
@@ -235,7 +241,7 @@ class Channel:
 
     def _end_by_peer(self, codec: Codec, reason: Failure) -> None:
         self._stop(keep_producer=False)
-        self._out.finish(b"" if self._closing else codec.end())
+        self._out.finish(codec.end())
         self._end.lost(reason)
 
     def _finish(self) -> None:

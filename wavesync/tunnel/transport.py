@@ -71,7 +71,7 @@ class TunnelTransport:
         self._host = host
         self._peer = peer
         self._producer: IPushProducer | None = None
-        self._full = self._paused = False
+        self._full = self._paused = self._aborted = False
         self._held: list[bytes] = []
         self._reason: Failure | None = None
 
@@ -102,7 +102,7 @@ class TunnelTransport:
 
     def abortConnection(self) -> None:
         """Close at once."""
-        self.disconnecting = True
+        self.disconnecting = self._aborted = True
         if self._open:
             self._held.clear()
             self._carrier.abort()
@@ -184,7 +184,7 @@ class TunnelTransport:
 
     def received(self, data: bytes) -> None:
         """Bytes have come."""
-        if not self._open or not data:
+        if not self._open or self._aborted or not data:
             return
         if self._paused or self._held:
             self._held.append(data)
