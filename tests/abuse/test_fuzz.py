@@ -5,6 +5,7 @@ import itertools
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.abuse.fuzz_identity import IDENTITY_TARGETS
+from tests.abuse.fuzz_lan import LAN_TARGETS
 from tests.abuse.fuzz_legs import LEG_TARGETS
 from tests.abuse.fuzz_messages import MESSAGE_TARGETS
 from tests.abuse.fuzz_relay import RELAY_TARGETS
@@ -17,6 +18,7 @@ TARGETS = (
     *IDENTITY_TARGETS,
     *MESSAGE_TARGETS,
     *LEG_TARGETS,
+    *LAN_TARGETS,
     *RELAY_TARGETS,
     *RELAY_PEER_TARGETS,
     *STREAM_TARGETS,
@@ -66,6 +68,11 @@ class FuzzTests(SynchronousTestCase):
     def test_legs(self) -> None:
         """Connections between mediators and others, and who agrees on a connection over them."""
         for target in LEG_TARGETS:
+            self.check(target)
+
+    def test_lan(self) -> None:
+        """Who searches on his own network, and who answers."""
+        for target in LAN_TARGETS:
             self.check(target)
 
     def test_streams(self) -> None:

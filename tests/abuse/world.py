@@ -105,7 +105,7 @@ class AbuseCase(TestCase):
             self.server,
             {"echo": Factory.forProtocol(Echo)},
             parse_mediators((self.url,)),
-            settings=AgentSettings(allow_loopback=True, relays=self.relays or AUTO),
+            settings=AgentSettings(allow_loopback=True, lan=False, relays=self.relays or AUTO),
             wall_clock=self.reactor.seconds,
         )
         self.agent.startService()

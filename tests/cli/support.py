@@ -131,7 +131,7 @@ class Site:
             self.server_credentials,
             self.services,
             parse_mediators((self.url,)),
-            settings=AgentSettings(allow_loopback=True),
+            settings=AgentSettings(allow_loopback=True, lan=False),
         )
 
     async def start(self) -> None:

@@ -172,7 +172,7 @@ class ConnectTests(TestCase):
                 ),
                 "unreachable": Command(
                     "connect",
-                    *("--credentials", forgetful, "--allow-loopback", "--paths", "tcp,udp,relay"),
+                    *("--credentials", forgetful, "--allow-loopback"),
                     *("--mediator", "tcp://127.0.0.1:1", "--report", str(report)),
                     *(self.site.server, "echo"),
                 ),

@@ -62,7 +62,7 @@ class RevocationTests(TestCase):
             credentials,
             self.site.services,
             parse_mediators((self.site.url,)),
-            settings=AgentSettings(allow_loopback=True),
+            settings=AgentSettings(allow_loopback=True, lan=False),
             revocations=Revocations(
                 credentials.system_key_bytes,
                 state=self.directory / f"state-{number}.pem",

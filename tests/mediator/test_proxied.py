@@ -182,7 +182,7 @@ class NginxTests(TestCase):
                 server,
                 {"echo": Factory.forProtocol(Echo)},
                 parse_mediators((url,)),
-                settings=AgentSettings(allow_loopback=True),
+                settings=AgentSettings(allow_loopback=True, lan=False),
             )
             self.run_service(agent)
             await agent.links[0].when_registered().addTimeout(20, reactor)
