@@ -25,6 +25,7 @@ class TimelineTests(SynchronousTestCase):
         timeline.mark("authenticated")
         timeline.mark("introduced")
         timeline.close(udp, "won")
+        udp.way = "told where there is one"
         timeline.close(tcp, "failed", "refused")
         timeline.close(tcp, "lost")
         timeline.path, timeline.outcome, timeline.server = "udp", "ok", "srv"
@@ -51,6 +52,7 @@ class TimelineTests(SynchronousTestCase):
                         "ended": 120.0,
                         "result": "failed",
                         "why": "refused",
+                        "way": "",
                     },
                     {
                         "kind": "udp",
@@ -59,6 +61,7 @@ class TimelineTests(SynchronousTestCase):
                         "ended": 120.0,
                         "result": "won",
                         "why": "",
+                        "way": "told where there is one",
                     },
                 ],
                 "candidates_left_out": 0,

@@ -26,6 +26,7 @@ from wavesync.identity.files import default_directory
 from wavesync.identity.ids import Target
 from wavesync.identity.revocations import Revocations, list_path
 from wavesync.interfaces import IReactor
+from wavesync.signalling.destinations import open_destinations
 from wavesync.signalling.lifetimes import Lifetimes, lifetimes_path
 from wavesync.signalling.urls import parse_mediators
 from wavesync.steady import keep_steady
@@ -107,6 +108,7 @@ class Plan:
     :ivar lifetimes: how long NATs keep mappings, likewise.
     :ivar recent: the last connects, likewise.
     :ivar proxies: which HTTP proxy leads where.
+    :ivar directory: where the credentials are, and what was learned of ways is kept.
     """
 
     target: Target
@@ -120,6 +122,7 @@ class Plan:
     lifetimes: Lifetimes
     proxies: Proxies
     recent: Recent | None
+    directory: Path
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Plan":
@@ -150,6 +153,7 @@ class Plan:
             Lifetimes(lifetimes_path(path.parent), wall_clock=time.time),
             chosen_proxies(arguments),
             Recent(recent_path(path.parent, credentials.system)),
+            path.parent,
         )
 
     def open_connector(self, reactor: IReactor) -> Connector:
@@ -167,6 +171,7 @@ class Plan:
             memory=self.memory,
             lifetimes=self.lifetimes,
             recent=self.recent,
+            destinations=open_destinations(reactor, self.proxies, directory=self.directory),
         )
 
     def timeline(self, clock: IReactorTime) -> Timeline:

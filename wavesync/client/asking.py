@@ -26,6 +26,7 @@ from wavesync.client.introduction import (
     refusal_error,
     server_checker,
 )
+from wavesync.client.outward import is_indirect
 from wavesync.errors import ConnectFailed, WavesyncError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
@@ -38,11 +39,15 @@ from wavesync.signalling.numbers import STREAM_COPY_DELAY, ErrorCode
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message, MessageClass
 from wavesync.stun.transactions import Answer
+from wavesync.tunnel.endpoint import AnyWayEndpoint
 
-__all__ = ["MAX_CHALLENGES", "Asking"]
+__all__ = ["MAX_CHALLENGES", "MAX_REDIALS", "Asking"]
 
 MAX_CHALLENGES = 3
 """Nonces answered for one request before it is given up."""
+
+MAX_REDIALS = 6
+"""Times that the mediator is dialled again, each by another way, since a connection brought nothing."""
 
 
 @dataclass(eq=False, slots=True)
@@ -116,6 +121,7 @@ class Asking:
         self._leg: Leg | None = None
         self._ways: set[_Way] = set()
         self._failures: dict[str, None] = {}
+        self._redials = MAX_REDIALS if isinstance(tcp, AnyWayEndpoint) else 0
         self._answered = self._closed = False
 
     def start(self) -> None:
@@ -193,7 +199,12 @@ class Asking:
             connecting.addErrback(self._tcp_failed)
 
     def _copy(self, leg: Leg) -> bytes:
-        """What was asked over UDP in the family of *leg*: the mediator sees the same host there."""
+        """What was asked over UDP in the family of *leg*: the mediator sees the same host there.
+
+        Behind a proxy it sees another one, and would want a signature of its own.
+        """
+        if is_indirect(leg.transport):
+            return b""
         peer = leg.transport.getPeer() if leg.transport is not None else None
         ipv6 = ":" in getattr(peer, "host", "")
         for way in self._udp:
@@ -272,7 +283,14 @@ class Asking:
         failure.trap(NoAnswer, CancelledError)
         if asked in self._waiting:
             self._waiting.remove(asked)
-        if failure.check(NoAnswer):
+        if not failure.check(NoAnswer):
+            return
+        if way is self._stream and self._leg is None and self._redials and not self._answered:
+            # What came was no mediator's, or nothing: its way is the last now.
+            self._redials -= 1
+            self._stream.request = b""
+            self._ask_tcp()
+        else:
             self._way_failed(way, failure.getErrorMessage())
 
     def _way_failed(self, way: _Way, why: str) -> None:

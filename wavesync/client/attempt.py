@@ -61,6 +61,7 @@ class Attempts:
         what was asked for; the session is its to use or close.
     :param clear: finds out whether a session is with a server that was not revoked, from mediators
         that do not introduce it (:class:`wavesync.client.clearing.Clearing`).
+    :param limit: seconds from asking until a path that nothing was heard on is given up.
     :param on_refused: is told when a mediator does not introduce a server that was reached already.
     """
 
@@ -76,7 +77,9 @@ class Attempts:
         on_better: Callable[[Target, Winner[ClientSession]], None],
         clear: Callable[[Sequence[Mediator], ClientSession], Deferred[ClientSession]],
         on_refused: Callable[[], None],
+        limit: float = CONNECT_LIMIT,
     ) -> None:
+        self.limit = limit
         self.reactor = reactor
         self.introducer = introducer
         self.candidates = candidates
@@ -131,7 +134,7 @@ class _Attempt:
             timeline, place, clock=owner.reactor, hold=_hold(self._known, self._kinds)
         )
         self._deadline: IDelayedCall = owner.reactor.callLater(
-            CONNECT_LIMIT + VERIFY_GRACE, self.race.expire
+            owner.limit + VERIFY_GRACE, self.race.expire
         )
         self.race.over.addCallback(self._over)
 
@@ -204,7 +207,7 @@ class _Attempt:
             return
         self._introduction = introduction
         now = self._owner.reactor.seconds()
-        limit = max(self._began + CONNECT_LIMIT - now, LEAST_LIMIT)
+        limit = max(self._began + self._owner.limit - now, LEAST_LIMIT)
         if self._deadline.active():
             self._deadline.reset(limit + VERIFY_GRACE)
         sessions = self._owner.sessions(introduction.server)

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore, fail
 from twisted.internet.interfaces import IProtocol
@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wavesync.client.approach import Approach
-from wavesync.client.attempt import Attempts, place
+from wavesync.client.attempt import CONNECT_LIMIT, Attempts, place
 from wavesync.client.candidates import Candidates
 from wavesync.client.clearing import Clearing
 from wavesync.client.improving import Improving
@@ -26,7 +26,8 @@ from wavesync.client.introduction import NoMediator
 from wavesync.client.lan_path import Finder
 from wavesync.client.memory import Memory
 from wavesync.client.options import PATHS, check_client, check_paths
-from wavesync.client.paths import UDPPort
+from wavesync.client.outward import Outward
+from wavesync.client.paths import ClientPort
 from wavesync.client.race import RELAY, Race, Winner
 from wavesync.client.recalling import try_again
 from wavesync.client.recent import Recording
@@ -56,7 +57,6 @@ __all__ = [
     "MAX_ALONE",
     "MAX_KNOWN",
     "MAX_TIMELINES",
-    "ClientPort",
     "Connector",
 ]
 
@@ -66,16 +66,6 @@ MAX_TIMELINES = 64
 MAX_ALONE = 8
 """Connects at a time that go to a mediator each by itself, because the one that they waited for shows no
 way (an agent dials 16 times at a time for one client)."""
-
-
-class ClientPort(UDPPort, Protocol):
-    """The UDP port of a client (:class:`wavesync.udt.port.Port`)."""
-
-    def send_stun(self, data: bytes, address: Address) -> None:
-        """Send a STUN message from this port."""
-
-    def close(self) -> Deferred[None]:
-        """Close it."""
 
 
 class Connector:
@@ -97,6 +87,7 @@ class Connector:
     :param memory: what worked before; as long as the connector lives when ``None``.
     :param finder: searches this host's networks for servers; ``None`` to do without.
     :param recording: keeps the timelines of connects across restarts; nothing does when None.
+    :param outward: leads to mediators by any way; None for UDP and plain TCP.  It is closed with this.
     :raises SettingsError: the credentials are no client's, or *paths* names an unknown kind.
     """
 
@@ -121,17 +112,25 @@ class Connector:
         memory: Memory | None = None,
         finder: Finder | None = None,
         recording: Recording | None = None,
+        outward: Outward | None = None,
     ) -> None:
         check_client(credentials)
         self.timelines: deque[Timeline] = deque(maxlen=MAX_TIMELINES)
         """What the last connects did, the newest last."""
         self._reactor = reactor
         self._credentials = credentials
-        self._port = port
+        self._port, self._outward = port, outward
         self._paths = check_paths(paths)
         if revocations is None:
             revocations = Revocations(credentials.system_key_bytes)
-        self._watch = RevocationWatch(reactor, revocations, credentials, mediators, wall_clock)
+        self._watch = RevocationWatch(
+            reactor,
+            revocations,
+            credentials,
+            mediators,
+            wall_clock,
+            endpoint=None if outward is None else outward.mediator,
+        )
         timing = Timing() if learner is None else Timing(pace=learner.pace)
         self._sessions = ServerSessions(
             reactor, credentials, self._watch, timing, wall_clock=wall_clock
@@ -147,6 +146,7 @@ class Connector:
             allow_loopback=allow_loopback,
             revocations=revocations,
             on_introduced=self._watch.introduced,
+            outward=outward,
         )
         self._candidates = Candidates(
             reactor,
@@ -167,6 +167,7 @@ class Connector:
             on_better=self._better,
             clear=Clearing(reactor, self._watch).clear,
             on_refused=self._watch.check,
+            limit=CONNECT_LIMIT if outward is None else outward.limit,
         )
         self._improving = Improving()
         self._approaches: dict[str, Approach] = {}
@@ -220,6 +221,8 @@ class Connector:
         ends = [self._introducer.close()]
         self._ways.close()
         self._watch.close()
+        if self._outward is not None:
+            self._outward.close()
         if self._port is not None:
             ends.append(self._port.close())
         ends.append(self._sessions.parted())

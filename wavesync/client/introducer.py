@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 from wavesync.client.asking import Asking
 from wavesync.client.introduction import Introduction, NoMediator, NotOnline
+from wavesync.client.outward import Outward
 from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
@@ -27,6 +28,7 @@ __all__ = [
     "INTRODUCTION_TIMEOUT",
     "NAMES_TIMEOUT",
     "NEXT_MEDIATOR_DELAY",
+    "PROXIED_NAMES_TIMEOUT",
     "Introducer",
     "Introducing",
 ]
@@ -37,6 +39,9 @@ cannot connect knows within three (as :data:`~.attempt.CONNECT_LIMIT`)."""
 
 NAMES_TIMEOUT = 10.0
 """Seconds for the names of mediators: a host whose first name server is gone takes five to find out."""
+
+PROXIED_NAMES_TIMEOUT = 1.0
+"""The same where a proxy knows them anyway."""
 
 NEXT_MEDIATOR_DELAY = 1.0
 """Seconds without an answer after which the next mediator is asked as well."""
@@ -134,7 +139,12 @@ class Introducing:
         if self._left:
             clock = self._owner.reactor
             self._timers.append(clock.callLater(NEXT_MEDIATOR_DELAY, self._next))
-        resolve(self._owner.reactor, mediator.host).addCallbacks(
+        resolving = resolve(self._owner.reactor, mediator.host)
+        if self._owner.proxied:
+            # A host behind a proxy may know no names at all, and need none.
+            resolving.addTimeout(PROXIED_NAMES_TIMEOUT, self._owner.reactor)
+            resolving.addErrback(lambda _: ())
+        resolving.addCallbacks(
             self._resolved, self._unresolved, callbackArgs=(mediator,), errbackArgs=(mediator,)
         )
 
@@ -144,19 +154,14 @@ class Introducing:
     def _resolved(self, hosts: Sequence[str], mediator: Mediator) -> None:
         if self._over or self._answered_by is not None:
             return
-        if not hosts:
+        if not hosts and not (self._owner.proxied and mediator.streams):
             self._failed(Failure(NoMediator(_unknown(mediator))), mediator)
             return
         owner = self._owner
         if not self._begun:
             self._begun = True
-            self._timers.append(owner.reactor.callLater(INTRODUCTION_TIMEOUT, self._timed_out))
+            self._timers.append(owner.reactor.callLater(owner.limit, self._timed_out))
         udp = owner.udp_addresses(hosts, mediator)
-        endpoint = None
-        if mediator.tcp_port is not None:
-            endpoint = HostnameEndpoint(
-                owner.reactor, mediator.host, mediator.tcp_port, timeout=INTRODUCTION_TIMEOUT
-            )
         asking = Asking(
             owner.reactor,
             owner.credentials,
@@ -164,7 +169,7 @@ class Introducing:
             mediator,
             connection_id=self.connection_id,
             udp=udp,
-            tcp=endpoint,
+            tcp=owner.stream(mediator),
             asker=owner.asker,
             own=self.own if udp else (),
             wall_clock=owner.wall_clock,
@@ -243,6 +248,9 @@ class Introducer:
     :param wall_clock: seconds since the epoch.
     :param revocations: what this client knows of revoked servers; nothing when None.
     :param on_introduced: is told of each introduction, before anybody else.
+    :param outward: leads to mediators by any way; None for plain TCP.
+    :ivar limit: seconds for an introduction, from when the first mediator can be asked.
+    :ivar proxied: whether a proxy leads to mediators.
     """
 
     def __init__(
@@ -258,7 +266,11 @@ class Introducer:
         allow_loopback: bool = False,
         revocations: Revocations | None = None,
         on_introduced: Callable[[Introduction], None] = lambda introduction: None,
+        outward: Outward | None = None,
     ) -> None:
+        self.limit = INTRODUCTION_TIMEOUT if outward is None else outward.limit
+        self.proxied = outward is not None and outward.proxied
+        self._outward = outward
         self.revocations = revocations
         self.on_introduced = on_introduced
         self.reactor = reactor
@@ -282,6 +294,14 @@ class Introducer:
         self._running[introducing.connection_id] = introducing
         introducing.start()
         return introducing
+
+    def stream(self, mediator: Mediator) -> IStreamClientEndpoint | None:
+        """Give what leads to a mediator as a byte stream; None where nothing does."""
+        if self._outward is not None:
+            return self._outward.mediator(mediator)
+        if mediator.tcp_port is None:
+            return None
+        return HostnameEndpoint(self.reactor, mediator.host, mediator.tcp_port, timeout=self.limit)
 
     def udp_addresses(self, hosts: Sequence[str], mediator: Mediator) -> list[Address]:
         """Where to ask over UDP: the first of the mediator's *hosts* in each family of our port."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 
-from wavesync.client.attempt import CONNECT_LIMIT
 from wavesync.client.connector import Connector
 from wavesync.client.memory import Memory
 from wavesync.client.options import PATHS, check_client, check_paths
+from wavesync.client.outward import Outward
 from wavesync.client.race import LAN
 from wavesync.client.recent import Recent, Recording
 from wavesync.client.relay_path import Relaying
@@ -19,16 +19,17 @@ from wavesync.identity.credentials import Credentials
 from wavesync.identity.revocations import Revocations
 from wavesync.interfaces import Address, IReactor
 from wavesync.lan.discovery import Discovery
+from wavesync.signalling.destinations import open_destinations
 from wavesync.signalling.lifetimes import Lifetimes
 from wavesync.signalling.local import local_hosts
 from wavesync.signalling.numbers import MAX_ADDRESSES
-from wavesync.signalling.relay_endpoint import relay_endpoint
 from wavesync.signalling.resolving import resolve
 from wavesync.signalling.urls import Mediator, parse_mediators
 from wavesync.stun.behaviour_words import Lifetime
 from wavesync.stun.discover import discover_lifetime
 from wavesync.stun.learning import LifetimeLearner
 from wavesync.stun.pace import Pace
+from wavesync.tunnel.destinations import Destinations
 from wavesync.udt.dual import open_carriers
 from wavesync.udt.port import Port
 from wavesync.udt.receive_buffer import EARLY_WINDOW
@@ -48,6 +49,7 @@ def open_connector(
     memory: Memory | None = None,
     lifetimes: Lifetimes | None = None,
     recent: Recent | None = None,
+    destinations: Destinations | None = None,
 ) -> Connector:
     """Bind a UDP port and make a connector that uses it.
 
@@ -58,6 +60,8 @@ def open_connector(
     :param memory: what worked before; as long as the connector lives when None.
     :param lifetimes: how long NATs keep mappings, as was found before; likewise.
     :param recent: where the last connects are kept for people; nowhere when None.
+    :param destinations: leads to mediators and relays by any way; by way of the proxies that the
+        environment names, if any, when None.  It is closed with the connector.
     :raises SettingsError: a URL or path cannot be understood, no mediator is named, or UDP cannot
         be had.
     """
@@ -67,11 +71,15 @@ def open_connector(
     opener = StreamOpener(
         reactor, credentials, wall_clock=wall_clock, allow_loopback=allow_loopback
     )
+    if destinations is None:
+        destinations = open_destinations(reactor, wall_clock=wall_clock)
+    outward = Outward(destinations, where)
     relaying = Relaying(
         reactor,
         credentials,
-        lambda relay: relay_endpoint(reactor, relay, timeout=CONNECT_LIMIT),
+        outward.relay,
         wall_clock=wall_clock,
+        text=outward.text,
     )
     recording = Recording(reactor, recent, wall_clock=wall_clock)
     finder = None
@@ -92,6 +100,7 @@ def open_connector(
             memory=memory,
             finder=finder,
             recording=recording,
+            outward=outward,
         )
     try:
         port = Port(reactor, open_carriers(reactor), early_window=EARLY_WINDOW)
@@ -124,6 +133,7 @@ def open_connector(
         memory=memory,
         finder=finder,
         recording=recording,
+        outward=outward,
     )
     port.stun_handler = connector.stun_received
     return connector

@@ -116,6 +116,16 @@ def verified_over(
     return result
 
 
+class ClientPort(UDPPort, Protocol):
+    """The UDP port of a client (:class:`wavesync.udt.port.Port`)."""
+
+    def send_stun(self, data: bytes, address: Address) -> None:
+        """Send a STUN message from this port."""
+
+    def close(self) -> Deferred[None]:
+        """Close it."""
+
+
 class TCPPath:
     """Direct TCP to one address.
 

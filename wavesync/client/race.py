@@ -263,6 +263,7 @@ class Race(Generic[_Session]):
         else:
             won = entries
         for entry in won:
+            entry.way = getattr(path, "way", "")  # only a relay is reached by one or another
             self._timeline.close(entry, result, why)
         for entry in entries:
             self._timeline.close(entry, "lost", "another address was heard")

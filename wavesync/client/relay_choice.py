@@ -23,12 +23,14 @@ class RelayOption:
     """A relay that may be asked.
 
     :ivar distance: seconds of a round trip between it and the server, as far as that is known.
+    :ivar redialled: how often another way to it was taken before.
     :ivar nonce: what the request is signed over, when the relay has asked for that.
     """
 
     relay: Relay
     distance: float = 0.0
     nonce: bytes = b""
+    redialled: int = 0
 
 
 class RelayChoice(Generic[_T]):

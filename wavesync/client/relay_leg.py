@@ -8,6 +8,7 @@ from twisted.python.failure import Failure
 from wavesync.errors import ConnectFailed
 from wavesync.signalling.relay_answers import AnswerReader, RelayAnswer
 from wavesync.signalling.relay_heads import HeadError
+from wavesync.tunnel.watch import blame
 
 __all__ = ["RelayLeg"]
 
@@ -15,11 +16,14 @@ __all__ = ["RelayLeg"]
 class RelayLeg(Protocol):
     """Connected, then asked, then a path.
 
+    :ivar answered: an answer has come, whatever it says.
+    :ivar waited_for: nobody has cancelled the wait for it.
     :ivar lost: nothing can be asked any more; whoever has not asked yet may learn of it so.
     """
 
     def __init__(self) -> None:
         self.lost: Deferred[None] = Deferred()
+        self.answered, self.waited_for = False, True
         self._reader: AnswerReader | None = None
         self._answer: Deferred[RelayAnswer] | None = None
         self._path: IProtocol | None = None
@@ -40,7 +44,7 @@ class RelayLeg(Protocol):
             :class:`~wavesync.errors.ConnectFailed` when there is none.  Cancelling it ends the
             connection.
         """
-        answer: Deferred[RelayAnswer] = Deferred(lambda _: self.abort())
+        answer: Deferred[RelayAnswer] = Deferred(self._not_waited_for)
         if self._gone or self.transport is None:
             answer.errback(ConnectFailed("the relay closed the connection"))
             return answer
@@ -52,6 +56,10 @@ class RelayLeg(Protocol):
         else:
             path.makeConnection(self.transport)
         return answer
+
+    def _not_waited_for(self, _: object) -> None:
+        self.waited_for = False
+        self.abort()
 
     def abort(self) -> None:
         """End the connection now."""
@@ -71,11 +79,13 @@ class RelayLeg(Protocol):
         try:
             answer = reader.feed(data)
         except HeadError as error:
+            blame(self.transport, f"something answered that is no relay: {error}")
             self._fail(f"no relay answers there: {error}")
             return
         if answer is None:
             return
         self._reader = None
+        self.answered = True
         told, self._answer = self._answer, None
         if answer.status != 101:
             self.abort()

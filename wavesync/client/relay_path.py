@@ -1,6 +1,7 @@
 """The path through a relay: the way that works where no direct one does (seed, "Relaying")."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
@@ -19,14 +20,19 @@ from wavesync.signalling.proved import Prover
 from wavesync.signalling.relay_answers import RelayAnswer
 from wavesync.signalling.relay_urls import MAX_RELAYS, Relay
 from wavesync.signalling.relay_wire import RelayRequest, RequestKind
+from wavesync.tunnel.watch import blame, way_of
+from wavesync.tunnel.way import RAW
 
-__all__ = ["ANSWER_WITHIN", "MAX_HOPS", "MAX_REPEATS", "RelayPath", "Relaying"]
+__all__ = ["ANSWER_WITHIN", "MAX_HOPS", "MAX_REDIALS", "MAX_REPEATS", "RelayPath", "Relaying"]
 
 ANSWER_WITHIN = 1.0
 """Seconds that a relay has to answer where there is another one to ask."""
 
 MAX_HOPS = 2
 """Redirects to other relays that are followed."""
+
+MAX_REDIALS = 6
+"""Times that one relay is dialled again, each by another way, since a connection brought no answer."""
 
 MAX_REPEATS = 2
 """Times that one path signs again over a relay's nonce, whichever relay asks for it."""
@@ -38,6 +44,7 @@ class Relaying:
     :param credentials: the client's.
     :param dial: makes the endpoint of a relay.
     :param wall_clock: seconds since the epoch.
+    :param text: says by which way a connection was made.
     """
 
     def __init__(
@@ -47,7 +54,9 @@ class Relaying:
         dial: Callable[[Relay], IStreamClientEndpoint],
         *,
         wall_clock: Callable[[], float],
+        text: Callable[[object], str] = lambda transport: "",
     ) -> None:
+        self.text = text
         self.clock = clock
         self.credentials = credentials
         self.dial = dial
@@ -70,6 +79,7 @@ class RelayPath:
     :param connection_id: 32 hex digits, by which mediator, relay and server know the connect.
     :ivar options: the relays that it begins with.
     :ivar relay: the relay that was asked last.
+    :ivar way: by which way that was, for people.
     """
 
     kind = "relay"
@@ -85,6 +95,7 @@ class RelayPath:
     ) -> None:
         self.addresses: list[Address] = [(each.relay.host, each.relay.port) for each in options]
         self.relay: Relay | None = None
+        self.way = ""
         self._relaying = relaying
         self._server = server
         self.options = tuple(options)
@@ -116,6 +127,13 @@ class RelayPath:
                     session, again = await self._ask(option, leg, dials)
                 except ConnectFailed as error:
                     dials.failures.append(str(error))
+                    # Who does not answer may answer by another way; the one that failed is the last now.
+                    way = way_of(leg.transport)
+                    silent = leg.waited_for and not leg.answered
+                    if way is not None and silent and option.redialled < MAX_REDIALS:
+                        if way.method != RAW:
+                            blame(leg.transport, str(error))
+                        dials.add(replace(option, redialled=option.redialled + 1))
                     continue
                 if session is not None:
                     return session
@@ -132,6 +150,7 @@ class RelayPath:
         :returns: the session, or which relay to ask instead.
         """
         relay = self.relay = option.relay
+        self.way = self._relaying.text(leg.transport)
         if self.on_heard is not None:
             self.on_heard()
         factory, verified = self._sessions()

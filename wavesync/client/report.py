@@ -35,6 +35,7 @@ class Candidate:
     :ivar ended: the same, or ``None`` while it is being tried.
     :ivar result: ``trying``, ``won``, ``lost`` (another was faster) or ``failed``.
     :ivar why: a few words on the result.
+    :ivar way: how a relay was reached that was used: its address, the proxy in between, the tunnel.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Candidate:
     ended: float | None = None
     result: str = "trying"
     why: str = ""
+    way: str = ""
 
 
 @dataclass(slots=True)

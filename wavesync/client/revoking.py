@@ -49,7 +49,7 @@ class RevocationWatch:
     :param credentials: the client's.
     :param mediators: whom to ask now and then, in turn.
     :param wall_clock: seconds since the epoch.
-    :param endpoint: leads to a mediator's TCP port; by its host's name when None.
+    :param endpoint: leads to a mediator; to its TCP port, by its host's name, when None.
     :param random: gives a number from 0 to 1.
     """
 
@@ -63,12 +63,12 @@ class RevocationWatch:
         mediators: Sequence[Mediator],
         wall_clock: Callable[[], float],
         *,
-        endpoint: Callable[[Mediator], IStreamClientEndpoint] | None = None,
+        endpoint: Callable[[Mediator], IStreamClientEndpoint | None] | None = None,
         random: Callable[[], float] = random_fraction,
     ) -> None:
         self.revocations = revocations
         self._reactor = reactor
-        self._mediators = deque(each for each in mediators if each.tcp_port is not None)
+        self._mediators = deque(each for each in mediators if each.streams)
         self._credentials = credentials
         self._wall_clock = wall_clock
         self._endpoint = endpoint if endpoint is not None else self._by_name
@@ -99,7 +99,7 @@ class RevocationWatch:
         if (
             introduction.crl_number <= self.revocations.number
             or self._fetching is not None
-            or mediator.tcp_port is None
+            or not mediator.streams
         ):
             return
         self.fetch(mediator, introduction.connection_id)
@@ -172,8 +172,9 @@ class RevocationWatch:
             self._mediators.rotate(-1)
         self._wait()
 
-    def _by_name(self, mediator: Mediator) -> IStreamClientEndpoint:
-        assert mediator.tcp_port is not None
+    def _by_name(self, mediator: Mediator) -> IStreamClientEndpoint | None:
+        if mediator.tcp_port is None:
+            return None
         return HostnameEndpoint(
             self._reactor, mediator.host, mediator.tcp_port, timeout=FETCH_TIMEOUT
         )
@@ -188,7 +189,7 @@ class RevocationWatch:
             :class:`~wavesync.signalling.crl_transfer.NoList` where it has none, or an older one, with
             another :class:`ConnectFailed` where it cannot be asked.
         """
-        if mediator.tcp_port is None:
+        if not mediator.streams:
             return fail(ConnectFailed("it can be asked over UDP only"))
         return Deferred.fromCoroutine(self._ask(mediator, "", max(self.revocations.number - 1, 0)))
 
@@ -209,7 +210,10 @@ class RevocationWatch:
 
         factory = Factory.forProtocol(make)
         factory.noisy = False
-        connecting: Deferred[IProtocol] = self._endpoint(mediator).connect(factory)
+        endpoint = self._endpoint(mediator)
+        if endpoint is None:
+            raise ConnectFailed("it can be asked over UDP only")
+        connecting: Deferred[IProtocol] = endpoint.connect(factory)
         try:
             await connecting
             if not legs:

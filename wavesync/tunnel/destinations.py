@@ -12,7 +12,7 @@ from wavesync.tunnel.proxies import Proxy
 from wavesync.tunnel.roads import Dialling, Roads
 from wavesync.tunnel.secured import Trust
 from wavesync.tunnel.urls import TunnelURL
-from wavesync.tunnel.way import Way, ways_of
+from wavesync.tunnel.way import RAW, Route, Way, ways_of
 
 __all__ = ["MAX_ENDPOINTS", "Destinations"]
 
@@ -99,6 +99,19 @@ class Destinations:
                 str(url), [url], [url], None, False, timeout, way_timeout, probe, on_better
             )
         return self._keep(key, found)
+
+    def proxied(self, url: TunnelURL) -> bool:
+        """Tell whether a proxy leads to a URL."""
+        return self._proxy(url) is not None
+
+    def text(self, way: Way) -> str:
+        """Say in a few words, for a report, where a way leads, and how."""
+        words = way.url.authority
+        proxy = None if way.route is Route.DIRECT else self._proxy(way.url)
+        if proxy is not None:
+            how = " by CONNECT" if way.route is Route.CONNECT else ""
+            words += f" through proxy {proxy.authority}{how}"
+        return words if way.method == RAW else f"{words}, {way.method}"
 
     def close(self) -> None:
         """Look for better ways no more, and write down what was learned."""
