@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import DatagramProtocol
@@ -83,7 +83,7 @@ async def ask_binding(asked: Deferred[Answer], found: Answered) -> None:
         if answer.message.message_class is not _ERROR:
             found.mapped = mapped_address(answer.message)
             found.ms = round(answer.elapsed * 1000, 1)
-    except (ConnectFailed, StunError):
+    except (CancelledError, ConnectFailed, StunError):
         return
 
 
@@ -98,7 +98,7 @@ async def ask_clock(
         refusal = Refusal.decode(answer.message)
     except ConnectFailed:
         found.big = False
-    except SignallingError:
+    except (CancelledError, SignallingError):
         return
     else:
         if refusal.time:

@@ -41,7 +41,7 @@ async def look_at_interfaces(
             break
     try:
         for pause in _LOOKS:
-            if all(each is None or each.looked() for _, _, each in found):
+            if not any(each is not None and each.looked() is False for _, _, each in found):
                 break
             await deferLater(clock, pause)
         return tuple(
