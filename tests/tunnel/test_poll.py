@@ -22,7 +22,8 @@ from wavesync.tunnel.poll_server import (
     FIRST_TIME,
     SESSION_TIME,
 )
-from wavesync.tunnel.poll_wire import MAX_BODY_UP
+from wavesync.tunnel.poll_tunnel import IDLE_LIFE
+from wavesync.tunnel.poll_wire import MAX_BODY_DOWN, MAX_BODY_UP
 
 _ID = "ab" * 16
 
@@ -138,7 +139,8 @@ class OpenTests(PollCase):
         client, guest = self.opened(world)
         guest.transport.write(bytes(1_000_000))
         world.pump()
-        world.wait(5 * HOLD)
+        self.assertGreater(len(world.front), 2)
+        world.wait(IDLE_LIFE + HOLD + 1.0)
         self.assertEqual(len(world.front), 1)
         client.transport.write(b"still here")
         world.pump()
@@ -242,6 +244,15 @@ class EndTests(PollCase):
         world.wait(GIVE_UP + 5.0)
         assert client.lost is not None
         client.lost.trap(ConnectionLost)
+
+    def test_server_stops_between_requests(self) -> None:
+        """Connections that wait for their next request are closed, and nothing waits for them."""
+        world = World()
+        client = world.raw(poll(HELLO))
+        world.front.abort_all()
+        world.pump()
+        self.assertIsNotNone(client.lost)
+        self.nothing_left(world)
 
     def test_cancelled(self) -> None:
         """An opening that is given up closes its connection; the server soon forgets it."""
@@ -358,23 +369,36 @@ class FaultTests(PollCase):
             b"Wavesync-Poll: serial=1; at=0; got=16; room=9\r\nContent-Length: 16\r\n\r\n"
             + bytes(16)
         )
-        for answer, why in (
-            (good, Why.CHANGED),  # not the hello that was sent
-            (good.replace(b"serial=1", b"serial=2"), Why.CHANGED),
-            (good.replace(b"got=16", b"got=17"), Why.CHANGED),
-            (good.replace(b"at=0", b"at=-1"), Why.CHANGED),
-            (good.replace(b"octet-stream", b"octet-stream\r\nContent-Encoding: gzip"), Why.CHANGED),
-            (good.replace(b"Length: 16", b"Length: 999999"), Why.SILENT),
-            (good.replace(b"Wavesync-Poll", b"Wavesync-Pull"), Why.CHANGED),
-            (b"SSH-2.0-OpenSSH\r\n\r\n", Why.NOT_HTTP),
-            (b"HTTP/1.1 100 Continue\r\n\r\n" * 9, Why.CHANGED),
-            (b"", Why.CLOSED),
+        longest = MAX_BODY_DOWN
+        packed = good.replace(b"octet-stream", b"octet-stream\r\nContent-Encoding: gzip")
+        for answer, why, words in (
+            (good, Why.CHANGED, "first bytes"),  # not the hello that was sent
+            (good.replace(b"serial=1", b"serial=2"), Why.CHANGED, "another request"),
+            (good.replace(b"got=16", b"got=17"), Why.CHANGED, "never sent"),
+            (good.replace(b"at=0", b"at=-1"), Why.CHANGED, "malformed"),
+            (packed, Why.CHANGED, "encoding"),
+            (good.replace(b"Length: 16", b"Length: 999999"), Why.SILENT, "within 5 s"),
+            (
+                good.replace(b"Length: 16", b"Length: %d" % longest) + bytes(longest),
+                Why.CHANGED,
+                "first",
+            ),
+            (
+                good.replace(b"Length: 16", b"Length: %d" % (longest + 1)) + bytes(longest),
+                Why.CHANGED,
+                "too long",
+            ),
+            (good.replace(b"Wavesync-Poll", b"Wavesync-Pull"), Why.CHANGED, "200"),
+            (b"SSH-2.0-OpenSSH\r\n\r\n", Why.NOT_HTTP, "HTTP/1.1"),
+            (b"HTTP/1.1 100 Continue\r\n\r\n" * 9, Why.CHANGED, "100"),
+            (b"", Why.CLOSED, "closed"),
         ):
             world = World()
             opening = world.open("poll", dial=world.dial(lambda a=answer: _Saying(a)))  # type: ignore
             world.wait(5.1)
             error = self.failureResultOf(opening, TunnelError).value
             self.assertEqual(error.reason, why, answer)
+            self.assertIn(words, str(error))
             world.pump()
             self.nothing_left(world)
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tunnel.poll_world import PollWorld
-from wavesync.tunnel.poll_core import GIVE_UP, WINDOW
+from wavesync.tunnel.poll_core import GIVE_UP, MANY, MAX_KEEP, WINDOW, ClientCore
 from wavesync.tunnel.poll_held import ServerCore
 from wavesync.tunnel.poll_patience import HOLD
-from wavesync.tunnel.poll_wire import PollRequest
+from wavesync.tunnel.poll_wire import PollAnswer, PollRequest
 
 _CHANCES = st.sampled_from([0.0, 0.05, 0.2, 0.4])
 
@@ -261,3 +261,61 @@ class FaultTests(SynchronousTestCase):
             world.advance(40.0)
         self.assertIsNone(world.client.dead)
         self.assertLess(world.client.patience.hold, HOLD)
+
+
+class ClientTests(SynchronousTestCase):
+    """What one end asks for, step by step."""
+
+    def client(self) -> ClientCore:
+        """One that has had its first answer; its second request is held."""
+        client = ClientCore(lambda: 0.5)
+        client.outgoing.write(b"hello")
+        client.requests(0.0)
+        client.answered(1, PollAnswer(1, 0, 5, WINDOW), b"hello", 0.1)
+        self.assertEqual([each.request.live for each in client.requests(0.1)], [(2,)])
+        return client
+
+    def down(self, client: ClientCore, serial: int, at: int, size: int) -> list[PollRequest]:
+        """A request is answered with bytes: the requests that are sent then."""
+        client.answered(serial, PollAnswer(serial, at, 5, WINDOW), bytes(size), 1.0)
+        client.incoming.deliver()
+        return [each.request for each in client.requests(1.0)]
+
+    def test_more_are_held_while_much_comes(self) -> None:
+        """Answers with many bytes raise the number of requests, up to three; small ones lower it."""
+        client = self.client()
+        counts = [
+            len(self.down(client, 2 + number, 5 + number * MANY, MANY)) for number in range(4)
+        ]
+        self.assertEqual(counts, [2, 2, 1, 1])
+        self.assertEqual(client.under_way, MAX_KEEP)
+        for number in range(4):
+            self.down(client, 6 + number, 5 + 4 * MANY + number, 1)
+        self.assertEqual(client.under_way, 1)
+
+    def test_failed(self) -> None:
+        """After a failure one request more than is held: that the server answers it tells that all is well."""
+        client = self.client()
+        client.failed(2, "cut", 1.0)
+        self.assertEqual(len(client.requests(1.0)), 2)
+        self.assertEqual(self.down(client, 3, 5, 0), [])
+
+    def test_ahead_of_a_gap(self) -> None:
+        """What has come ahead of a gap is not asked for again."""
+        client = self.client()
+        self.down(client, 2, 5, MANY)
+        (request, *_) = self.down(client, 4, 5 + 2 * MANY, MANY)
+        self.assertEqual((request.got, request.live[0], request.live[-1]), (5 + MANY, 3, 4))
+        (request, *_) = self.down(client, 3, 5 + MANY, MANY)
+        self.assertEqual(request.got, 5 + 3 * MANY)
+        self.assertNotIn(4, request.live)
+
+    def test_server_holds_as_many_as_it_may(self) -> None:
+        """Of more requests than may be held the oldest is answered, without a byte."""
+        server: ServerCore[int] = ServerCore()
+        for serial, expected in ((1, [1]), (2, []), (3, [2]), (4, [3])):
+            request = PollRequest(serial, 0, 0, 1000, 1, 20_000, (serial,))
+            server.request(serial, request, b"", 0.0)
+            self.assertEqual([each.carrier for each in server.answers(0.0)], expected)
+        server.request(5, PollRequest(5, 0, 0, 1000, 2, 20_000, (5,)), b"", 0.0)
+        self.assertEqual(server.answers(0.0), [])

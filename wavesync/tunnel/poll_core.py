@@ -15,6 +15,8 @@ from wavesync.tunnel.poll_wire import MAX_BODY_UP, MAX_LIVE, PollAnswer, PollErr
 __all__ = [
     "FIRST_ROOM",
     "GIVE_UP",
+    "MANY",
+    "MAX_KEEP",
     "MAX_REQUESTS",
     "WINDOW",
     "ClientCore",
@@ -48,7 +50,9 @@ SLOWEST = 8192.0
 ACK_EVERY = WINDOW // 4
 """Bytes that are acknowledged by a request of their own where no other goes."""
 
-_MANY = 16_384
+MANY = 16_384
+"""Bytes of an answer after which there may be more than one request can bring."""
+
 _FEW = 4096
 _WORTH = (1, 1, 4096, 16_384)  # bytes that are worth one more request beside so many with bytes
 _DELAYS = (0.0, 0.1, 0.2, 0.5, 1.0)
@@ -193,7 +197,7 @@ class ClientCore:
         self._kept[serial] = chunk.stop
         got = self.incoming.got
         self._kept = {each: stop for each, stop in self._kept.items() if stop > got}
-        if len(body) >= _MANY:
+        if len(body) >= MANY:
             self._keep = min(self._keep + 1, MAX_KEEP)
         elif len(body) < _FEW:
             self._keep = max(1, self._keep - 1)
