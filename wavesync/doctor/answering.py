@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ITransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
@@ -136,7 +136,8 @@ class Doctor:
 
 
 def _broken(failure: Failure) -> dict[str, Any]:
-    _log.failure("a question could not be answered", failure)
+    if not failure.check(CancelledError):  # then the client is gone
+        _log.failure("a question could not be answered", failure)
     return {"error": "this server could not find out"}
 
 
