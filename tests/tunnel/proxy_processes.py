@@ -32,11 +32,12 @@ class ProxyProcess:
 
     def __init__(self) -> None:
         self.port = 0
-        self.directory = Path(tempfile.mkdtemp(prefix="wavesync-proxy-"))
-        self.directory.chmod(0o777)  # a proxy that is started by root becomes somebody else
+        self.directory = Path()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "ProxyProcess":
+        self.directory = Path(tempfile.mkdtemp(prefix="wavesync-proxy-"))
+        self.directory.chmod(0o777)  # a proxy that is started by root becomes somebody else
         self.start()
         return self
 
