@@ -36,8 +36,6 @@ class ProxyProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "ProxyProcess":
-        self.directory = Path(tempfile.mkdtemp(prefix="wavesync-proxy-"))
-        self.directory.chmod(0o777)  # a proxy that is started by root becomes somebody else
         self.start()
         return self
 
@@ -50,6 +48,8 @@ class ProxyProcess:
         program = shutil.which(self.program, path=f"{os.environ['PATH']}:/usr/sbin")
         assert program is not None, f"{self.program} is not installed; see tests/packages.txt"
         if not self.port:
+            self.directory = Path(tempfile.mkdtemp(prefix="wavesync-proxy-"))
+            self.directory.chmod(0o777)  # a proxy that is started by root becomes somebody else
             with socket.create_server((HOST, 0)) as probe:
                 self.port = probe.getsockname()[1]
         settings = self.directory / "settings"
