@@ -121,7 +121,12 @@ class ConnectTests(LANCase):
         self.lan.serve(place, self.world.sessions)
         self.connect()
         self.assertEqual(self.entries()[1], ("[fe80::5%eth0]:7001", "won", ""))
-        self.connect()
+        timeline = Timeline("again", self.world.reactor.seconds)
+        getting = self.world.connector.session(SERVER, timeline)
+        self.world.run(0.1)
+        session = self.successResultOf(getting)
+        self.assertEqual((session.path_kind, session.path_address), ("lan", place))
+        session.close()
         hosts = [host for host, *_ in self.world.reactor.tcpClients]
         self.assertEqual(hosts, [place[0]] * 2)
         known = self.memory.recall(str(SERVER))

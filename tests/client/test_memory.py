@@ -141,6 +141,8 @@ class MemoryTests(SynchronousTestCase):
             "home 3": {**good, "relays": ["ftp://x"]},
             "home 4": {**good, "relays": [f"http://r{n}.example" for n in range(5)]},
             "home 5": {**good, "tcp": ["h", 65536]},
+            "home 5 lan": {**good, "lan": ["h", -1]},
+            "home 5 name": {**good, "lan": ["h" * 129, 1]},
             "home 6": {**good, "direct": "avian"},
             "home 7": {**good, "took": -1},
             "home " + "8" * 200: good,
