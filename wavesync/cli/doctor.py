@@ -19,6 +19,7 @@ from wavesync.client.report import Timeline
 from wavesync.doctor.asking import ask_server
 from wavesync.doctor.examine import Examination, examine, examine_relays
 from wavesync.doctor.findings import Findings
+from wavesync.doctor.last import keep_findings
 from wavesync.doctor.summary import findings_of
 from wavesync.doctor.verdict import Tried, Verdict, judge, judge_network
 from wavesync.errors import SettingsError, WavesyncError
@@ -104,11 +105,17 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Places:
-    """Whom to ask."""
+    """Whom to ask.
+
+    :ivar directory: where what is found is kept.
+    :ivar system: whose credentials there are; empty for none.
+    """
 
     mediators: tuple[Mediator, ...]
     relays: tuple[Relay, ...]
     lifetimes: Lifetimes
+    directory: Path
+    system: str = ""
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "_Places":
@@ -120,17 +127,19 @@ class _Places:
         lifetimes = Lifetimes(lifetimes_path(path.parent), wall_clock=time.time)
         urls = tuple(arguments.mediator)
         relays: tuple[Relay, ...] = ()
+        system = ""
         if arguments.credentials or not urls or path.exists():
             try:
                 # However old: this is about the network.
                 credentials = Credentials.load(path, now=None)
                 urls, relays = urls or credentials.mediators, parse_relays(credentials.relays)
+                system = credentials.system
             except SettingsError as error:
                 if arguments.credentials or not urls:
                     raise SettingsError(
                         f"{error}; without credentials name a mediator with --mediator"
                     ) from None
-        return cls(parse_mediators(urls), relays, lifetimes)
+        return cls(parse_mediators(urls), relays, lifetimes, path.parent, system)
 
 
 def run_command(arguments: argparse.Namespace) -> int:
@@ -155,6 +164,8 @@ def run_command(arguments: argparse.Namespace) -> int:
                 found.verdict = judge_network(found.client)
             else:
                 found = await _with_server(reactor, plan, examining)
+        if places.system:
+            keep_findings(places.directory, places.system, msgspec.json.decode(found.as_json()))
         if arguments.json:
             sys.stdout.buffer.write(found.as_json())
         else:
@@ -214,7 +225,7 @@ async def _ask(
 ) -> tuple[Findings | None, str]:
     """Ask the server for its findings; whatever comes of that, the session has to be accepted."""
     try:
-        asking = await ask_server(session, reactor)
+        asking = await ask_server(session, reactor, connection=timeline.connection_id)
         timeline.mark("accepted")
         timeline.outcome = "ok"
         findings = await asking.findings()

@@ -132,14 +132,17 @@ def _fire(waiting: Deferred[dict[str, Any]], line: bytes) -> None:
     waiting.errback(ConnectFailed(f"the server says: {sentence}"))
 
 
-async def ask_server(session: ClientSession, clock: IReactorTime) -> Asking:
+async def ask_server(
+    session: ClientSession, clock: IReactorTime, *, connection: str = ""
+) -> Asking:
     """Open the service over a verified session.
 
+    :param connection: the connection id that the server is to record it by; empty for none.
     :raises WavesyncError: the server has none; it is an older one, or its settings forbid it.
     """
     asking = Asking(clock)
     try:
-        await session.open(SERVICE, cast(IProtocol, asking))
+        await session.open(SERVICE, cast(IProtocol, asking), connection=connection)
     except (Refused, SessionLost) as error:
         if error.code in (Refusal.NO_SERVICE, Refusal.BAD_FRAME):
             raise ConnectFailed(_OLD) from None
