@@ -12,7 +12,7 @@ from twisted.protocols.wire import Echo
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.cli.support import Command, reactor
-from wavesync.cli.demo import Row, _size, run_demo, show
+from wavesync.cli.demo import PROXIED, Row, _size, run_demo, run_proxied, show
 from wavesync.cli.main import COMMANDS
 from wavesync.client.options import PATHS
 
@@ -76,6 +76,20 @@ class DemoTests(TestCase):
 
         return Deferred.fromCoroutine(test())
 
+    def test_proxied(self) -> Deferred[None]:
+        """Where only a proxy leads out that lets short requests pass, it is told so by name."""
+
+        async def test() -> None:
+            (row,) = await run_proxied(
+                reactor, b"payload" * 1000, service=Factory.forProtocol(Echo)
+            )
+            self.assertEqual((row.path, row.how, row.wrong), ("relay", PROXIED, ""))
+            (won,) = [each for each in row.timeline.candidates if each.result == "won"]
+            self.assertRegex(won.way, r"^127\.0\.0\.1:\d+ through proxy 127\.0\.0\.1:\d+, poll$")
+            self.assertEqual(self.shown([row])[0], 0)
+
+        return Deferred.fromCoroutine(test())
+
     def test_changed(self) -> Deferred[None]:
         """A payload that comes back changed is a failure."""
 
@@ -107,9 +121,8 @@ class DemoTests(TestCase):
             self.assertEqual((status, complaints), (0, ""))
             lines = [re.split(r"\s*[│|]\s*", line) for line in output.decode().splitlines()]
             rows = [tuple(line[1:3]) for line in lines if len(line) > 9 and line[1] in PATHS]
-            self.assertEqual(
-                rows, [(path, how) for path in PATHS for how in ("introduced", "reused")]
-            )
+            expected = [(path, how) for path in PATHS for how in ("introduced", "reused")]
+            self.assertEqual(rows, [*expected, ("relay", PROXIED)])
 
         return Deferred.fromCoroutine(test())
 

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from wavesync.agent.service import AgentService
 from wavesync.agent.settings import AgentSettings
 from wavesync.cli.common import new_parser, run_in_reactor
+from wavesync.cli.demo_proxied import ProxiedSite
 from wavesync.client.connector import Connector
 from wavesync.client.opening import open_connector
 from wavesync.client.options import PATHS
@@ -38,20 +39,25 @@ from wavesync.signalling.urls import parse_mediators
 if TYPE_CHECKING:
     from wavesync.cli.common import Subparsers
 
-__all__ = ["Row", "add_parser", "run_command", "run_demo", "show"]
+__all__ = ["PROXIED", "Row", "add_parser", "run_command", "run_demo", "run_proxied", "show"]
 
 _EXAMPLES = """\
 example:
   wavesync demo
 
 Makes a throw-away system in memory, runs a mediator, a relay, an agent and clients on 127.0.0.1 with
-sockets of their own, and echoes a random payload over every path: TCP, a UDP rendezvous with the
-addresses that the mediator observed, the relay, and further connections over what is open then.  The
-exit status is 0 only if every payload came back whole.
+sockets of their own, and echoes a random payload over every path: found on the same network, TCP, a UDP
+rendezvous with the addresses that the mediator observed, the relay, and further connections over what is
+open then; and at last the relay once more where mediator and relay can be reached through an HTTP proxy
+only, which lets nothing but short requests pass.  The exit status is 0 only if every payload came back
+whole.
 """
 
 _HOST = "127.0.0.1"
 _DEADLINE = 30.0
+
+PROXIED = "proxy, poll"
+"""How the last connection is made: all that it needs goes through an HTTP proxy by short polls."""
 
 
 def add_parser(subparsers: "Subparsers") -> None:
@@ -83,7 +89,7 @@ class Row:
     """One line of the table.
 
     :ivar path: the kind of path.
-    :ivar how: ``introduced`` by the mediator, or ``reused``.
+    :ivar how: ``introduced`` by the mediator, ``reused``, or :data:`PROXIED`.
     :ivar seconds: from asking to the last byte.
     :ivar digest: SHA-256 of what came back.
     :ivar wrong: what went wrong; empty if nothing did.
@@ -198,6 +204,29 @@ async def run_demo(
         await relay.stopService()
 
 
+async def run_proxied(reactor: IReactor, payload: bytes, *, service: IProtocolFactory) -> list[Row]:
+    """Echo *payload* through a relay where only an HTTP proxy leads out.
+
+    :param service: makes the protocols of the service; they should echo.
+    :raises WavesyncError: the roles do not come together at all.
+    """
+    site = ProxiedSite(reactor, _HOST, service)
+    try:
+        site.start()
+        await _registered(reactor, site.agent, site.relay)
+        connector = site.connector()
+        try:
+            row = await _try(reactor, connector, site.target, payload, "relay", PROXIED)
+        finally:
+            await connector.close()
+        ways = {entry.way for entry in row.timeline.candidates if entry.result == "won"}
+        if not row.wrong and not all(way.endswith(", poll") for way in ways):
+            row.wrong = f"it went by {', '.join(ways)}"
+        return [row]
+    finally:
+        await site.stop()
+
+
 async def _run_beside(
     reactor: IReactor,
     relay: str,
@@ -283,7 +312,9 @@ def run_command(arguments: argparse.Namespace) -> int:
         console = Console(width=160)
 
     async def main(reactor: IReactor) -> int:
-        rows = await run_demo(reactor, payload, service=Factory.forProtocol(Echo))
+        service = Factory.forProtocol(Echo)
+        rows = await run_demo(reactor, payload, service=service)
+        rows += await run_proxied(reactor, payload, service=service)
         return show(rows, len(payload), console)
 
     return run_in_reactor(main)
