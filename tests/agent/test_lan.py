@@ -42,8 +42,10 @@ class LANTests(TestCase):
         """It is found at the port where it accepts."""
 
         async def test() -> None:
-            self.lan(IPv6Address("TCP", "::", 7001))
+            lan = self.lan(IPv6Address("TCP", "::", 7001))
+            self.assertEqual((lan.interfaces, lan.answered), (1, 0))
             await self.search()
+            self.assertGreaterEqual(lan.answered, 1)
             self.assertEqual(self.found, [(self.server.server, ("127.0.0.1", 7001))])
 
         return Deferred.fromCoroutine(test())
@@ -54,6 +56,7 @@ class LANTests(TestCase):
         async def test() -> None:
             lan = self.lan(IPv6Address("TCP", "::", 7001), "lan = false")
             self.assertIsNone(lan.listener)
+            self.assertEqual((lan.interfaces, lan.answered), (0, 0))
             await self.search()
             self.assertEqual(self.found, [])
 

@@ -40,6 +40,19 @@ class LAN:
             host, port = accepting.host, accepting.port  # type: ignore[attr-defined]
             self.listener.start(port, ipv6=":" in host)
 
+    @property
+    def interfaces(self) -> int:
+        """Interfaces on which it answers now."""
+        if self.listener is None:
+            return 0
+        ipv4, ipv6 = self.listener.joined
+        return len({*ipv4, *ipv6})
+
+    @property
+    def answered(self) -> int:
+        """Answers given since the start."""
+        return 0 if self.listener is None else self.listener.answerer.answered
+
     def stop(self) -> None:
         """Answer nothing any more."""
         if self.listener is not None:

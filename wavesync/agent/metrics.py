@@ -72,6 +72,16 @@ class AgentMetrics:
             ),
         ):
             found.gauge(name, text, value)
+        found.gauge(
+            "lan_interfaces",
+            "Interfaces on which clients on the same network find it now.",
+            service.lan.interfaces,
+        )
+        found.counter(
+            "lan_answers",
+            "Answers to searches of clients on the same network.",
+            service.lan.answered,
+        )
         tcp, udp = service.port_mapping.addresses
         found.gauges(
             "forwarded_ports",
