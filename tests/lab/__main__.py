@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tests.lab.commands import LabError, unavailable
-from tests.lab.doctors import consult
+from tests.lab.doctors import consult, pair_complaints
 from tests.lab.kinds import KINDS, kind_named
 from tests.lab.matrix import Cell, all_cells, as_markdown, run_cells
 from tests.lab.namespaces import clean
@@ -99,7 +99,10 @@ def _doctor(options: argparse.Namespace, delay: float) -> int:
     print(
         f"{len(opinions)} verdicts, {wrong} of them wrong; the longest examination took {slowest:.1f} s"
     )
-    return 1 if wrong else 0
+    complaints = [] if only else list(pair_complaints())
+    for complaint in complaints:
+        print(complaint)
+    return 1 if wrong or complaints else 0
 
 
 def _full(options: argparse.Namespace, delay: float) -> int:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.lab.commands import LabError
 from tests.lab.hosts import Host
 from tests.lab.kinds import KINDS
 from tests.lab.nursery import Nursery
 from tests.lab.processes import Process, poll
-from tests.lab.product import MEDIATOR_PORT
+from tests.lab.product import MEDIATOR_PORT, Product
 from tests.lab.routers import Router
 from tests.lab.sites import Site, SiteSettings
 from tests.lab.topology import MEDIATOR_NAME, Lab
@@ -27,13 +27,22 @@ from tests.lab.wide import Meeting
 from wavesync.doctor.findings import Findings, decode_findings
 from wavesync.doctor.pairing import BOTH_ENDS, LAN, TCP, UDP, judge_paths
 
-__all__ = ["LIMIT", "Consultation", "Opinion", "consult", "direct_paths"]
+__all__ = [
+    "LIMIT",
+    "Consultation",
+    "Opinion",
+    "consult",
+    "consult_two",
+    "direct_paths",
+    "pair_complaints",
+]
 
 LIMIT = 5.0
 """Seconds that an examination may take."""
 
 _ENDED = 60.0
 _AT_A_TIME = 8
+_DELAY = 0.02
 
 
 def direct_paths(client: Findings, server: Findings) -> frozenset[str]:
@@ -215,3 +224,47 @@ def consult(
             for scene, meeting in at.items()
         ]
         return opinions, consultation.slowest
+
+
+def consult_two(client: str, server: str, *, relay: bool) -> dict[str, Any]:
+    """
+    Have ``wavesync doctor TARGET`` judge a real pair, once the agent has examined its network.
+
+    :param client: the kind of the client's site.
+    :param server: the kind of the server's site.
+    :param relay: whether there is one.
+    :return: what it writes as JSON, with its exit status as ``status``.
+    """
+    report: dict[str, Any] = {}
+    with Lab(SiteSettings(client, delay=_DELAY), SiteSettings(server, delay=_DELAY)) as lab:
+        product = Product(lab, alternate=True, relays=int(relay))
+        product.start()
+
+        def known() -> bool:
+            done = product.wavesync("doctor", "--json", str(product.server.target))
+            report.update(json.loads(done.stdout), status=done.status)
+            return "mapping" in ((report["server"] or {}).get("ipv4") or {})
+
+        poll(known, _ENDED, lambda: f"the doctor says {report}")
+    return report
+
+
+def pair_complaints() -> Iterator[str]:
+    """Judge a pair without a direct path, with a relay and without one, and say what is wrong with that."""
+    for relay, source, status, taken in (
+        (True, "examined", 0, "relay"),
+        (False, "summary", 1, None),
+    ):
+        report = consult_two("port", "symmetric", relay=relay)
+        verdict = report["verdict"]
+        found = (report["server"].get("source", "examined"), report["status"], verdict["taken"])
+        if found != (source, status, taken):
+            yield f"port to symmetric: {found} instead of {(source, status, taken)}"
+        paths = {each["path"]: each["possible"] for each in verdict["paths"]}
+        if (paths[UDP], paths[BOTH_ENDS]) != ("no", "no"):
+            yield f"port to symmetric: {paths}"
+        first = verdict["advice"][0] if verdict["advice"] else {}
+        if (first.get("side"), first.get("gains")) != ("server", TCP):
+            yield f"port to symmetric: the advice is {verdict['advice']}"
+        elif "(44.2.0.2)" not in first["text"]:
+            yield f"port to symmetric: {first['text']} names no router"

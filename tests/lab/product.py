@@ -77,6 +77,7 @@ class Product:
     :param hosts: the client's and the agent's host; the first of each site by default.
     :param services: what the agent offers besides a web server: name to endpoint.
     :param relays: how many relays there are on the mediator's host, which tells agents of them.
+    :param alternate: whether the mediator shows how NATs behave, from a second IPv4 address (RFC 5780).
     :ivar relays: those that have been started.
     :ivar state: where a mediator that is started keeps what it has to know after a restart.
     :ivar environments: variables for the processes of ``mediator``, ``agent`` and ``client``.
@@ -90,10 +91,12 @@ class Product:
         hosts: tuple[Host, Host] | None = None,
         services: Mapping[str, str] | None = None,
         relays: int = 0,
+        alternate: bool = False,
     ) -> None:
         self.lab = lab
         self.relays: list[Process] = []
         self._relays = relays
+        self._alternate = alternate
         self.client_site = client or lab.a
         self.server_site = lab.b if self.client_site is lab.a else lab.a
         self.client_host, self.server_host = hosts or (
@@ -151,6 +154,10 @@ class Product:
         urls = [f"http://{MEDIATOR_NAME}:{RELAY_PORT + number}" for number in range(self._relays)]
         lines = [f'name = "{MEDIATOR_NAME}"', f'listen = ["*:{MEDIATOR_PORT}"]', f"relays = {urls}"]
         lines += [f'state = "{self.state}"']
+        if self._alternate:
+            first, second = self.lab.mediator.addresses[:2]
+            lines[1] = f'listen = ["{first}:{MEDIATOR_PORT}"]'
+            lines.append(f'alternate = ["{second}:{MEDIATOR_PORT + 1}"]')
         settings.write_text("\n".join(lines) + "\n")
         self.mediator = self.lab.mediator.start(
             _twist("wavesync-mediator", settings),

@@ -55,7 +55,7 @@ def _let_in(server: Findings) -> Iterator[Change]:
     def forwarded(client: Findings, server: Findings) -> tuple[Findings, Findings]:
         return client, replace(server, forwarded=(*server.forwarded, _FORWARDED))
 
-    port = f"TCP port {server.port}" if server.port else "a TCP port of the agent (tcp_listen)"
+    port = f"TCP port {server.port}" if server.port else "a TCP port of the agent (tcp_port)"
     host = family.local or _own(server) or "the server"
     if family.translated is False:
         text = f"let TCP connections to {host}, {port}, pass the firewall in front of the server"
@@ -80,7 +80,7 @@ def _let_in(server: Findings) -> Iterator[Change]:
     else:
         text = (
             f"{router} forwards no port: switch on UPnP, NAT-PMP or PCP there, or forward {port} to"
-            f" {host} and name it in the agent's public_addresses"
+            f" {host} and name it in the agent's public_addresses (with a fixed tcp_port)"
         )
     yield Change("server", text, 1, forwarded)
 

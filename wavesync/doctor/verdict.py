@@ -165,8 +165,11 @@ def _why_not_better(paths: Sequence[Possibility], taken: str | None, last: Tried
         return ""
     possible = [each for each in paths if each.path in _DIRECT and each.good]
     if not possible:
-        both = dict.fromkeys(each.why for each in paths if each.path in (BOTH_ENDS, UDP))
-        return "; ".join(both)
+        both = [each.why for each in paths if each.path in (BOTH_ENDS, UDP)]
+        # What one of them says and the other one says as well need not be said twice.
+        return "; ".join(
+            dict.fromkeys(next(a for a in both[::-1] if a.startswith(b)) for b in both)
+        )
     names = " and ".join(_called(each.path) for each in possible)
     near = any(each.path == LAN for each in possible)
     failures = list(_failures(last, {each.path for each in possible}, near=near))
