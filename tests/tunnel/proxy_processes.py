@@ -14,6 +14,7 @@ __all__ = ["HOST", "PASSWORD", "USER", "ProxyProcess", "Squid", "Tinyproxy"]
 HOST = "127.0.0.1"
 USER, PASSWORD = "alice", "correct-horse"
 _START = 30.0
+_NOWHERE = Path()  # before there is one of its own; never to be removed
 _HELPER = f"""#!/bin/sh
 while read name password; do
     if [ "$name $password" = "{USER} {PASSWORD}" ]; then echo OK; else echo ERR; fi
@@ -32,7 +33,7 @@ class ProxyProcess:
 
     def __init__(self) -> None:
         self.port = 0
-        self.directory = Path()
+        self.directory = _NOWHERE
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "ProxyProcess":
@@ -41,15 +42,17 @@ class ProxyProcess:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if self.directory != _NOWHERE:
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
         program = shutil.which(self.program, path=f"{os.environ['PATH']}:/usr/sbin")
         assert program is not None, f"{self.program} is not installed; see tests/packages.txt"
-        if not self.port:
+        if self.directory == _NOWHERE:
             self.directory = Path(tempfile.mkdtemp(prefix="wavesync-proxy-"))
             self.directory.chmod(0o777)  # a proxy that is started by root becomes somebody else
+        if not self.port:
             with socket.create_server((HOST, 0)) as probe:
                 self.port = probe.getsockname()[1]
         settings = self.directory / "settings"
