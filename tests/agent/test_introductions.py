@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import TimeoutError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.agent.support import LogListener, MemoryEndpoint, ScriptedMediator
@@ -23,6 +25,7 @@ from wavesync.agent.introductions import (
     Introductions,
 )
 from wavesync.agent.link import Link
+from wavesync.agent.recording import Recorder
 from wavesync.agent.statistics import (
     BEGUN,
     CONNECTED,
@@ -32,6 +35,7 @@ from wavesync.agent.statistics import (
     WITHOUT_UDP,
     Statistics,
 )
+from wavesync.doctor.flights import Flights
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
 from wavesync.interfaces import Address
@@ -113,6 +117,7 @@ class IntroductionsTests(SynchronousTestCase):
         self.serial = 0
         self.revoked: set[int] = set()
         self.statistics = Statistics()
+        self.flights = Flights(self.clock, wall_clock=lambda: NOW + self.clock.seconds())
         self.introductions = self.make_introductions()
         self.link, self.mediator = self.registered()
         listener = LogListener("wavesync.agent")
@@ -130,6 +135,7 @@ class IntroductionsTests(SynchronousTestCase):
             max_remembered=max_remembered,
             revoked=self.revoked.__contains__,
             statistics=self.statistics,
+            recorder=Recorder(self.flights),
         )
 
     def assert_counted(self, *introductions: str, ended: Sequence[str] = ()) -> None:
@@ -252,6 +258,37 @@ class IntroductionsTests(SynchronousTestCase):
         self.introduce()
         self.assertEqual(len(self.port.begun), 2)
         self.assertLess(len(self.said), CHECK_BURST / 2)
+
+    def test_recorded(self) -> None:
+        """The client can ask afterwards who introduced it, where was punched, and what came of it."""
+        first = self.introduce()
+        heard = Protocol()
+        heard.makeConnection(StringTransport(peerAddress=IPv4Address("UDP", *OBSERVED)))
+        self.clock.advance(0.1)
+        update = ConnectionUpdate(first, 1, (("203.0.113.99", 99),))
+        self.mediator.send(update.encode(b"u" * 12))
+        self.port.begun[0].connected.callback(heard)
+        second = self.introduce()
+        self.port.begun[1].connected.errback(TimeoutError("nothing was heard"))
+        owner = client().leaf.peer.fingerprint.hex()
+        told = []
+        for connection in (first, second):
+            flight = self.flights.find(connection, owner)
+            assert flight is not None
+            told.append([each.what for each in flight.events])
+            self.assertIn(AUDIENCE, flight.events[0].why)
+            self.assertIn(OBSERVED[0], flight.events[1].why)
+        self.assertEqual(
+            told,
+            [
+                ["introduced", "punching", "punching", "heard"],
+                ["introduced", "punching", "no hole"],
+            ],
+        )
+        flight = self.flights.find(first, owner)
+        assert flight is not None
+        self.assertIn("203.0.113.99:99", flight.events[2].why)
+        self.assertEqual(flight.events[3].why, f"from {OBSERVED[0]}:{OBSERVED[1]}")
 
     def test_gave_up(self) -> None:
         """A client that never comes costs nothing in the end."""

@@ -13,6 +13,7 @@ from tests.agent.relay_support import ScriptedRelay, parked_answer
 from tests.agent.support import Dialled, LogListener, MemoryEndpoint
 from tests.signalling.provers import NOW, server, system
 from wavesync.agent.parking import GIVE_UP
+from wavesync.agent.recording import Recorder
 from wavesync.agent.relays import (
     CLIENTS_A_SECOND,
     CLIENTS_AT_ONCE,
@@ -25,6 +26,7 @@ from wavesync.agent.relays import (
     Relays,
 )
 from wavesync.agent.statistics import REFUSED, TAKEN, Statistics
+from wavesync.doctor.flights import Flights
 from wavesync.identity.crl import make_crl
 from wavesync.identity.revocations import Revocations
 from wavesync.session.relayed import RelayedAddress
@@ -75,6 +77,7 @@ class RelaysCase(SynchronousTestCase):
         self.addCleanup(listener.stop)
         self.said = listener.said
         self.statistics = Statistics()
+        self.flights = Flights(self.clock, wall_clock=lambda: NOW + self.clock.seconds())
         self.relays = Relays(
             self.clock,
             server(),
@@ -87,6 +90,7 @@ class RelaysCase(SynchronousTestCase):
             revocations=self.revocations,
             chance=lambda: 0.5,
             statistics=self.statistics,
+            recorder=Recorder(self.flights),
         )
         self.addCleanup(self.nothing_left)
         self.relays.start()
@@ -230,6 +234,19 @@ class FewRelaysTests(RelaysCase):
         self.assertFalse(leg.closed)
         self.relays.stop()
         self.assertFalse(leg.closed)
+
+    def test_recorded(self) -> None:
+        """What a relay tells is kept under the client's connection id, for the client alone."""
+        self.park(A).say(CLIENT)
+        owner = "aa" * 32
+        self.assertEqual(len(self.flights), 1)
+        self.assertIsNone(self.flights.find(CLIENT.connection, owner))
+        self.flights.note(CLIENT.connection, "asked", client="alice", owner=owner, verified=True)
+        flight = self.flights.find(CLIENT.connection, owner)
+        assert flight is not None
+        self.assertEqual(flight.events[0].what, "relayed")
+        self.assertIn(f"by the relay {A}, which sees the client at 203.0.113.7:4321",
+                      flight.events[0].why)  # fmt: skip
 
     def test_client_turned_away(self) -> None:
         """One for whom there is no place is closed."""

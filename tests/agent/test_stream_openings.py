@@ -22,6 +22,7 @@ from tests.signalling.provers import AUDIENCE, NOW, client, prover, server
 from tests.tcp.support import Talkers, descriptors, free_port
 from wavesync.agent.introductions import Introductions
 from wavesync.agent.link import Link
+from wavesync.agent.recording import Recorder
 from wavesync.agent.statistics import BEGUN, CONNECTED, MISSED, REFUSED, TOO_MANY, Statistics
 from wavesync.agent.stream_openings import (
     MAX_CLIENT_OPENINGS,
@@ -30,6 +31,7 @@ from wavesync.agent.stream_openings import (
     OPENING_TIMEOUT,
     StreamOpenings,
 )
+from wavesync.doctor.flights import Flights
 from wavesync.errors import ConnectFailed
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
@@ -78,6 +80,7 @@ class StreamOpeningsTests(SynchronousTestCase):
             return self.dialled[-1]
 
         self.statistics = Statistics()
+        self.flights = Flights(self.clock, wall_clock=lambda: NOW + self.clock.seconds())
         self.openings = StreamOpenings(
             self.clock,  # type: ignore[arg-type]
             server().target,
@@ -85,6 +88,7 @@ class StreamOpeningsTests(SynchronousTestCase):
             introductions.check_client,
             dial=dial,
             statistics=self.statistics,
+            recorder=Recorder(self.flights),
             **options,
         )
         endpoint = MemoryEndpoint()
@@ -154,6 +158,22 @@ class StreamOpeningsTests(SynchronousTestCase):
         self.assertEqual((len(self.openings), self.said), (0, []))
         self.assertEqual(self.statistics.openings, {BEGUN: 1})
         self.assertEqual(self.statistics.streams, {CONNECTED: 1})
+
+    def test_recorded(self) -> None:
+        """The client can ask afterwards whether it was dialled, and what came of it."""
+        connections = [self.tell(), self.tell()]
+        self.dialled[0].connected.callback(Protocol())
+        self.dialled[1].connected.errback(TimeoutError("no answer came"))
+        owner = client().leaf.peer.fingerprint.hex()
+        told = []
+        for connection in connections:
+            flight = self.flights.find(connection, owner)
+            assert flight is not None
+            told.append([each.what for each in flight.events])
+            self.assertIn(CLIENT[0], flight.events[1].why)
+        self.assertEqual(
+            told, [["introduced", "dialling", "heard"], ["introduced", "dialling", "no answer"]]
+        )
 
     def test_once(self) -> None:
         """A request that is passed on again, even with another address, has nobody dialled."""
