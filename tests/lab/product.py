@@ -21,7 +21,7 @@ from tests.lab.topology import MEDIATOR_NAME, Lab, Site
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.system import SystemCredentials
 
-__all__ = ["MEDIATOR_PORT", "PARKED", "RELAY_PORT", "WEB", "Fetched", "Product"]
+__all__ = ["MEDIATOR_PORT", "PARKED", "RELAY_PORT", "WEB", "Fetched", "Product", "twist"]
 
 WEB = "web"
 """The service that a web server stands behind."""
@@ -160,7 +160,7 @@ class Product:
             lines.append(f'alternate = ["{second}:{MEDIATOR_PORT + 1}"]')
         settings.write_text("\n".join(lines) + "\n")
         self.mediator = self.lab.mediator.start(
-            _twist("wavesync-mediator", settings),
+            twist("wavesync-mediator", settings),
             name="mediator",
             env=self.environments.get("mediator"),
         )
@@ -170,7 +170,7 @@ class Product:
         """Start one of the relays; it is not ready yet."""
         settings = self.files / f"relay-{number}.toml"
         settings.write_text(_RELAY.format(name=MEDIATOR_NAME, port=RELAY_PORT + number))
-        return self.lab.mediator.start(_twist("wavesync-relay", settings), name=f"relay{number}")
+        return self.lab.mediator.start(twist("wavesync-relay", settings), name=f"relay{number}")
 
     def start_agent(self, *, udp: bool = True) -> None:
         """Start the agent and wait until the mediator knows it, and it has parked at all relays.
@@ -190,7 +190,7 @@ class Product:
         """Start another agent with the very same settings and credentials, on whatever host."""
         settings = self.files / "agent.toml"
         return host.start(
-            _twist("wavesync-agent", settings), name="agent", env=self.environments.get("agent")
+            twist("wavesync-agent", settings), name="agent", env=self.environments.get("agent")
         )
 
     def wait_for_agent(self) -> None:
@@ -275,6 +275,7 @@ def _wavesync() -> str:
     return str(Path(sys.executable).with_name("wavesync"))
 
 
-def _twist(plugin: str, settings: Path) -> Sequence[str]:
-    twist = [sys.executable, "-m", "twisted", "--log-format", "text"]
-    return [*twist, plugin, "--config", str(settings)]
+def twist(plugin: str, settings: Path) -> Sequence[str]:
+    """Give the command line of a mediator, relay or agent with these settings."""
+    command = [sys.executable, "-m", "twisted", "--log-format", "text"]
+    return [*command, plugin, "--config", str(settings)]

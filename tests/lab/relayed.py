@@ -24,16 +24,19 @@ from tests.lab.relay_faults import relay_faults
 from tests.lab.scene import PORT, Figure
 from tests.lab.topology import Lab, SiteSettings
 
-__all__ = ["DOWNLOADS", "relayed_work"]
+__all__ = ["DIGEST_PORT", "DOWNLOADS", "relayed_work", "serve_digest"]
 
 DOWNLOADS = 20
 """Downloads that go on beside a film."""
+
+DIGEST_PORT = 8091
+"""Where the service of :func:`serve_digest` listens."""
 
 _RATE = "100mbit"  # of each site, towards the core
 _QUEUE = "100ms"
 _BULK = 1_000_000  # bytes of a download
 _SIZE = 50_000_000  # bytes of a file each way
-_DIGEST, _DIGEST_PORT = "digest", 8091
+_DIGEST = "digest"
 _STALL = 5.0  # seconds of film that a player has in store
 _LOOP = """
 for each in $(seq {downloads}); do
@@ -69,10 +72,10 @@ def relayed_work(lab: Lab, seconds: int, size: int, *, paced: bool) -> None:
     for site in lab.sites:
         shape = f"tc qdisc add dev wan root tbf rate {_RATE} burst 32kb latency {_QUEUE}"
         site.router.run(shape.split())
-    product = Product(lab, services={_DIGEST: f"tcp:127.0.0.1:{_DIGEST_PORT}"}, relays=1)
+    product = Product(lab, services={_DIGEST: f"tcp:127.0.0.1:{DIGEST_PORT}"}, relays=1)
     movie = make_movie(product.www, seconds)
     bulk, big = product.payload("bulk", _BULK), product.payload("big", size)
-    _serve_digest(product.server_host)
+    serve_digest(product.server_host)
     product.start()
     report = product.forward(WEB, PORT)
     began = time.monotonic()
@@ -143,10 +146,10 @@ def _rounds(greedy: Process) -> list[str]:
     return [line.split()[0] for line in lines]
 
 
-def _serve_digest(host: Host) -> None:
+def serve_digest(host: Host) -> None:
     """Start a service that reads to the end, and answers with the SHA-256 of it."""
-    process = host.start([sys.executable, "-c", _DIGEST_SERVER, str(_DIGEST_PORT)], name="digest")
-    process.wait_for_port(_DIGEST_PORT)
+    process = host.start([sys.executable, "-c", _DIGEST_SERVER, str(DIGEST_PORT)], name="digest")
+    process.wait_for_port(DIGEST_PORT)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -33,10 +33,13 @@ from tests.lab.routers import Router
 from tests.lab.rules import MUTE_TOO_BIG
 from tests.lab.sites import ISP_GATEWAY, Site, SiteSettings, connect_core
 
-__all__ = ["MEDIATOR_NAME", "Lab", "Site", "SiteSettings"]
+__all__ = ["MEDIATOR_NAME", "RELAY_NAME", "Lab", "Site", "SiteSettings"]
 
 #: The mediator's name; every namespace resolves it to its first address.
 MEDIATOR_NAME = "mediator.test"
+
+#: A name of its second address, for a relay with ports of its own.
+RELAY_NAME = "relay.test"
 
 _CORE_TO_MEDIATOR = "44.0.0.1"
 _MEDIATOR = ("44.0.0.2", "44.0.0.3")
@@ -204,7 +207,8 @@ class Lab:
         """
         known = [_MEDIATOR[0]] * ipv4 + [_MEDIATOR6] * ipv6
         ipv6 = ipv6 or (self._ipv6 and role.startswith("router"))
-        namespace = Namespace(f"{self._prefix}-{role}", hosts={MEDIATOR_NAME: known}, ipv6=ipv6)
+        hosts = {MEDIATOR_NAME: known, RELAY_NAME: [_MEDIATOR[1]] * ipv4}
+        namespace = Namespace(f"{self._prefix}-{role}", hosts=hosts, ipv6=ipv6)
         self._namespaces.append(namespace)
         return namespace
 

@@ -25,11 +25,13 @@ done
 class ProxyProcess:
     """One of them; a context manager that runs it.
 
+    :ivar address: where it listens.
     :ivar port: where it listens.
     :ivar directory: where its files are.
     """
 
     program = ""
+    address = HOST
 
     def __init__(self) -> None:
         self.port = 0
@@ -53,7 +55,7 @@ class ProxyProcess:
             self.directory = Path(tempfile.mkdtemp(prefix="wavesync-proxy-"))
             self.directory.chmod(0o777)  # a proxy that is started by root becomes somebody else
         if not self.port:
-            with socket.create_server((HOST, 0)) as probe:
+            with socket.create_server((self.address, 0)) as probe:
                 self.port = probe.getsockname()[1]
         settings = self.directory / "settings"
         settings.write_text(self.settings())
@@ -67,7 +69,7 @@ class ProxyProcess:
         limit = time.monotonic() + _START
         while True:
             try:
-                socket.create_connection((HOST, self.port), 1.0).close()
+                socket.create_connection((self.address, self.port), 1.0).close()
                 return
             except OSError:
                 said = (self.directory / "output").read_text(errors="replace")
@@ -112,7 +114,7 @@ class Tinyproxy(ProxyProcess):
 
     def settings(self) -> str:
         """Write its settings."""
-        lines = [f"Port {self.port}", f"Listen {HOST}", "Timeout 60", "MaxClients 100"]
+        lines = [f"Port {self.port}", f"Listen {self.address}", "Timeout 60", "MaxClients 100"]
         lines += [f'LogFile "{self.directory}/log"', "LogLevel Connect"]
         lines += [f"ConnectPort {port}" for port in self._connect_ports]
         if self._password:
@@ -129,19 +131,23 @@ class Squid(ProxyProcess):
 
     :param password: whether it wants one.
     :param connect: whether it connects at all; otherwise it passes plain requests on only.
+    :param connect_ports: ports that it connects to; any where empty.
     """
 
     program = "squid"
 
-    def __init__(self, *, password: bool = False, connect: bool = True) -> None:
+    def __init__(
+        self, *, password: bool = False, connect: bool = True, connect_ports: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         self._password = password
         self._connect = connect
+        self._connect_ports = connect_ports
 
     def settings(self) -> str:
         """Write its settings."""
         lines = [
-            f"http_port {HOST}:{self.port}",
+            f"http_port {self.address}:{self.port}",
             "pid_filename none",
             "visible_hostname proxy.test",
             "memory_cache_shared off",
@@ -156,6 +162,9 @@ class Squid(ProxyProcess):
         ]
         if not self._connect:
             lines.append("http_access deny CONNECT")
+        if self._connect_ports:
+            lines.append(f"acl connected port {' '.join(map(str, self._connect_ports))}")
+            lines.append("http_access deny CONNECT !connected")
         if self._password:
             helper = self.directory / "helper"
             helper.write_text(_HELPER)

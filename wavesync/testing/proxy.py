@@ -262,6 +262,7 @@ class BufferingProxy(ServerFactory):
 
     :param host: where to listen.
     :param routes: what is really behind a host and port that requests name.
+    :param port: the port to listen at; any free one when 0.
     :ivar address: where it listens.
     :ivar requests: how many came, by verb.
     :ivar passed: how many were answered by a server, by path.
@@ -271,7 +272,12 @@ class BufferingProxy(ServerFactory):
     log = Logger()
 
     def __init__(
-        self, reactor: IReactor, host: str, routes: Mapping[Address, Address] | None = None
+        self,
+        reactor: IReactor,
+        host: str,
+        routes: Mapping[Address, Address] | None = None,
+        *,
+        port: int = 0,
     ) -> None:
         self.reactor = reactor
         self.routes = {} if routes is None else dict(routes)
@@ -279,7 +285,7 @@ class BufferingProxy(ServerFactory):
         self.passed: Counter[str] = Counter()
         self.connections: set[Protocol] = set()
         self._empty: list[Deferred[None]] = []
-        self._port: IListeningPort = reactor.listenTCP(0, self, interface=host)
+        self._port: IListeningPort = reactor.listenTCP(port, self, interface=host)
         where = self._port.getHost()
         self.address: Address = host, int(where.port)  # type: ignore[attr-defined]
 
