@@ -176,6 +176,7 @@ def measure(round_trip: float) -> Measured:
     python = [sys.executable, "-m", "tests.tunnel.poll_rate"]
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
+        directory.chmod(0o755)  # Squid becomes somebody else
         near, far = Namespace(f"{prefix}-near"), Namespace(f"{prefix}-far")
         processes: list[Process] = []
         try:
@@ -186,7 +187,9 @@ def measure(round_trip: float) -> Measured:
             far.ip(f"addr add {_FAR}/24 dev wire")
 
             def start(where: Namespace, what: str, proxy: str) -> Process:
-                process = Process(where, what, [*python, what, proxy], directory / what)
+                process = Process(
+                    where, what, [*python, what, proxy], directory / what, env={"TMPDIR": name}
+                )
                 processes.append(process)
                 return process
 
