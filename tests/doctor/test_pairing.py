@@ -123,6 +123,13 @@ class PlacesTests(SynchronousTestCase):
         self.assertEqual(said(one, two, LAN), NO)
         self.assertEqual(said(one, one, LAN), YES)
 
+    def test_same_name_at_two_sites(self) -> None:
+        """Two networks that look alike, and are seen at two addresses, are two."""
+        one, two = (
+            Findings(ipv4=known("port", number).ipv4, network="1" * 16) for number in (1, 2)
+        )
+        self.assertEqual((said(one, two, LAN), said(one, two, TCP)), (NO, NO))
+
     def test_discovery_switched_off(self) -> None:
         """Without discovery on one side there is still the server's own address."""
         here = Findings(ipv4=known("port", 1).ipv4, network="1" * 16)

@@ -91,6 +91,7 @@ class AdviceTests(SynchronousTestCase):
         advice = "\n".join(texts(verdict))
         self.assertIn("192.168.1.1", advice)
         self.assertIn("internet provider", advice)
+        self.assertIn("internet provider", texts(verdict)[-1])  # which is the most work
         self.assertIn("double NAT", "\n".join(each.text for each in verdict.remarks))
 
     def test_one_router_without_hairpinning(self) -> None:
