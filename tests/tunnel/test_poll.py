@@ -14,6 +14,7 @@ from tests.tunnel.world import World as _World
 from wavesync.tunnel.errors import TunnelError, Why
 from wavesync.tunnel.limits import TunnelLimits
 from wavesync.tunnel.poll_core import GIVE_UP, MAX_REQUESTS, WINDOW
+from wavesync.tunnel.poll_links import IDLE_LIFE
 from wavesync.tunnel.poll_past import MAX_REMEMBERED, Past
 from wavesync.tunnel.poll_patience import HOLD
 from wavesync.tunnel.poll_role import MAX_AHEAD
@@ -22,7 +23,6 @@ from wavesync.tunnel.poll_server import (
     FIRST_TIME,
     SESSION_TIME,
 )
-from wavesync.tunnel.poll_tunnel import IDLE_LIFE
 from wavesync.tunnel.poll_wire import MAX_BODY_DOWN, MAX_BODY_UP
 
 _ID = "ab" * 16

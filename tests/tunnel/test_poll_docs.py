@@ -5,7 +5,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.tunnel.test_docs import TEXT, WORDS, indented
 from tests.tunnel.world import HELLO, World
 from wavesync.tunnel import poll_core, poll_held, poll_past, poll_patience, poll_server, poll_wire
-from wavesync.tunnel.poll_tunnel import FAREWELLS, IDLE_LIFE
+from wavesync.tunnel.poll_links import IDLE_LIFE
+from wavesync.tunnel.poll_tunnel import FAREWELLS
 
 
 class PollDocumentTests(SynchronousTestCase):

@@ -22,14 +22,12 @@ from wavesync.tunnel.opening import ConnectionFactory
 from wavesync.tunnel.place import Place
 from wavesync.tunnel.poll_core import WINDOW, ClientCore, Sending
 from wavesync.tunnel.poll_link import ENDED, PollLink
+from wavesync.tunnel.poll_links import PollLinks
 from wavesync.tunnel.poll_wire import HEADER, PollAnswer, PollError
 from wavesync.tunnel.transport import TunnelTransport
 from wavesync.tunnel.wire import Role, Wire
 
-__all__ = ["FAREWELLS", "IDLE_LIFE", "PollTunnel"]
-
-IDLE_LIFE = 20.0
-"""Seconds after which a connection is closed that carries nothing."""
+__all__ = ["FAREWELLS", "PollTunnel"]
 
 FAREWELLS = 3
 """Requests that try to tell the server that it is over."""
@@ -69,8 +67,8 @@ class PollTunnel:
         self._core = ClientCore(lambda: int.from_bytes(random(4), "big") / 2**32)
         self._tunnel = random(16).hex()
         hello = make_hello(random)
-        self._hello: HelloReader | None = HelloReader(hello)
-        self._links: list[PollLink] = []
+        self._hello = HelloReader(hello)
+        self._links = PollLinks()
         self._waiting: deque[Sending] = deque()
         self._dialling: dict[Deferred[IProtocol], None] = {}
         self._transport: TunnelTransport | None = None
@@ -159,8 +157,7 @@ class PollTunnel:
 
     def link_lost(self, link: PollLink) -> None:
         """A connection without a request is over."""
-        if link in self._links:
-            self._links.remove(link)
+        self._links.remove(link)
 
     # Time.
 
@@ -179,20 +176,13 @@ class PollTunnel:
         now = self._clock.seconds()
         for serial in self._core.timer(now):
             self._drop(serial)
-        for link in list(self._links):
-            if link.free and link.idle_since + IDLE_LIFE <= now:
-                self._links.remove(link)
-                link.close()
+        self._links.close_idle(now)
         self._turn()
 
     def _drop(self, serial: int) -> None:
         """A request has had its time."""
         self._waiting = deque(each for each in self._waiting if each.request.serial != serial)
-        for link in self._links:
-            if link.serial == serial:
-                self._links.remove(link)
-                link.close()
-                return
+        self._links.close_carrier(serial)
 
     def _turn(self) -> None:
         """Deliver, send, and set the timer."""
@@ -217,13 +207,12 @@ class PollTunnel:
             self._tell_room()  # before the requests: what is written now is in them
             for sending in () if self._over else core.requests(now):
                 self._send(sending)
+            if core.dead is not None and not self._over:
+                self._end(Failure(ConnectionLost(core.dead)))
             if self._over:
                 return
-            if core.dead is not None:
-                self._end(Failure(ConnectionLost(core.dead)))
-                return
-            free = (each.idle_since + IDLE_LIFE for each in self._links if each.free)
-            at = min((each for each in (core.deadline(), *free) if each is not None), default=None)
+            found = (core.deadline(), self._links.deadline())
+            at = min((each for each in found if each is not None), default=None)
             self._alarm.set(None if at is None else max(at, now + _LEAST_DELAY))
 
     def _tell_room(self) -> None:
@@ -249,7 +238,6 @@ class PollTunnel:
                 self._greeted(data)
 
     def _greeted(self, data: bytes) -> None:
-        assert self._hello is not None
         try:
             hello = self._hello.feed(data)
         except HelloError:
@@ -257,8 +245,7 @@ class PollTunnel:
             self._break(TunnelError(sentence, Why.CHANGED))
             return
         if hello is not None:
-            rest, self._hello = self._hello.rest, None
-            self._open(rest)
+            self._open(self._hello.rest)
 
     def _open(self, rest: bytes) -> None:
         assert self._first_wire is not None and self._limit is not None
@@ -286,16 +273,10 @@ class PollTunnel:
     # What goes.
 
     def _send(self, sending: Sending) -> None:
-        now = self._clock.seconds()
-        free = [link for link in self._links if link.free]
-        free.sort(key=lambda link: link.idle_since)
-        while free:
-            link = free.pop()
-            if not self._core.patience.outworn(now - link.began):
-                self._ask(link, sending)
-                return
-            self._links.remove(link)
-            link.close()
+        link = self._links.take(self._clock.seconds(), self._core.patience.outworn)
+        if link is not None:
+            self._ask(link, sending)
+            return
         self._waiting.append(sending)
         if len(self._waiting) > len(self._dialling):
             self._connect()
@@ -319,7 +300,7 @@ class PollTunnel:
                 link.close()
                 return link
             self._stage = "answer"
-            self._links.append(link)
+            self._links.add(link)
             if self._waiting:
                 self._ask(link, self._waiting.popleft())
             return link
@@ -356,8 +337,7 @@ class PollTunnel:
 
     def _break(self, error: TunnelError) -> None:
         """It is over, before it was open or because of what makes no sense."""
-        opened = self._transport is not None
-        if opened:
+        if self._transport is not None:
             self._end(Failure(ConnectionLost(str(error))))
         elif not self._over:
             self._stop()
@@ -371,10 +351,7 @@ class PollTunnel:
 
     def _part(self, error: BaseException, *, at_once: bool = False) -> None:
         """It is over, and the server has to be told."""
-        for link in list(self._links):
-            if not link.free:
-                self._links.remove(link)
-                link.close()
+        self._links.close_busy()
         self._halt()
         self._say_farewell()
         transport = self._transport
@@ -418,6 +395,4 @@ class PollTunnel:
         self._farewells = FAREWELLS
         for dialling in list(self._dialling):
             dialling.cancel()
-        links, self._links = self._links, []
-        for link in links:
-            link.close()
+        self._links.close()
