@@ -57,9 +57,16 @@ class Recorder:
             owner=f"by {address.relay}",
         )
 
-    def dialling(self, connection: str, remote: Address) -> None:
-        """A TCP connection that the client dials, too, is dialled."""
-        self._flights.note(connection, "dialling", f"over TCP towards {address_text(remote)}")
+    def dialling(self, connection: str, peer: Peer, mediator: object, remote: Address) -> None:
+        """A mediator passes on that a client, whose proof is good, dials over TCP; it is dialled, too."""
+        self._flights.note(
+            connection,
+            "dialling",
+            f"over TCP towards {address_text(remote)}, as the mediator {mediator} passes on",
+            client=peer.text,
+            owner=peer.fingerprint.hex(),
+            verified=True,
+        )
 
     def heard(self, connection: str, protocol: object) -> None:
         """The client was heard over a path; who it is has yet to be shown."""

@@ -143,7 +143,7 @@ class StreamOpenings:
             return
         self._remember(told.connection_id)
         self._statistics.openings[BEGUN] += 1
-        self._recorder.introduced(told.connection_id, peer, link.mediator)
+        self._recorder.dialling(told.connection_id, peer, link.mediator, remote)
         delay = min(told.start_delay, MAX_START_DELAY)
         self._open(peer, own, remote, delay, told.connection_id)
 
@@ -175,7 +175,6 @@ class StreamOpenings:
     def _open(
         self, peer: Peer, own: Address, remote: Address, delay: float, connection_id: str
     ) -> None:
-        self._recorder.dialling(connection_id, remote)
         opening = self._dial(
             self._reactor,
             own,

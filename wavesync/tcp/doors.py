@@ -168,7 +168,7 @@ class Door:
                     self._factory,  # type: ignore[arg-type]
                 )
             except OSError as error:
-                if error.errno not in _FULL:
+                if error.errno not in (*_FULL, errno.ENOTCONN):  # it may be gone by now, too
                     raise
 
     def _overfull(self, error: OSError) -> None:
