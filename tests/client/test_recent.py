@@ -95,6 +95,10 @@ class RecentTests(SynchronousTestCase):
         self.successResultOf(flushed)
         os.close(lock)
         self.assertEqual(len(self.recent.load()), 2)
+        with self.recent._locked() as free:
+            self.assertTrue(free)
+            self.assertFalse(Recent(self.path).add([Record(1.0, {})]))
+        self.assertTrue(Recent(self.path).add([Record(1.0, {})]))
 
     def test_limits(self) -> None:
         """The newest are kept, as many as there may be, in a file of bounded size."""
@@ -103,6 +107,7 @@ class RecentTests(SynchronousTestCase):
         self.recent.add([Record(99.0, {})])
         found = self.recent.load()
         self.assertEqual((len(found), found[0].at, found[-1].at), (MAX_RECORDS, 1.0, 99.0))
+        self.assertEqual(len(json.loads(self.path.read_bytes())), MAX_RECORDS)
         self.recent.add([Record(100.0, {"much": "x" * (MAX_FILE // 3)})] * 4)
         self.assertLessEqual(self.path.stat().st_size, MAX_FILE)
         self.assertEqual(self.recent.load()[-1].at, 100.0)
