@@ -226,6 +226,7 @@ class RemarkTests(SynchronousTestCase):
         """It is needed, and why it is not reached is said."""
         verdict = judge_network(Findings(mediators=(_place(NO),)))
         self.assertFalse(verdict.fine)
+        self.assertEqual(len(verdict.remarks), 1)
         self.assertIn("TCP: the connection is refused", verdict.remarks[0].text)
 
     def test_one_mediator_of_two(self) -> None:

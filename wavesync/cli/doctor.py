@@ -6,15 +6,17 @@ import time
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
 from wavesync.cli.common import Plan, add_common, new_parser, run_in_reactor
 from wavesync.cli.doctor_text import Progress, tell
+from wavesync.cli.proxying import chosen_proxies
 from wavesync.client.report import Timeline
 from wavesync.doctor.asking import ask_server
 from wavesync.doctor.examine import Examination, examine, examine_relays
@@ -30,6 +32,7 @@ from wavesync.session.client import CONTROL, ClientSession
 from wavesync.signalling.lifetimes import Lifetimes, lifetimes_path
 from wavesync.signalling.relay_urls import Relay, parse_relays
 from wavesync.signalling.urls import Mediator, parse_mediators
+from wavesync.tunnel.proxies import Proxies
 
 if TYPE_CHECKING:
     from wavesync.cli.common import Subparsers
@@ -146,12 +149,14 @@ def run_command(arguments: argparse.Namespace) -> int:
     """Do it."""
     plan = Plan.of(arguments) if arguments.target else None
     places = _Places.of(arguments)
+    proxies = chosen_proxies(arguments)
     progress = Progress(sys.stderr)
 
     async def main(reactor: IReactor) -> int:
         wanted = Examination(
             mediators=places.mediators,
             relays=places.relays,
+            proxy=proxies,
             lifetimes=places.lifetimes,
             slow=arguments.slow,
             map_ports=not arguments.no_port_mapping,
@@ -193,16 +198,15 @@ async def _with_server(reactor: IReactor, plan: Plan, examining: "Deferred[Findi
         session.close()
     except WavesyncError as error:
         timeline.outcome = why = str(error)
-    except TimeoutError:
+    except defer.TimeoutError:
         timeline.outcome = why = "the connection did not come about in time"
     finally:
         await plan.wind_up(connector, timeline)
     client = await examining
-    summary = getattr(timeline, "network", None)
-    if server is None and summary is not None:
-        server = findings_of(summary, mapped=_seen_at(timeline))
+    if server is None and timeline.network is not None:
+        server = findings_of(timeline.network, mapped=_seen_at(timeline))
     if server is not None:
-        client = await _same_relays(reactor, client, server)
+        client = await _same_relays(reactor, plan.proxies, client, server)
     tried = msgspec.convert(timeline.as_dict(), Tried)
     verdict = judge(client, server, [tried])
     return _Found(client, server, why, timeline, verdict)
@@ -239,7 +243,9 @@ async def _ask(
         return None, str(error)
 
 
-async def _same_relays(reactor: IReactor, client: Findings, server: Findings) -> Findings:
+async def _same_relays(
+    reactor: IReactor, proxies: Proxies, client: Findings, server: Findings
+) -> Findings:
     """Look at the relays that only the server knows."""
     known = {each.name for each in client.relays}
     missing = [each.name for each in server.relays if each.name not in known]
@@ -247,5 +253,5 @@ async def _same_relays(reactor: IReactor, client: Findings, server: Findings) ->
         relays = parse_relays(missing)
     except SettingsError:
         return client
-    found: tuple[Any, ...] = await examine_relays(reactor, relays)
+    found = await examine_relays(reactor, relays, proxies)
     return replace(client, relays=(*client.relays, *found))

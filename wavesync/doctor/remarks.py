@@ -62,8 +62,9 @@ def _needed(findings: Findings) -> Iterator[str]:
 
 
 def _worse(findings: Findings) -> Iterator[str]:
+    any_mediator = any(each.works for each in findings.mediators)
     for each in findings.mediators:
-        if each.works is False:
+        if each.works is False and any_mediator:
             yield f"the mediator {each.name} cannot be reached: {_why(each)}"
         elif each.works and each.udp is not None and not each.udp.works:
             yield (
@@ -73,7 +74,7 @@ def _worse(findings: Findings) -> Iterator[str]:
         elif each.works and each.tcp is not None and not each.tcp.works:
             yield f"the mediator {each.name} is not reached by TCP: {each.tcp.why}"
     for each in findings.relays:
-        if each.works is False:
+        if each.works is False and any(other.works for other in findings.relays):
             yield f"the relay {each.name} cannot be reached: {_why(each)}"
     error = findings.clock_error
     if error is not None and abs(error) > LARGEST_CLOCK_ERROR:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectionRefusedError, TimeoutError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
@@ -215,8 +216,10 @@ def _best(trials: Sequence[Trial]) -> Trial | None:
 
 def _sentence(error: Exception) -> str:
     """Say why, in a few words and without a full stop."""
-    if isinstance(error, CancelledError):
+    if isinstance(error, CancelledError | TimeoutError):
         return "no answer comes"
+    if isinstance(error, ConnectionRefusedError):
+        return "the connection is refused"
     text = str(error) if isinstance(error, WavesyncError) else Failure(error).getErrorMessage()
     text = "".join(each if each.isprintable() else "?" for each in text).strip()
     return (text or type(error).__name__).rstrip(".")[:_MAX_WHY]
