@@ -484,7 +484,7 @@ class AnswerTests(ParkingCase):
         leg.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
         self.clock.advance(0)
         self.assertEqual(self.dialled(), 1)
-        self.assertIn("status 401", self.said.pop())
+        self.assertIn("HTTP 401", self.said.pop())
 
     def test_move(self) -> None:
         """A relay that goes away is used no more, and asked later whether it is back."""

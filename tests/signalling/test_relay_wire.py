@@ -199,7 +199,8 @@ class AnswerTests(SynchronousTestCase):
         )
         self.assertEqual(
             RelayAnswer(503, retry_after=0.2, sentence="the relay is full.").encode(),
-            b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+            b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nWavesync-Relay: 1\r\n"
+            b"Retry-After: 1\r\n"
             b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 19\r\n\r\n"
             b"the relay is full.\n",
         )
@@ -256,9 +257,9 @@ class AnswerTests(SynchronousTestCase):
         for bad in (
             b"<html>\r\n\r\n",
             b"HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-            b"HTTP/1.1 307 T\r\nLocation: http://a/x\r\n\r\n",
-            b"HTTP/1.1 307 T\r\nLocation: a\r\n\r\n",
-            b"HTTP/1.1 307 T\r\n\r\n",
+            b"HTTP/1.1 307 T\r\nWavesync-Relay: 1\r\nLocation: http://a/x\r\n\r\n",
+            b"HTTP/1.1 307 T\r\nWavesync-Relay: 1\r\nLocation: a\r\n\r\n",
+            b"HTTP/1.1 307 T\r\nWavesync-Relay: 1\r\n\r\n",
             parked.replace(b"Alive: 15", b"Alive: 0"),
             parked.replace(b"Alive: 15", b"Alive: 1e3"),
             parked.replace(b"Wavesync-Keep-Alive", b"X"),
@@ -266,7 +267,7 @@ class AnswerTests(SynchronousTestCase):
         ):
             self.assertRaises(HeadError, AnswerReader().feed, bad)
         for odd in (
-            b'HTTP/1.1 401 U\r\nWWW-Authenticate: Basic realm="x"\r\n\r\n',
+            b'HTTP/1.1 401 U\r\nWavesync-Relay: 1\r\nWWW-Authenticate: Basic realm="x"\r\n\r\n',
             CHALLENGED.encode().replace(b'nonce="', b'nonce="A'),
             CHALLENGED.encode().replace(b"relay.example", b"relay example"),
             CHALLENGED.encode().replace(b'nonce="bm', b'nonce="' + b"A" * 15),
@@ -274,8 +275,20 @@ class AnswerTests(SynchronousTestCase):
             answer = AnswerReader().feed(odd)
             assert answer is not None
             self.assertEqual((answer.status, answer.challenge), (401, None))
-        dated = b"HTTP/1.1 503 S\r\nRetry-After: Sun, 22 Nov 2026 17:00:00 GMT\r\n\r\n"
+        dated = b"HTTP/1.1 503 S\r\nWavesync-Relay: 1\r\nRetry-After: Sun, 22 Nov 2026 17:00:00 GMT\r\n\r\n"
         self.assertEqual(AnswerReader().feed(dated), RelayAnswer(503))
+
+    def test_pages(self) -> None:
+        """What a portal or a proxy says is no answer of a relay, and is told as what it is."""
+        for status, words in (
+            (302, "a captive portal or a proxy's page (HTTP 302 Found"),
+            (200, "a captive portal or a proxy's page (HTTP 200 OK"),
+            (403, "refused by HTTP 403 Forbidden, with a page that is not ours"),
+            (407, "the proxy wants a password"),
+        ):
+            page = f"HTTP/1.1 {status} X\r\nContent-Type: text/html\r\n\r\n".encode()
+            error = self.assertRaises(HeadError, AnswerReader().feed, page)
+            self.assertIn(words, str(error))
 
     @given(st.binary(max_size=300), st.integers(0, 200), st.integers(0, 40))
     def test_total(self, data: bytes, at: int, cut: int) -> None:

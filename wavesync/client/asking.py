@@ -40,6 +40,8 @@ from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message, MessageClass
 from wavesync.stun.transactions import Answer
 from wavesync.tunnel.endpoint import AnyWayEndpoint
+from wavesync.tunnel.watch import way_of
+from wavesync.tunnel.way import Way
 
 __all__ = ["MAX_CHALLENGES", "MAX_REDIALS", "Asking"]
 
@@ -47,7 +49,7 @@ MAX_CHALLENGES = 3
 """Nonces answered for one request before it is given up."""
 
 MAX_REDIALS = 6
-"""Times that the mediator is dialled again, each by another way, since a connection brought nothing."""
+"""Times that the mediator is dialled again, by another way each, since a connection brought nothing."""
 
 
 @dataclass(eq=False, slots=True)
@@ -121,7 +123,8 @@ class Asking:
         self._leg: Leg | None = None
         self._ways: set[_Way] = set()
         self._failures: dict[str, None] = {}
-        self._redials = MAX_REDIALS if isinstance(tcp, AnyWayEndpoint) else 0
+        self._useless: set[Way] = set()
+        self._tried: Way | None = None
         self._answered = self._closed = False
 
     def start(self) -> None:
@@ -195,7 +198,11 @@ class Asking:
                 lambda: Leg(self._clock, self._leg_stands, self._on_indication, self._leg_lost)
             )
             factory.noisy = False
-            connecting = self._connecting = self._tcp.connect(factory)
+            if isinstance(self._tcp, AnyWayEndpoint):
+                connecting = self._tcp.connect(factory, usable=lambda way: way not in self._useless)
+            else:
+                connecting = self._tcp.connect(factory)
+            self._connecting = connecting
             connecting.addErrback(self._tcp_failed)
 
     def _copy(self, leg: Leg) -> bytes:
@@ -215,6 +222,7 @@ class Asking:
     def _leg_stands(self, leg: Leg) -> None:
         self._connecting = None
         self._leg = leg
+        self._tried = way_of(leg.transport)
         self._ask_tcp()
 
     def _leg_lost(self, leg: Leg, why: str) -> None:
@@ -285,9 +293,10 @@ class Asking:
             self._waiting.remove(asked)
         if not failure.check(NoAnswer):
             return
-        if way is self._stream and self._leg is None and self._redials and not self._answered:
-            # What came was no mediator's, or nothing: its way is the last now.
-            self._redials -= 1
+        lost = way is self._stream and self._leg is None and not self._answered
+        if lost and self._tried is not None and len(self._useless) < MAX_REDIALS:
+            # What came was no mediator's, or nothing.
+            self._useless.add(self._tried)
             self._stream.request = b""
             self._ask_tcp()
         else:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from wavesync.signalling.relay_urls import Relay
+from wavesync.tunnel.way import Way
 
 __all__ = ["LONGEST_WAIT", "RelayChoice", "RelayOption"]
 
@@ -23,14 +24,14 @@ class RelayOption:
     """A relay that may be asked.
 
     :ivar distance: seconds of a round trip between it and the server, as far as that is known.
-    :ivar redialled: how often another way to it was taken before.
+    :ivar useless: ways to it that have brought no answer.
     :ivar nonce: what the request is signed over, when the relay has asked for that.
     """
 
     relay: Relay
     distance: float = 0.0
     nonce: bytes = b""
-    redialled: int = 0
+    useless: frozenset[Way] = frozenset()
 
 
 class RelayChoice(Generic[_T]):

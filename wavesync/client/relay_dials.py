@@ -17,6 +17,7 @@ from wavesync.client.relay_choice import RelayChoice, RelayOption
 from wavesync.client.relay_leg import RelayLeg
 from wavesync.errors import ConnectFailed
 from wavesync.signalling.relay_urls import Relay
+from wavesync.tunnel.endpoint import AnyWayEndpoint
 
 __all__ = ["RelayDials"]
 
@@ -48,7 +49,12 @@ class RelayDials:
         self._choice.begin(option, self._clock.seconds())
         factory = Factory.forProtocol(RelayLeg)
         factory.noisy = False
-        dialling = self._dialling[option] = self._dial(option.relay).connect(factory)
+        endpoint = self._dial(option.relay)
+        if isinstance(endpoint, AnyWayEndpoint):
+            dialling = endpoint.connect(factory, usable=lambda way: way not in option.useless)
+        else:
+            dialling = endpoint.connect(factory)
+        self._dialling[option] = dialling
         dialling.addCallbacks(
             self._reached, self._failed, callbackArgs=(option,), errbackArgs=(option,)
         )

@@ -127,13 +127,13 @@ class RelayPath:
                     session, again = await self._ask(option, leg, dials)
                 except ConnectFailed as error:
                     dials.failures.append(str(error))
-                    # Who does not answer may answer by another way; the one that failed is the last now.
+                    # Who does not answer may answer by another way.
                     way = way_of(leg.transport)
                     silent = leg.waited_for and not leg.answered
-                    if way is not None and silent and option.redialled < MAX_REDIALS:
+                    if way is not None and silent and len(option.useless) < MAX_REDIALS:
                         if way.method != RAW:
                             blame(leg.transport, str(error))
-                        dials.add(replace(option, redialled=option.redialled + 1))
+                        dials.add(replace(option, useless=option.useless | {way}))
                     continue
                 if session is not None:
                     return session
@@ -195,7 +195,7 @@ class RelayPath:
         if challenge is not None and challenge.name == option.relay.audience:
             self._repeats += 1
             if self._repeats <= MAX_REPEATS:
-                return RelayOption(option.relay, option.distance, challenge.nonce)
+                return replace(option, nonce=challenge.nonce)
         if location is not None and _related(option.relay, location):
             self._hops += 1
             if self._hops <= MAX_HOPS:

@@ -24,8 +24,13 @@ from wavesync.signalling.relay_heads import (
 )
 from wavesync.signalling.relay_lines import MAX_SAID
 from wavesync.signalling.relay_urls import MAX_RELAY_URL, Relay, host_name, parse_relay
+from wavesync.tunnel.judging import judge
+from wavesync.tunnel.place import Place
 
 __all__ = ["AnswerReader", "Challenge", "Parking", "RelayAnswer"]
+
+_OWN = "Wavesync-Relay"
+_NOWHERE = Place("relay", False)
 
 SWITCHING = 101
 REDIRECT = 307
@@ -112,7 +117,7 @@ class RelayAnswer:
         if self.status == SWITCHING:
             lines += ["Connection: Upgrade", f"Upgrade: {RELAY_PROTOCOL}"]
         else:
-            lines.append("Connection: close")
+            lines += ["Connection: close", f"{_OWN}: 1"]
         if self.parking is not None:
             lines += [
                 f"Wavesync-Idle: {self.parking.wanted}",
@@ -159,7 +164,11 @@ class AnswerReader:
         event = self._head.feed(data)
         if not isinstance(event, h11.Response | h11.InformationalResponse):
             return None
-        return _decode(event.status_code, field_map(event.headers, _SINGLE))
+        headers = field_map(event.headers, _SINGLE)
+        if event.status_code != SWITCHING and _OWN.lower() not in headers:
+            # A proxy's page or a portal's; which relay was asked is known to whoever reads on.
+            raise HeadError(str(judge(event, _NOWHERE)))
+        return _decode(event.status_code, headers)
 
 
 def _decode(status: int, headers: Headers) -> RelayAnswer:
