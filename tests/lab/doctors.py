@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,13 +17,12 @@ from tests.lab.commands import LabError
 from tests.lab.hosts import Host
 from tests.lab.kinds import KINDS
 from tests.lab.nursery import Nursery
+from tests.lab.places import Meeting, Places
 from tests.lab.processes import Process, poll
 from tests.lab.product import MEDIATOR_PORT, Product
-from tests.lab.routers import Router
-from tests.lab.sites import Site, SiteSettings
+from tests.lab.sites import SiteSettings
 from tests.lab.topology import MEDIATOR_NAME, Lab
 from tests.lab.truth import SCENES, expected
-from tests.lab.wide import Meeting
 from wavesync.doctor.findings import Findings, decode_findings
 from wavesync.doctor.pairing import BOTH_ENDS, LAN, TCP, UDP, judge_paths
 
@@ -98,13 +97,12 @@ class Consultation:
         :param delay: one way between each site and the core, in seconds, where settings name none.
         :raises LabError: when it could not be built, or an examination failed.
         """
-        self._delay = delay
         self.lab = Lab(SiteSettings("none", ipv6=True), "none")
         self.findings: dict[Host, Findings] = {}
-        self._sites: dict[tuple[object, ...], Site] = {}
         self._nursery = Nursery()
         try:
-            self._pairs = {meeting: self._hosts(meeting) for meeting in meetings}
+            places = Places(self.lab, delay)
+            self._pairs = {meeting: places.hosts(meeting) for meeting in meetings}
             self._start_mediator()
             self._examine(dict.fromkeys(host for pair in self._pairs.values() for host in pair))
         except BaseException:
@@ -139,25 +137,6 @@ class Consultation:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _hosts(self, meeting: Meeting) -> tuple[Host, Host]:
-        isp = None if meeting.isp is None else self.lab.add_isp(self._far(meeting.isp))
-        own = None if isp is None else meeting
-        if meeting.server is None:
-            both = self._site("both", meeting.client, own, isp)
-            return both.hosts[0], both.hosts[1]
-        client = self._site("client", meeting.client, own, isp)
-        return client.host, self._site("server", meeting.server, own, isp).host
-
-    def _site(self, role: str, settings: SiteSettings, own: object, isp: Router | None) -> Site:
-        key = (role, settings, own)
-        if key not in self._sites:
-            far = settings if isp is not None else self._far(settings)
-            self._sites[key] = self.lab.add_site(far, isp)
-        return self._sites[key]
-
-    def _far(self, settings: SiteSettings) -> SiteSettings:
-        return settings if settings.delay else replace(settings, delay=self._delay)
 
     def _start_mediator(self) -> None:
         first, second, *six = self.lab.mediator.addresses

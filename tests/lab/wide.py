@@ -10,7 +10,6 @@ import json
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,9 +18,9 @@ from tests.lab.commands import LabError
 from tests.lab.hosts import Host
 from tests.lab.knock import READY
 from tests.lab.nursery import Nursery
+from tests.lab.places import Meeting, Places
 from tests.lab.processes import Process, poll
-from tests.lab.routers import Router
-from tests.lab.sites import Site, SiteSettings
+from tests.lab.sites import SiteSettings
 from tests.lab.topology import MEDIATOR_NAME, Lab
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
@@ -54,36 +53,6 @@ check_rate = 1000
 check_burst = 10000
 """
 _AGENT = 'credentials = "{credentials}"\n[services]\nweb = "tcp:127.0.0.1:8080"\n'
-
-
-@dataclass(frozen=True, slots=True)
-class Meeting:
-    """
-    A client's place and a server's.
-
-    Meetings with the same places share programs, but client and server are never at the same site,
-    unless there is no site for the server.
-
-    :ivar client: the client's site.
-    :ivar server: the server's site; None for a second host at the client's.
-    :ivar isp: the ISP's router that both are behind, if they are.
-    """
-
-    client: SiteSettings
-    server: SiteSettings | None
-    isp: SiteSettings | None = None
-
-    def round_trip(self, delay: float) -> float:
-        """
-        Tell how long a packet takes from client to server and back, by way of the core.
-
-        :param delay: as for `Wide`.
-        :return: seconds.
-        """
-        if self.isp is not None:
-            return 4 * (self.isp.delay or delay)
-        sides = (self.client, self.server or self.client)
-        return 2 * sum(side.delay or delay for side in sides)
 
 
 class Knocker:
@@ -146,21 +115,19 @@ class Wide:
         :param relay: have a relay beside the mediator, and all agents park there.
         :raises LabError: when it could not be built; nothing is left then.
         """
-        self._delay = delay
         self._relay = relay
         # The first two sites are nobody's: they are there because a laboratory has them.
         self.lab = Lab(SiteSettings("none", ipv6=True), "none")
         self._files = self.lab.directory / "wide"
         self._files.mkdir()
         self._system = SystemCredentials.create((MEDIATOR_NAME,), (_RELAY_URL,) if relay else ())
-        self._sites: dict[tuple[object, ...], Site] = {}
-        self._isps: dict[Meeting, Router] = {}
+        self._places = Places(self.lab, delay)
         self._agents: dict[Host, tuple[Target, Process, bool]] = {}
         self._knockers: dict[Host, Knocker] = {}
         self._serial = 0
         self._nursery = Nursery()
         try:
-            self._pairs = {meeting: self._hosts(meeting) for meeting in meetings}
+            self._pairs = {meeting: self._places.hosts(meeting) for meeting in meetings}
             self._start_mediator()
             for client, server in self._pairs.values():
                 self._start_agent(server)
@@ -206,31 +173,6 @@ class Wide:
     ) -> None:
         self.close()
 
-    def _hosts(self, meeting: Meeting) -> tuple[Host, Host]:
-        """Find, or build, the hosts of client and server."""
-        isp = None
-        # Behind a shared router the places are this meeting's own.
-        own: object = None
-        if meeting.isp is not None:
-            own = meeting
-            isp = self.lab.add_isp(self._far(meeting.isp))
-        if meeting.server is None:
-            client = self._site("both", meeting.client, own, isp)
-            return client.hosts[0], client.hosts[1]
-        client = self._site("client", meeting.client, own, isp)
-        server = self._site("server", meeting.server, own, isp)
-        return client.host, server.host
-
-    def _site(self, role: str, settings: SiteSettings, own: object, isp: Router | None) -> Site:
-        key = (role, settings, own)
-        if key not in self._sites:
-            far = settings if isp is not None else self._far(settings)
-            self._sites[key] = self.lab.add_site(far, isp)
-        return self._sites[key]
-
-    def _far(self, settings: SiteSettings) -> SiteSettings:
-        return settings if settings.delay else replace(settings, delay=self._delay)
-
     def _start_mediator(self) -> None:
         settings = self._files / "mediator.toml"
         settings.write_text((_RELAYS if self._relay else "") + _MEDIATOR)
@@ -249,7 +191,7 @@ class Wide:
         settings = self._files / f"agent-{host.name}.toml"
         settings.write_text(_AGENT.format(credentials=self._save(server)))
         agent = self._start(host, "agent", *_twist("agent", settings))
-        self._agents[host] = (server.target, agent, self._site_of(host).kind.udp)
+        self._agents[host] = (server.target, agent, self._places.site_of(host).kind.udp)
 
     def _start_knocker(self, host: Host) -> None:
         if host in self._knockers:
@@ -262,9 +204,6 @@ class Wide:
         self._serial += 1
         log = self._files / f"{host.name}-{self._serial}-{name}.log"
         return self._nursery.hatch(host.namespace, name, argv, log)
-
-    def _site_of(self, host: Host) -> Site:
-        return next(site for site in self._sites.values() if host in site.hosts)
 
     def _save(self, credentials: Credentials) -> Path:
         self._serial += 1

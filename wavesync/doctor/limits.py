@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 __all__ = ["LIMIT", "within"]
 
-LIMIT = 4.6
+LIMIT = 4.4
 """Seconds that everything together may take, without the search for the lifetime of mappings."""
 
 T = TypeVar("T")
