@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from twisted.internet.defer import CancelledError
 
 from wavesync.cli.common import Plan, add_common, new_parser, run_in_reactor
 from wavesync.client.recent import Recent, Record, recent_path
@@ -161,6 +162,8 @@ async def _asked(reactor: IReactor, plan: Plan, record: Record) -> dict[str, Any
             found["missing"] = "the server keeps nothing about this connect (any more)"
         asking.close()
         return found
+    except CancelledError:
+        return {"missing": f"the server could not be asked within {ASK_WITHIN:.0f} s"}
     finally:
         if giving_up.active():
             giving_up.cancel()
