@@ -185,7 +185,8 @@ class _Judge(Protocol):
         self._said += data
         if self._passed:
             return
-        if self._box.tunnels and b"\r\n" in self._said and PATH.encode() in self._said:
+        tunnel = b"\r\n" in self._said and PATH.encode() in self._said
+        if self._box.open or (self._box.tunnels and tunnel):
             self._passed = True
             endpoint = HostnameEndpoint(reactor, *self._place)
             connectProtocol(endpoint, _Behind(self)).addErrback(lambda _: None)
@@ -212,6 +213,7 @@ class Middlebox(ServerFactory):
 
     :param answer: what it says to whoever is not let through.
     :param tunnels: whether it takes tunnels for web traffic, and lets them pass.
+    :ivar open: it lets everything pass from now on.
     :ivar judged: connections that it answered itself.
     """
 
@@ -220,6 +222,7 @@ class Middlebox(ServerFactory):
     def __init__(self, answer: bytes, *, tunnels: bool) -> None:
         self.answer = answer
         self.tunnels = tunnels
+        self.open = False
         self.judged = 0
         self.connections: set[Protocol] = set()
         self._ports: list[Any] = []
