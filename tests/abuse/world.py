@@ -24,6 +24,7 @@ from wavesync.agent.settings import AUTO, AgentSettings
 from wavesync.client.connector import MAX_TIMELINES, Connector
 from wavesync.client.opening import open_connector
 from wavesync.client.options import PATHS
+from wavesync.doctor.flights import MAX_FLIGHTS
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.proofs import MAX_CACHED_CERTIFICATES
 from wavesync.identity.system import SystemCredentials
@@ -111,8 +112,14 @@ class AbuseCase(TestCase):
         self.agent.startService()
         self.addCleanup(lambda: self.agent.stopService())
         await self.agent.links[0].when_registered()
+        self.fill_flights()
         self.lines = LogLines()
         self.addCleanup(self.lines.stop)
+
+    def fill_flights(self) -> None:
+        """Have the agent keep as many connects as it ever does: what comes next replaces one."""
+        for number in range(MAX_FLIGHTS):
+            self.agent.doctor.flights.note(f"{number:032x}", "relayed", owner="by nobody")
 
     # Where things are.
 
@@ -320,6 +327,7 @@ class AbuseCase(TestCase):
             **sizes("mediator", core.introductions, core._connecting),
             "mediator replays": core.replays,
             **sizes("agent", agent, agent._sessions, introductions, link, link.warm._asker),
+            **sizes("agent", agent.doctor.flights, agent.doctor.recorder),
             **sizes("agent leg", link._leg, link._leg._asker if link._leg else None),
             **port_tables(agent.port, "agent"),
         }
@@ -339,6 +347,7 @@ class AbuseCase(TestCase):
             "agent ids": (len(introductions._remembered), MAX_REMEMBERED),
             "agent certificates": (len(introductions._checker), MAX_RENDEZVOUS),
             "agent closed": (len(agent.port._sorter.closed), MAX_CLOSED),
+            "agent flights": (len(agent.doctor.flights), MAX_FLIGHTS),
             "agent times": (len(agent.port._turns._timetable), _MAX_TIMES),
         }
 
