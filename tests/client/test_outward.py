@@ -3,6 +3,7 @@
 from twisted.internet.defer import Deferred
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 
+from tests.agent.support import LogListener
 from tests.client.site import HOST, Middlebox, SiteCase, reactor
 from tests.client.world import Talker
 from tests.relay.world import until
@@ -153,6 +154,24 @@ class MiddleboxTests(EchoCase):
                 await connector.connect(self.server.target, "echo", Talker())
             self.assertIn(words, str(caught.exception))
             self.assertGreater(box.judged, 1)
+
+        return Deferred.fromCoroutine(test())
+
+    def test_agent(self) -> Deferred[None]:
+        """An agent that gets nowhere says why, too: of the mediator, and of the relay."""
+
+        async def test() -> None:
+            log = LogListener("wavesync.agent")
+            self.addCleanup(log.stop)
+            _, relay, urls = self.stand_between(PORTAL, tunnels=False)
+            self.start_agent(urls, [relay], self.destinations())
+            words = ("the mediator 127", "the relay http")
+            await until(
+                lambda: all(
+                    any(each in said and "captive portal" in said for said in log.said)
+                    for each in words
+                )
+            )
 
         return Deferred.fromCoroutine(test())
 

@@ -300,6 +300,8 @@ class Link:
     def _leg_lost(self, leg: Leg, why: str) -> None:
         """The leg broke, or its mediator behaves so that it is better given up."""
         if leg is self._leg:
+            if not self.registered and isinstance(self._endpoint, AnyWayEndpoint):
+                why = "; ".join(filter(None, (why, self._endpoint.ailments())))
             self._complain("lost the mediator {mediator}: {why}", why)
             if leg.closed_by_mediator:
                 self._machine.dismissed()

@@ -24,6 +24,7 @@ from wavesync.signalling.relay_answers import RelayAnswer
 from wavesync.signalling.relay_lines import Idle, Move, Open
 from wavesync.signalling.relay_urls import Relay
 from wavesync.stun.buckets import SourceBuckets
+from wavesync.tunnel.endpoint import AnyWayEndpoint
 
 __all__ = [
     "DIALS_AT_ONCE",
@@ -262,6 +263,8 @@ class Parking:
             return
         if leg not in self._idle:
             self._asking.pop(leg, None)
+            if isinstance(self._endpoint, AnyWayEndpoint):
+                why = "; ".join(dict.fromkeys(filter(None, (why, self._endpoint.ailments()))))
             self._failed(why)
             return
         del self._idle[leg]

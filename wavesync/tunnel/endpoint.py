@@ -36,6 +36,9 @@ __all__ = [
 CONNECT_TIMEOUT = 20.0
 """Seconds for a connection by any way."""
 
+MAX_CAUSES = 3
+"""Causes that are named at one time."""
+
 WAY_TIMEOUT = 8.0
 """Seconds that one way has to be open."""
 
@@ -170,6 +173,12 @@ class AnyWayEndpoint:
         """
         way = way_of(transport)
         return "" if way is None else self._opener.describe(way)
+
+    def ailments(self) -> str:
+        """Say of the ways that are of no use now why not: one clause a cause, at most three."""
+        ladder, now = self.ladder(), self._clock.seconds()
+        causes = dict.fromkeys(ladder.why(way) for way in self.ways if ladder.ails(way, now))
+        return "; ".join([cause for cause in causes if cause][-MAX_CAUSES:])
 
     def failed(self, protocol: IProtocol, why: str) -> None:
         """Say that a connection is of no use: garbage came, or nothing; its way sinks."""
