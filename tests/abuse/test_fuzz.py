@@ -8,6 +8,7 @@ from tests.abuse.fuzz_identity import IDENTITY_TARGETS
 from tests.abuse.fuzz_lan import LAN_TARGETS
 from tests.abuse.fuzz_legs import LEG_TARGETS
 from tests.abuse.fuzz_messages import MESSAGE_TARGETS
+from tests.abuse.fuzz_polls import POLL_TARGETS
 from tests.abuse.fuzz_relay import RELAY_TARGETS
 from tests.abuse.fuzz_relay_peers import RELAY_PEER_TARGETS
 from tests.abuse.fuzz_streams import STREAM_TARGETS
@@ -19,6 +20,7 @@ TARGETS = (
     *MESSAGE_TARGETS,
     *LEG_TARGETS,
     *LAN_TARGETS,
+    *POLL_TARGETS,
     *RELAY_TARGETS,
     *RELAY_PEER_TARGETS,
     *STREAM_TARGETS,
@@ -83,6 +85,11 @@ class FuzzTests(SynchronousTestCase):
     def test_tunnels(self) -> None:
         """What is said through HTTP, by clients, servers, and whatever is in between."""
         for target in TUNNEL_TARGETS:
+            self.check(target)
+
+    def test_polls(self) -> None:
+        """Short polls: requests and answers that something changed, and ends that lie."""
+        for target in POLL_TARGETS:
             self.check(target)
 
     def test_repeatable(self) -> None:
