@@ -110,6 +110,17 @@ class EndpointTests(EndpointCase):
         self.assertIn("no answer came in time", str(error))
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
 
+    def test_so_far(self) -> None:
+        """Who has no time to wait for the end learns what was found out until then."""
+        self.world.behave(upgrade=STRANGE, websocket=SILENT)
+        self.assertEqual(self.endpoint.ailments(), "")
+        connecting, _ = self.world.connect(self.endpoint)
+        self.world.run(1.0)
+        self.assertEqual(self.endpoint.ailments(), "an HTML page came")
+        connecting.cancel()
+        self.failureResultOf(connecting, CancelledError)
+        self.assertEqual(self.endpoint.ailments(), "")
+
     def test_limit(self) -> None:
         """All ways together have their time, too."""
         self.world.behave(**{way.method.replace("-", "_"): SILENT for way in WAYS})

@@ -142,6 +142,10 @@ class Asking:
         if not self._ways:
             self._fail(ConnectFailed(f"no way to the mediator {self._mediator} is allowed"))
 
+    def ailments(self) -> str:
+        """Say what has been found wrong so far with the ways to the mediator over TCP, if anything."""
+        return self._tcp.ailments() if isinstance(self._tcp, AnyWayEndpoint) else ""
+
     def echo(self, data: bytes) -> None:
         """Send an indication back over the TCP copy, if there is one."""
         if self._leg is not None and self._leg.transport is not None:

@@ -210,7 +210,8 @@ class Introducing:
 
     def _timed_out(self) -> None:
         for mediator, asking in self._asking.items():
-            silent = f"the mediator {mediator} does not answer"
+            why = "" if asking is None else asking.ailments()
+            silent = f"the mediator {mediator} does not answer" + (f": {why}" if why else "")
             self._errors.append(NoMediator(_unknown(mediator) if asking is None else silent))
         self._give_up()
 

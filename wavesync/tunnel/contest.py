@@ -101,6 +101,11 @@ class Contest:
         self._timer: IDelayedCall | None = None
         self._limit = clock.callLater(timeout, self._too_long)
 
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """Why the ways that have failed so far did, each cause once."""
+        return tuple(dict.fromkeys(fall.why for fall in self._race.falls))
+
     def start(self) -> None:
         """Begin."""
         self._turn()

@@ -117,6 +117,7 @@ class AnyWayEndpoint:
         self._way_timeout = way_timeout
         self._lasting = lasting
         self._open: dict[Watch, Ladder] = {}
+        self._contests: dict[Contest, None] = {}
         self._cuts: dict[Way, _Cuts] = {}
         self._told: Way | None = None
         self._seeker = Seeker(
@@ -163,6 +164,13 @@ class AnyWayEndpoint:
             observer=_Observer(self, ladder),
             learned=self._ladders.note,
         )
+
+        def over(result: object) -> object:
+            self._contests.pop(contest, None)
+            return result
+
+        self._contests[contest] = None
+        contest.result.addBoth(over)
         contest.start()
         return contest.result
 
@@ -175,9 +183,14 @@ class AnyWayEndpoint:
         return "" if way is None else self._opener.describe(way)
 
     def ailments(self) -> str:
-        """Say of the ways that are of no use now why not: one clause a cause, at most three."""
+        """Say of the ways that are of no use now why not: one clause a cause, at most three.
+
+        So far: connects that are under way count.
+        """
         ladder, now = self.ladder(), self._clock.seconds()
         causes = dict.fromkeys(ladder.why(way) for way in self.ways if ladder.ails(way, now))
+        for contest in self._contests:
+            causes.update(dict.fromkeys(contest.causes))
         return "; ".join([cause for cause in causes if cause][-MAX_CAUSES:])
 
     def failed(self, protocol: IProtocol, why: str) -> None:
