@@ -36,8 +36,8 @@ _MUTED = """
 table inet muted {
     chain forward {
         type filter hook forward priority -10; policy accept;
-        tcp dport 3345 drop
-        tcp sport 3345 drop
+        tcp dport { 3345, 3355 } drop
+        tcp sport { 3345, 3355 } drop
     }
 }
 """

@@ -21,7 +21,16 @@ from tests.lab.topology import MEDIATOR_NAME, Lab, Site
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.system import SystemCredentials
 
-__all__ = ["MEDIATOR_PORT", "PARKED", "RELAY_PORT", "WEB", "Fetched", "Product", "twist"]
+__all__ = [
+    "HTTP_PORT",
+    "MEDIATOR_PORT",
+    "PARKED",
+    "RELAY_PORT",
+    "WEB",
+    "Fetched",
+    "Product",
+    "twist",
+]
 
 WEB = "web"
 """The service that a web server stands behind."""
@@ -31,6 +40,9 @@ RELAY_PORT = 3356
 
 MEDIATOR_PORT = 3345
 """Where the mediator listens."""
+
+HTTP_PORT = 3355
+"""Where it takes tunnels."""
 
 PARKED = "parked at the relay"
 """What an agent says when it has parked at a relay where it was not."""

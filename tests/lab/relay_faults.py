@@ -10,7 +10,7 @@ from tests.lab.faults import STRICT
 from tests.lab.hosts import Host
 from tests.lab.live import BROKEN, serve_live, view
 from tests.lab.processes import poll
-from tests.lab.product import MEDIATOR_PORT, PARKED, RELAY_PORT, WEB, Fetched, Product
+from tests.lab.product import HTTP_PORT, MEDIATOR_PORT, PARKED, RELAY_PORT, WEB, Fetched, Product
 from tests.lab.scene import PORT, SMALL, Figure
 from tests.lab.topology import Lab, Site
 
@@ -26,7 +26,7 @@ _AWAY = f"""
 table inet away {{
     chain forward {{
         type filter hook forward priority -10; policy accept;
-        meta l4proto {{ tcp, udp }} th dport {MEDIATOR_PORT} drop
+        meta l4proto {{ tcp, udp }} th dport {{ {MEDIATOR_PORT}, {HTTP_PORT} }} drop
     }}
 }}
 """
