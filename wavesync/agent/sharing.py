@@ -18,6 +18,7 @@ from wavesync.identity.revocations import Revocations, list_path
 from wavesync.identity.verify import Peer
 from wavesync.interfaces import IReactor
 from wavesync.session.names import ServiceAddress
+from wavesync.signalling.destinations import open_destinations
 from wavesync.signalling.urls import parse_mediators
 
 __all__ = ["AgentOptions", "Agents", "ServicePort"]
@@ -65,6 +66,7 @@ class _SharedAgent:
                 credentials.system_key_bytes,
                 state=list_path(options.credentials.parent, credentials.system),
             ),
+            destinations=open_destinations(reactor, directory=options.credentials.parent),
         )
 
     def __call__(self, name: str, peer: Peer) -> IProtocolFactory | None:

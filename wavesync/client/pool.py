@@ -16,6 +16,7 @@ from wavesync.client.options import PATHS
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.revocations import Revocations, list_path
 from wavesync.interfaces import IReactor
+from wavesync.signalling.destinations import open_destinations
 
 __all__ = ["ConnectorOptions", "Connectors"]
 
@@ -72,6 +73,7 @@ class Connectors:
                     credentials.system_key_bytes,
                     state=list_path(options.credentials.parent, credentials.system),
                 ),
+                destinations=open_destinations(reactor, directory=options.credentials.parent),
             )
             core = IReactorCore(reactor)
             trigger = core.addSystemEventTrigger("before", "shutdown", partial(self._shut, key))
