@@ -6,6 +6,7 @@
     python -m tests.abuse half-open [--number 100000]          half-open handshakes, with memory
     python -m tests.abuse removed [--only WORDS]               tests without the checks they are for
     python -m tests.abuse relay [--seconds 30]                 a relay in a flood, an agent at a liar
+    python -m tests.abuse tunnels [--number 5000]              bad tunnels at a mediator and a relay
     python -m tests.abuse stalled [--pairs 200]                pairs that stop reading, with memory
 """
 
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str]) -> int:
     removed.add_argument("--only", default="")
     relay = commands.add_parser("relay")
     relay.add_argument("--seconds", type=float, default=30.0)
+    tunnels = commands.add_parser("tunnels")
+    tunnels.add_argument("--number", type=int, default=5000)
     stalled = commands.add_parser("stalled")
     stalled.add_argument("--pairs", type=int, default=200)
     given = parser.parse_args(arguments)
@@ -63,6 +66,10 @@ def main(arguments: Sequence[str]) -> int:
         from tests.abuse import stalled as stalled_pairs
 
         return stalled_pairs.report(given.pairs)
+    if given.command == "tunnels":
+        from tests.abuse import relay_long
+
+        return relay_long.report_tunnels(given.number)
     if given.command == "relay":
         from tests.abuse import relay_long
 

@@ -4,9 +4,11 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from twisted.logger import LimitedHistoryLogObserver, globalLogBeginner
+
 from wavesync.udt.port import Port
 
-__all__ = ["Measure", "name_of", "port_tables", "sizes"]
+__all__ = ["Measure", "forget_events", "name_of", "port_tables", "sizes"]
 
 _CONTAINERS = (dict, set, list, deque)
 _BOUNDED = {"timelines", "_contexts", "_remembered"}
@@ -29,6 +31,16 @@ class Measure:
     objects: int
     memory: int
     kinds: Counter[type] = field(default_factory=Counter)
+
+
+def forget_events() -> None:
+    """Let go of what Twisted keeps of the log until somebody begins to write it.
+
+    Nobody does where pytest runs the tests, and events hold whoever told them.
+    """
+    kept = globalLogBeginner._initialBuffer
+    assert isinstance(kept, LimitedHistoryLogObserver)
+    kept._buffer.clear()
 
 
 def name_of(call: Any) -> str:

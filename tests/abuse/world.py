@@ -15,7 +15,7 @@ from twisted.protocols.wire import Echo
 from twisted.trial.unittest import TestCase
 
 from tests.abuse.hurried import hurried
-from tests.abuse.measures import Measure, name_of, port_tables, sizes
+from tests.abuse.measures import Measure, forget_events, name_of, port_tables, sizes
 from tests.abuse.memory import memory
 from tests.abuse.strangers import PAYLOAD, EchoCheck, LogLines, Once, Stranger, host_of
 from wavesync.agent.introductions import MAX_REMEMBERED, MAX_RENDEZVOUS
@@ -93,7 +93,9 @@ class AbuseCase(TestCase):
         self.addCleanup(self.reactor.stop_clock)
         self.strangers: list[Stranger] = []
         self._dialled = 0
-        settings = MediatorSettings(name=HOST, listen=(f"{HOST}:0",), limits=self.limits)
+        self.prepare()
+        free = (f"{HOST}:0",)
+        settings = MediatorSettings(name=HOST, listen=free, http_listen=free, limits=self.limits)
         self.mediator = MediatorService(settings, self.reactor, wall_clock=self.reactor.seconds)
         self.mediator.startService()
         self.addCleanup(lambda: self.mediator.stopService())
@@ -115,6 +117,9 @@ class AbuseCase(TestCase):
         self.fill_flights()
         self.lines = LogLines()
         self.addCleanup(self.lines.stop)
+
+    def prepare(self) -> None:
+        """Start what has to be there before them."""
 
     def fill_flights(self) -> None:
         """Have the agent keep as many connects as it ever does: what comes next replaces one."""
@@ -290,6 +295,7 @@ class AbuseCase(TestCase):
         """Count everything."""
         for stranger in self.strangers:
             stranger.take()
+        forget_events()
         gc.collect()
         objects = gc.get_objects()
         return Measure(
