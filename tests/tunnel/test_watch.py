@@ -20,7 +20,7 @@ from wavesync.tunnel.endpoint import (
 from wavesync.tunnel.ladder import SINKS_BY
 from wavesync.tunnel.probing import FIRST_PROBE
 from wavesync.tunnel.proxies import Proxy
-from wavesync.tunnel.watch import SHORT_LIFE, SILENT_AFTER
+from wavesync.tunnel.watch import GIVEN_UP_AFTER, SHORT_LIFE, SILENT_AFTER
 from wavesync.tunnel.way import RAW, Route, ways_of
 
 
@@ -37,6 +37,15 @@ class UselessTests(EndpointCase):
         self.world.opener.tried.clear()
         self.connected()
         self.assertEqual(self.world.tried, ["upgrade", "websocket"])
+
+    def test_given_up(self) -> None:
+        """A user that has not got so long has learned as much when it gives up after 2 s, not before."""
+        for seconds, sunk in ((GIVEN_UP_AFTER - 1.5, False), (GIVEN_UP_AFTER + 0.1, True)):
+            self.world.behave(raw=Behaviour(0.0, 0.02))
+            _, speaker = self.world.connect(self.endpoint)
+            self.world.run(seconds)
+            speaker.transport.abortConnection()  # type: ignore[union-attr]
+            self.assertEqual(self.depth(RAW) > 0, sunk)
 
     def test_late_answer(self) -> None:
         """What comes late comes all the same."""

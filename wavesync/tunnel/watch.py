@@ -10,10 +10,22 @@ from twisted.python.failure import Failure
 
 from wavesync.tunnel.way import RAW, Way
 
-__all__ = ["SHORT_LIFE", "SILENT_AFTER", "Observer", "Watch", "blame", "cut_short", "way_of"]
+__all__ = [
+    "GIVEN_UP_AFTER",
+    "SHORT_LIFE",
+    "SILENT_AFTER",
+    "Observer",
+    "Watch",
+    "blame",
+    "cut_short",
+    "way_of",
+]
 
 SILENT_AFTER = 5.0
 """Seconds from its first write after which a raw connection that has brought no byte has failed."""
+
+GIVEN_UP_AFTER = 2.0
+"""The same where its user has not waited longer: a client has not got five seconds."""
 
 SHORT_LIFE = 90.0
 """Seconds that a connection which is meant to last lasts at least."""
@@ -125,6 +137,11 @@ class Watch(ProtocolWrapper):
     def abortConnection(self) -> None:
         """Close at once (ITCPTransport)."""
         self._ending = True
+        silence = self._silence
+        if silence is not None:
+            self._stop()
+            if silence.getTime() - SILENT_AFTER + GIVEN_UP_AFTER <= self._clock.seconds():
+                self._silent()
         self.transport.abortConnection()  # type: ignore[union-attr]
 
     def blame(self, why: str) -> None:
