@@ -11,7 +11,6 @@ from tests.tunnel.proxy_processes import PASSWORD, USER, ProxyProcess, Squid, Ti
 
 __all__ = ["POSTURES", "Posture"]
 
-_MAX_BODY = 1024  # KB
 _SECRET = f"{USER}:{PASSWORD}"
 
 
@@ -64,14 +63,14 @@ POSTURES = (
         "Squid: no CONNECT",
         lambda: Squid(connect=False),
         tunnel=False,
-        method="two",
+        method="poll",
         verdicts=(403, 403, 404),
     ),
     Posture(
-        "Squid: no CONNECT, no long bodies",
-        lambda: Squid(connect=False, max_body=_MAX_BODY),
+        "tinyproxy: no CONNECT to either port",
+        lambda: Tinyproxy(connect_ports=[563]),
         tunnel=False,
-        method="poll",
+        method="get-post",
         verdicts=(403, 403, 404),
     ),
     Posture(

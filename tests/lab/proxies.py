@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,10 +17,10 @@ from tests.lab.office import Office, office
 from tests.lab.postures import POSTURES, Posture
 from tests.lab.processes import poll
 from tests.lab.proxied import ProxiedProduct
-from tests.lab.proxy_faults import FAULTS, Ending
+from tests.lab.proxy_faults import FAULTS, Ending, Strangers
 from tests.lab.topology import RELAY_NAME, Lab
 
-__all__ = ["DELAY", "SIZE", "Passage", "pass_through", "postured"]
+__all__ = ["DELAY", "SIZE", "Passage", "pass_through", "postured", "traced"]
 
 DELAY = 0.01
 """Seconds one way between a site and the core: 40 ms from client to server and back."""
@@ -30,6 +31,7 @@ SIZE = 10_000_000
 _ECHOES = 50
 _ECHO_LIMIT = 2 * 4 * DELAY + 0.05  # seconds
 _RATE_LIMIT = 5.0  # Mbit/s
+_FRONTED = (POSTURES[0].name, POSTURES[2].name)
 _CURL = "curl -s -o /dev/null -m 5 -w %{{http_connect}}/%{{http_code}} -x {proxy} {more} {url}"
 
 
@@ -121,7 +123,7 @@ def pass_through(lab: Lab, posture: Posture, *, both: bool, front: str = "") -> 
     parked = product.agent.wait_for_line(words)[1]
     product.agent.kill()
     for each in offices:
-        _traced(each, posture)
+        traced(each, posture)
     rates = [8e-6 * SIZE / moved.seconds for moved in (down, up)]
     if echoes.median > _ECHO_LIMIT or min(rates) < _RATE_LIMIT:
         raise LabError(f"too slow: {echoes} {rates}")
@@ -139,7 +141,7 @@ def pass_through(lab: Lab, posture: Posture, *, both: bool, front: str = "") -> 
     )
 
 
-def _traced(here: Office, posture: Posture) -> None:
+def traced(here: Office, posture: Posture) -> None:
     """Look for the traces in a proxy's log, which gets some lines late."""
     for trace in posture.traces:
 
@@ -151,7 +153,8 @@ def _traced(here: Office, posture: Posture) -> None:
 
 def _passages(only: str) -> Iterator[Passage]:
     for posture in POSTURES:
-        for both, front in ((True, ""), (False, ""), *((True, each) for each in FRONTS if each)):
+        fronts = [each for each in FRONTS if each] if posture.name in _FRONTED else []
+        for both, front in ((True, ""), (False, ""), *((True, each) for each in fronts)):
             if only not in posture.name:
                 continue
             with closing(Lab(office(DELAY), office(DELAY))) as lab:
@@ -159,6 +162,18 @@ def _passages(only: str) -> Iterator[Passage]:
                     yield pass_through(lab, posture, both=both, front=front)
                 except LabError as error:
                     yield Passage(posture, both, front, complaint=str(error))
+
+
+def _endings() -> Iterator[Ending]:
+    for fault in FAULTS:
+        began = time.monotonic()
+        try:
+            yield fault()
+        except LabError as error:
+            what = (fault.__doc__ or fault.__name__).splitlines()[0]
+            yield Ending(what, f"**!** {error}"[:500], time.monotonic() - began, right=False)
+    with closing(Lab(office(DELAY), "port", delay=DELAY)) as lab:
+        yield from Strangers(lab).endings()
 
 
 def _document(passages: Sequence[Passage], endings: Sequence[Ending]) -> Iterator[str]:
@@ -189,7 +204,8 @@ def _document(passages: Sequence[Passage], endings: Sequence[Ending]) -> Iterato
     yield "| what | how it ended | seconds |"
     yield "|---|---|---|"
     for ending in endings:
-        yield f"| {ending.what} | {ending.said} | {ending.seconds:.1f} |"
+        mark = "" if ending.right else "**!** "
+        yield f"| {ending.what} | {mark}{ending.said} | {ending.seconds:.1f} |"
     yield ""
 
 
@@ -211,17 +227,16 @@ def main(argv: Sequence[str]) -> int:
     if reason is not None:
         print(reason, file=sys.stderr)
         return 1
-    passages = []
-    for passage in _passages(options.only):
-        print(passage, flush=True)
-        passages.append(passage)
-    endings = []
-    for fault in FAULTS:
-        if options.only in fault.__name__:
-            endings.append(fault())
-            print(endings[-1], flush=True)
-    if not options.only:
-        options.output.write_text("\n".join(_document(passages, endings)))
+    passages: list[Passage] = []
+    endings: list[Ending] = []
+    for done in itertools.chain(_passages(options.only), () if options.only else _endings()):
+        print(done, flush=True)
+        if isinstance(done, Passage):
+            passages.append(done)
+        else:
+            endings.append(done)
+        if not options.only:
+            options.output.write_text("\n".join(_document(passages, endings)))
     wrong = any(each.complaint for each in passages) or any(not each.right for each in endings)
     return int(wrong)
 

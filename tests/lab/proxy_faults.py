@@ -6,7 +6,7 @@ import hashlib
 import os
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +133,7 @@ def _restarted_connect() -> Ending:
 def _restarted_polls() -> Ending:
     """The same with short polls, of client and agent."""
     with closing(Lab(office(_DELAY), office(_DELAY))) as lab:
-        here = [Office(site, Squid(connect=False, max_body=1024)) for site in lab.sites]
+        here = [Office(site, Squid(connect=False)) for site in lab.sites]
         client, agent = (each.variables for each in here)
         product = ProxiedProduct(lab, (lab.a.host, lab.b.host), client=client, agent=agent)
         product.start()
@@ -181,6 +181,16 @@ class Strangers:
         self.product = ProxiedProduct(lab, (lab.a.host, lab.b.host))
         self._offices: list[Office] = []
         self._ports = iter(range(PROXY_PORT, PROXY_PORT + 100))
+
+    def endings(self) -> Iterator[Ending]:
+        """Start everything, and meet them all."""
+        self.product.start()
+        site = self._lab.add_site(office(_DELAY))
+        yield self.page()
+        yield self.friendly_page()
+        yield self.intercepting()
+        yield self.trusted()
+        yield self.portal(site)
 
     def page(self) -> Ending:
         """A proxy has a page of its own for everything."""

@@ -132,7 +132,6 @@ class Squid(ProxyProcess):
     :param password: whether it wants one.
     :param connect: whether it connects at all; otherwise it passes plain requests on only.
     :param connect_ports: ports that it connects to; any where empty.
-    :param max_body: kilobytes of the longest body that it passes on, either way; any where 0.
     """
 
     program = "squid"
@@ -143,10 +142,8 @@ class Squid(ProxyProcess):
         password: bool = False,
         connect: bool = True,
         connect_ports: Sequence[int] = (),
-        max_body: int = 0,
     ) -> None:
         super().__init__()
-        self._max_body = max_body
         self._password = password
         self._connect = connect
         self._connect_ports = connect_ports
@@ -169,9 +166,6 @@ class Squid(ProxyProcess):
         ]
         if not self._connect:
             lines.append("http_access deny CONNECT")
-        if self._max_body:
-            lines.append(f"request_body_max_size {self._max_body} KB")
-            lines.append(f"reply_body_max_size {self._max_body} KB")
         if self._connect_ports:
             lines.append(f"acl connected port {' '.join(map(str, self._connect_ports))}")
             lines.append("http_access deny CONNECT !connected")

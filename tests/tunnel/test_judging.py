@@ -184,6 +184,15 @@ class AnswerTests(SynchronousTestCase):
                 error = self.error(method, head.encode("latin-1"))
                 self.assertEqual(error.reason, Why.CHANGED, fields)
 
+    def test_squid(self) -> None:
+        """What comes through Squid carries no stream up, as good as it looks: short polls do not break."""
+        fields = (f"Content-Length: {SIZE}", "Content-Type: application/octet-stream", _SQUID)
+        head = "".join(f"{line}\r\n" for line in ("HTTP/1.1 200 OK", *fields, ""))
+        for method in ("get-post", "two"):
+            error = self.error(method, head.encode("latin-1"))
+            self.assertEqual((error.reason, error.status), (Why.REFUSED, 200))
+            self.assertIn("Squid is on the way, which breaks off long uploads", str(error))
+
     def test_wrong_socket(self) -> None:
         """A WebSocket that answers another key, or agrees to what was not asked for, is none of ours."""
         for old, new in (

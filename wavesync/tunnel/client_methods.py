@@ -10,7 +10,7 @@ from wavesync.tunnel.answers import BODY_SIZE
 from wavesync.tunnel.channel import Channel, Codec
 from wavesync.tunnel.errors import TunnelError, Why
 from wavesync.tunnel.heads import HeadError, Headers, HeadReader, field_map, switches_to
-from wavesync.tunnel.judging import judge
+from wavesync.tunnel.judging import breaks_uploads, judge
 from wavesync.tunnel.opening import Answer, Asking, Opening
 from wavesync.tunnel.requests import UPGRADE
 from wavesync.tunnel.websocket import WebSocketCodec, agrees_to_websocket, websocket_fields
@@ -180,7 +180,7 @@ def _post(opening: Opening, method: str) -> bytes:
 
 
 def _has_body(answer: Answer) -> bool:
-    """Tell whether an answer's body is a stream, unchanged."""
+    """Tell whether an answer's body is a stream, unchanged, and one in the other direction will be."""
     headers = _fields(answer)
     return (
         answer.status_code == 200
@@ -188,6 +188,7 @@ def _has_body(answer: Answer) -> bool:
         and headers.get("content-length") == str(BODY_SIZE)
         and "transfer-encoding" not in headers
         and "content-encoding" not in headers
+        and not breaks_uploads(headers)
     )
 
 

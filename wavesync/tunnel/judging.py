@@ -15,7 +15,7 @@ from wavesync.tunnel.errors import TunnelError, Why
 from wavesync.tunnel.heads import HeadError, Headers, field_map, seconds_field
 from wavesync.tunnel.place import Place
 
-__all__ = ["explain", "judge", "silence"]
+__all__ = ["breaks_uploads", "explain", "judge", "silence"]
 
 _SINGLE = frozenset({"content-length", "location"})
 _BUSY = (429, 503)
@@ -51,12 +51,24 @@ def judge(answer: h11.Response | h11.InformationalResponse, place: Place) -> Tun
         what = "a redirect" if 300 <= status < 400 else "a page"
         sentence = f"{what} came instead of a tunnel: a captive portal or a proxy's page ({said})"
         return TunnelError(sentence, Why.PAGE, status=status)
+    if status < 300 and breaks_uploads(headers):
+        sentence = f"Squid is on the way, which breaks off long uploads ({said})"
+        return TunnelError(sentence, Why.REFUSED, status=status)
     if status < 300:
         sentence = f"something on the way answered or changed the answer ({said})"
         return TunnelError(sentence, Why.CHANGED, status=status)
     page = ", with a page that is not ours" if html else ""
     sentence = f"the request was refused by {said}{page}"
     return TunnelError(sentence, Why.REFUSED, status=status, retry_after=after)
+
+
+def breaks_uploads(headers: Headers) -> bool:
+    """Tell whether an answer came through Squid: until version 6 it takes a full buffer for the end.
+
+    Once half a megabyte of a request's body waits for a slower server, the connection is closed (Squid's bug
+    5405).  Short bodies never fill it.
+    """
+    return "squid" in headers.get("via", "").lower()
 
 
 def explain(failure: Failure, place: Place) -> TunnelError:
