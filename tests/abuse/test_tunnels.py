@@ -96,6 +96,7 @@ class TunnelTests(StreamCase):
             found[f"{name} half-made"] = len(server._half)
             for which in ("_idle", "_new", "_slow"):
                 found[f"{name} polls {which}"] = len(getattr(polls, which))
+            found[f"{name} guests"] = len(server._guests)
             found[f"{name} open"] = sum(server.statistics.open.values())
         found["mediator HTTP heads"] = len(self.mediator.tunnels.front.heads)
         found["relay heads"] = len(self.relay.connections.heads)
