@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol
+from twisted.internet.interfaces import IAddress, IProtocol
 from twisted.python.failure import Failure
 
 from wavesync.alarm import Alarm
 from wavesync.interfaces import Address
 from wavesync.tunnel.answers import Refused
-from wavesync.tunnel.poll_core import WINDOW
+from wavesync.tunnel.poll_end import LEAST_DELAY, PollEnd
 from wavesync.tunnel.poll_held import Answering, ServerCore
 from wavesync.tunnel.poll_link import ENDED
 from wavesync.tunnel.poll_role import PollRole
@@ -25,10 +25,8 @@ __all__ = ["LOST", "PollSession"]
 LOST = "lost"
 """The reason with which requests are refused for a tunnel that was broken off."""
 
-_LEAST_DELAY = 0.001
 
-
-class PollSession:
+class PollSession(PollEnd):
     """One tunnel (:class:`~.transport.Carrier`).
 
     :param server: has all of them.
@@ -38,14 +36,13 @@ class PollSession:
     """
 
     def __init__(self, server: "PollServer", tunnel: str, source: Address, host: IAddress) -> None:
+        core: ServerCore[PollRole] = ServerCore()
+        super().__init__(server.clock, core.outgoing, core.incoming)
         self.tunnel = tunnel
         self.source = source
         self._server = server
-        self._clock = server.clock
-        self._core: ServerCore[PollRole] = ServerCore()
-        self._transport = TunnelTransport(self, self._clock, host, address(source))
-        self._paused = self._full = self._over = self._turning = False
-        self._soon: IDelayedCall | None = None
+        self._core = core
+        self._transport: TunnelTransport = TunnelTransport(self, self._clock, host, address(source))
         self._alarm = Alarm(self._clock, self._turn)
 
     def begin(self, protocol: IProtocol, hello: bytes) -> None:
@@ -89,45 +86,12 @@ class PollSession:
         """Nothing has come for too long."""
         self._end(ConnectionLost("the client does not ask any more"), LOST)
 
-    # Carrier.
-
-    def write(self, data: bytes) -> None:
-        """Send."""
-        if not (self._over or self._core.outgoing.ended):
-            self._core.outgoing.write(data)
-            self._tell_room()
-            self._touch()
-
-    def close(self) -> None:
-        """Send what was written, then end."""
-        if not self._over:
-            self._core.outgoing.end()
-            self._touch()
-
     def abort(self) -> None:
         """End at once."""
         if not self._over:
             self._end(ConnectionAborted(), LOST, later=True)
 
-    def pause(self) -> None:
-        """Bring nothing more for now."""
-        self._paused = True
-
-    def resume(self) -> None:
-        """Bring more."""
-        self._paused = False
-        self._touch()
-
     # Inside.
-
-    def _touch(self) -> None:
-        """Have a turn soon: not now, since whoever writes may write more."""
-        if self._soon is None and not (self._turning or self._over):
-            self._soon = self._clock.callLater(0, self._come)
-
-    def _come(self) -> None:
-        self._soon = None
-        self._turn()
 
     def _turn(self) -> None:
         """Deliver, answer, and set the timer."""
@@ -148,25 +112,11 @@ class PollSession:
             self._send(self._core.answers(self._clock.seconds()))
             at = self._core.deadline()
             now = self._clock.seconds()
-            self._alarm.set(at if at is None else max(at, now + _LEAST_DELAY))
-
-    def _deliver(self) -> None:
-        incoming = self._core.incoming
-        while incoming.waiting and not self._over and (incoming.ended or not self._paused):
-            self._transport.received(incoming.deliver())
+            self._alarm.set(at if at is None else max(at, now + LEAST_DELAY))
 
     def _send(self, answers: list[Answering[PollRole]]) -> None:
         for role, answer, body in answers:
             role.answer(answer, body)
-
-    def _tell_room(self) -> None:
-        kept = len(self._core.outgoing)
-        if not self._full and kept >= WINDOW:
-            self._full = True
-            self._transport.full()
-        elif self._full and kept <= WINDOW // 2:
-            self._full = False
-            self._transport.free()
 
     def _end(self, error: BaseException, reason: str, *, later: bool = False) -> None:
         """It is over.

@@ -20,7 +20,8 @@ from wavesync.tunnel.hello import HelloError, HelloReader, make_hello
 from wavesync.tunnel.judging import explain, silence
 from wavesync.tunnel.opening import ConnectionFactory
 from wavesync.tunnel.place import Place
-from wavesync.tunnel.poll_core import WINDOW, ClientCore, Sending
+from wavesync.tunnel.poll_core import ClientCore, Sending
+from wavesync.tunnel.poll_end import LEAST_DELAY, PollEnd
 from wavesync.tunnel.poll_link import ENDED, PollLink
 from wavesync.tunnel.poll_links import PollLinks
 from wavesync.tunnel.poll_wire import HEADER, PollAnswer, PollError
@@ -33,10 +34,9 @@ FAREWELLS = 3
 """Requests that try to tell the server that it is over."""
 
 _FAREWELL_LIFE = 5.0
-_LEAST_DELAY = 0.001
 
 
-class PollTunnel:
+class PollTunnel(PollEnd):
     """One tunnel, from its opening on (:class:`~.transport.Carrier`).
 
     :param clock: gives the time and timers.
@@ -57,59 +57,33 @@ class PollTunnel:
         timeout: float,
         random: Callable[[int], bytes],
     ) -> None:
+        core = ClientCore(lambda: int.from_bytes(random(4), "big") / 2**32)
+        super().__init__(clock, core.outgoing, core.incoming)
         self.result: Deferred[IProtocol] = Deferred(lambda _: self._stop())
-        self._clock = clock
+        self._core = core
         self._place = place
         self._dial = dial
         self._factory = factory
         self._timeout = timeout
         self._bytes = random
-        self._core = ClientCore(lambda: int.from_bytes(random(4), "big") / 2**32)
         self._tunnel = random(16).hex()
         hello = make_hello(random)
         self._hello = HelloReader(hello)
         self._links = PollLinks()
         self._waiting: deque[Sending] = deque()
         self._dialling: dict[Deferred[IProtocol], None] = {}
-        self._transport: TunnelTransport | None = None
         self._stage = "connection"
-        self._paused = self._full = self._over = self._turning = False
         self._farewells = 0
-        self._soon: IDelayedCall | None = None
         self._alarm = Alarm(clock, self._due)
         self._limit: IDelayedCall | None = clock.callLater(timeout, self._timed_out)
         self._first_wire: Wire | None = None
-        self._core.outgoing.write(hello)
+        core.outgoing.write(hello)
         self._turn()
-
-    # Carrier.
-
-    def write(self, data: bytes) -> None:
-        """Send."""
-        if not (self._over or self._core.outgoing.ended):
-            self._core.outgoing.write(data)
-            self._tell_room()
-            self._touch()
-
-    def close(self) -> None:
-        """Send what was written, then end."""
-        if not self._over:
-            self._core.outgoing.end()
-            self._touch()
 
     def abort(self) -> None:
         """End at once."""
         if not self._over:
             self._part(ConnectionAborted())
-
-    def pause(self) -> None:
-        """Bring nothing more for now."""
-        self._paused = True
-
-    def resume(self) -> None:
-        """Bring more."""
-        self._paused = False
-        self._touch()
 
     # What connections tell (Asker).
 
@@ -161,15 +135,6 @@ class PollTunnel:
 
     # Time.
 
-    def _touch(self) -> None:
-        """Have a turn soon: not now, since whoever writes may write more."""
-        if self._soon is None and not (self._turning or self._over):
-            self._soon = self._clock.callLater(0, self._come)
-
-    def _come(self) -> None:
-        self._soon = None
-        self._turn()
-
     def _due(self) -> None:
         if self._over:
             return
@@ -213,29 +178,15 @@ class PollTunnel:
                 return
             found = (core.deadline(), self._links.deadline())
             at = min((each for each in found if each is not None), default=None)
-            self._alarm.set(None if at is None else max(at, now + _LEAST_DELAY))
-
-    def _tell_room(self) -> None:
-        transport, kept = self._transport, len(self._core.outgoing)
-        if transport is None:
-            return
-        if not self._full and kept >= WINDOW:
-            self._full = True
-            transport.full()
-        elif self._full and kept <= WINDOW // 2:
-            self._full = False
-            transport.free()
+            self._alarm.set(None if at is None else max(at, now + LEAST_DELAY))
 
     # What comes.
 
-    def _deliver(self) -> None:
-        incoming = self._core.incoming
-        while incoming.waiting and not self._over and (incoming.ended or not self._paused):
-            data = incoming.deliver()
-            if self._transport is not None:
-                self._transport.received(data)
-            else:
-                self._greeted(data)
+    def _received(self, data: bytes) -> None:
+        if self._transport is not None:
+            super()._received(data)
+        else:
+            self._greeted(data)
 
     def _greeted(self, data: bytes) -> None:
         try:
