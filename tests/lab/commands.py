@@ -34,6 +34,9 @@ TOOLS = {
     "chromium-headless-shell": "chromium-headless-shell",
     "rsync": "rsync",
     "miniupnpd": "miniupnpd-nftables",
+    "squid": "squid",
+    "tinyproxy": "tinyproxy",
+    "haproxy": "haproxy",
 }
 
 
