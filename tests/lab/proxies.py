@@ -229,7 +229,9 @@ def main(argv: Sequence[str]) -> int:
         return 1
     passages: list[Passage] = []
     endings: list[Ending] = []
-    for done in itertools.chain(_passages(options.only), () if options.only else _endings()):
+    faults: Iterator[Passage | Ending] = iter(()) if options.only else _endings()
+    steps: Iterator[Passage | Ending] = itertools.chain(_passages(options.only), faults)
+    for done in steps:
         print(done, flush=True)
         if isinstance(done, Passage):
             passages.append(done)
