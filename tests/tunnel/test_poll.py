@@ -571,7 +571,7 @@ class ServerTests(PollCase):
             (
                 ("192.0.2.1", (200, "")),
                 ("192.0.2.1", (200, "")),
-                ("192.0.2.1", (429, "tunnels")),
+                ("192.0.2.1", (429, "tunnels-of-host")),
                 ("192.0.2.2", (200, "")),
                 ("192.0.2.3", (503, "tunnels")),
             )
@@ -579,6 +579,24 @@ class ServerTests(PollCase):
             client = world.raw(poll(HELLO, tunnel=f"{number:032x}"), host)
             self.assertEqual(status_of(bytes(client.received)), expected)
         self.assertEqual(len(world.server), 3)
+        self.assertEqual(world.server.statistics.refused, {"tunnels-of-host": 1, "tunnels": 1})
+
+    def test_going(self) -> None:
+        """A server that is going waits for the tunnels there are, and takes no more."""
+        world = World()
+        client, guest = self.opened(world)
+        world.server.close()
+        empty = world.server.when_empty()
+        late = world.raw(poll(HELLO))
+        self.assertEqual(status_of(bytes(late.received)), (503, "going"))
+        client.transport.write(b"the last words")
+        world.wait(1.0)
+        self.assertEqual(guest.received, b"the last words")
+        self.assertNoResult(empty)
+        guest.transport.loseConnection()
+        world.wait(1.0)
+        self.successResultOf(empty)
+        self.assertIsNotNone(client.lost)
 
     def test_times(self) -> None:
         """A client that does not come back, and a connection that says nothing, are forgotten."""

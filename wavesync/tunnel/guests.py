@@ -101,20 +101,15 @@ class MethodGuests:
         self._guests = guests
         self._method = method
 
-    def enter(self, source: Address) -> tuple[int, str] | None:
+    def enter(self, source: Address) -> None:
         """One more tunnel comes from there, its hello has come.
 
-        :returns: an HTTP status and a sentence when it is refused, None when it is counted.
+        :raises Refused: there is no room, or nobody is taken any more.
         """
+        self._guests.enter(source)
         statistics = self._guests.statistics
-        try:
-            self._guests.enter(source)
-        except Refused as refused:
-            statistics.refused[refused.reason] += 1
-            return refused.status, str(refused)
         statistics.opened[self._method] += 1
         statistics.open[self._method] += 1
-        return None
 
     def leave(self, source: Address) -> None:
         """One that was counted is over."""

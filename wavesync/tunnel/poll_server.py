@@ -42,10 +42,10 @@ _LEAST_DELAY = 0.001  # rounding must not make a timer come too early again and 
 class Guests(Protocol):
     """Counts tunnels of every method, within the limits of all of them."""
 
-    def enter(self, source: Address) -> tuple[int, str] | None:
+    def enter(self, source: Address) -> None:
         """One more tunnel comes from there, its hello has come.
 
-        :returns: an HTTP status and a sentence when it is refused, None when it is counted.
+        :raises Refused: it is not taken.
         """
 
     def leave(self, source: Address) -> None:
@@ -171,11 +171,7 @@ class PollServer:
                 503, "going", "this server is going; use another.", retry_after=_TRY_AGAIN
             )
         source = role.wire.source
-        refusal = self._guests.enter(source)
-        if refusal is not None:
-            status, sentence = refusal
-            role.refuse(Refused(status, "tunnels", sentence, retry_after=_TRY_AGAIN))
-            return
+        self._guests.enter(source)
         try:
             protocol = self._factory.buildProtocol(address(source))
         except Exception:
