@@ -1,13 +1,12 @@
 """One connection to the mediator, without its socket: a server's leg, or a client's."""
 
-from typing import Protocol
-
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from twisted.logger import Logger
 
 from wavesync.identity.verify import Reason
 from wavesync.interfaces import Address
 from wavesync.mediator.admission import Refused
+from wavesync.mediator.channel import Channel
 from wavesync.mediator.core import KNOWN_ATTRIBUTES, Mediator
 from wavesync.mediator.fetching import Fetching
 from wavesync.mediator.registration import ServerLeg, build_server_leg
@@ -37,7 +36,6 @@ __all__ = [
     "SERVER_BURST",
     "SERVER_RATE",
     "UPDATE_COST",
-    "Channel",
     "Leg",
 ]
 
@@ -76,19 +74,6 @@ _FROM_CLIENTS = (
     _UPDATE,
     (Method.CONNECTION_RESULT, MessageClass.INDICATION),
 )
-
-
-class Channel(Protocol):
-    """The connection's socket."""
-
-    def send(self, data: bytes) -> None:
-        """Write; nothing happens when it is closed, or when the peer takes nothing any more."""
-
-    def close(self) -> None:
-        """Close once everything written has left."""
-
-    def abort(self) -> None:
-        """Close at once."""
 
 
 class Leg:
