@@ -149,7 +149,7 @@ def _cut() -> Ending:
         assert product.agent is not None
         began = time.monotonic()
         for name in (MEDIATOR_NAME, RELAY_NAME):
-            product.agent.wait_for_line(rf"{name}\S* is reached by tunnel poll", 6 * _CUT)
+            product.agent.wait_for_line(rf"{name}\S* is reached by tunnel poll", 12 * _CUT)
         took = time.monotonic() - began
         # The agent parks anew by and by.
         poll(lambda: _lasts(product, 1.5 * _CUT), 4 * _CUT, product.agent.output)
