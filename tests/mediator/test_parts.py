@@ -156,7 +156,9 @@ class SettingsTests(SynchronousTestCase):
         path = Path(__file__).parents[2] / "etc" / "mediator.toml"
         self.assertEqual(load_settings(path, MediatorSettings), MediatorSettings())
         table = tomllib.loads(path.read_text())
-        self.assertEqual(set(table) | {"proxied", "http_proxied"}, set(MediatorSettings.__struct_fields__))
+        self.assertEqual(
+            set(table) | {"proxied", "http_proxied"}, set(MediatorSettings.__struct_fields__)
+        )
         self.assertEqual(set(table["limits"]), set(Limits.__struct_fields__))
 
     def test_wrong(self) -> None:
