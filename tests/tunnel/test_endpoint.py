@@ -142,9 +142,18 @@ class EndpointTests(EndpointCase):
         self.world.run(2.0)
         error = self.failureResultOf(connecting, TunnelError).value
         self.assertIs(error.reason, Why.PAGE)
-        self.assertIn("websocket direct: an HTML page came", str(error))
+        self.assertIn("works: an HTML page came; HTTP 404; ", str(error))
         self.assertEqual(str(error).count(";"), MAX_CLAUSES)
         self.assertTrue(str(error).endswith("and more"))
+
+    def test_one_cause(self) -> None:
+        """What stops several methods is told once."""
+        page = TunnelError("an HTML page came", Why.PAGE)
+        self.world.behave(**{way.method.replace("-", "_"): STRANGE for way in WAYS})
+        connecting, _ = self.world.connect(self.endpoint)
+        self.world.run(4.0)
+        error = self.failureResultOf(connecting, TunnelError).value
+        self.assertEqual(str(error).count(str(page)), 1)
 
     def test_password(self) -> None:
         """A proxy that wants a password is asked once for each way to use it."""

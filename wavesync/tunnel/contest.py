@@ -22,7 +22,7 @@ from wavesync.tunnel.way import Way
 
 __all__ = ["MAX_CLAUSES", "Contest"]
 
-MAX_CLAUSES = 5
+MAX_CLAUSES = 4
 """Causes that one sentence names."""
 
 _TELLING = (
@@ -38,6 +38,8 @@ _TELLING = (
     Why.UNREACHABLE,
 )
 """The codes, those first of which one has to be told above all."""
+
+_TOO_LATE = "no answer came in time"
 
 
 class _Entrant(Factory):
@@ -95,7 +97,7 @@ class Contest:
         self._race = Race(ladder, clock.seconds(), usable=usable)
         self._attempts: dict[Way, Deferred[IProtocol]] = {}
         self._began: dict[Way, float] = {}
-        self._codes: list[Why] = []
+        self._codes: dict[str, Why] = {}
         self._protocol: IProtocol | None = None
         self._over = False
         self._timer: IDelayedCall | None = None
@@ -190,32 +192,29 @@ class Contest:
         code = Why.UNREACHABLE
         if isinstance(failure.value, TunnelError):
             code = failure.value.reason
-        self._codes.append(code)
         why = failure.getErrorMessage().rstrip(".")
+        self._codes.setdefault(why, code)
         whole_road = code is Why.PROXY_PASSWORD
         self._race.failed(way, self._clock.seconds(), why, whole_road=whole_road)
         self._turn()
 
     def _too_long(self) -> None:
         for way in self._race.under_way:
-            self._race.failed(way, self._clock.seconds(), "no answer came in time")
-            self._codes.append(Why.SILENT)
+            self._race.failed(way, self._clock.seconds(), _TOO_LATE)
+            self._codes[_TOO_LATE] = Why.SILENT
         self._fail(self._sentence())
 
     def _sentence(self) -> str:
-        clauses: dict[str, None] = {}
-        for fall in self._race.falls:
-            # What stands in the way of a whole road names the host or the proxy itself.
-            method = "" if fall.whole_road else f"{fall.way.method} {fall.way.route.value}: "
-            clauses[f"{method}{fall.why}"] = None
-        shown = list(clauses)[:MAX_CLAUSES]
-        if len(clauses) > MAX_CLAUSES:
+        """Name each cause once, whatever it has stopped; those first that tell most."""
+        causes = sorted(self.causes, key=lambda why: _TELLING.index(self._codes[why]))
+        shown = causes[:MAX_CLAUSES]
+        if len(causes) > MAX_CLAUSES:
             shown.append("and more")
         return f"no way to {self._name} works: {'; '.join(shown) or 'there is none'}"
 
     def _fail(self, sentence: str) -> None:
         self._end()
-        codes = [code for code in _TELLING if code in self._codes]
+        codes = [code for code in _TELLING if code in self._codes.values()]
         if not self.result.called:
             self.result.errback(TunnelError(sentence, codes[0] if codes else Why.UNREACHABLE))
 
