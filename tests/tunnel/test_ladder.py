@@ -193,6 +193,15 @@ class LadderTests(SynchronousTestCase):
         self.ladder.lasted(direct("two"))
         self.assertEqual(methods(self.ladder.better(direct("poll"), 9000.0)), [RAW, "two"])
 
+    def test_cut_by_proxy(self) -> None:
+        """A proxy that cuts one of its roads is believed to cut all; those past it are as good as ever."""
+        ways = ways_of([PLAIN], [TUNNELS], lambda url: PROXY)
+        ladder = Ladder(ways)
+        ladder.cut(Way(PLAIN, Route.CONNECT, RAW), 10.0, "cut")
+        useful = [way for way in ladder.ranked(700.0) if not ladder.ails(way, 700.0)]
+        self.assertEqual({way.method for way in useful if way.route is not Route.DIRECT}, {"poll"})
+        self.assertEqual([way for way in useful if way.route is Route.DIRECT], list(WAYS))
+
     def test_nonsense_kept(self) -> None:
         """What is not known, or makes no sense, is left out; a clock that went back does no harm."""
         good = direct(RAW).key

@@ -188,6 +188,26 @@ class UselessTests(EndpointCase):
         self.connected(endpoint)
         self.assertEqual(endpoint.in_use, self.world.ways[-1])
 
+    def test_cut_on_every_road(self) -> None:
+        """It does not have to happen on each road through the proxy anew."""
+        self.world = WaysWorld(
+            ways_of([], [TUNNELS], lambda url: Proxy("corp", 3128)), Path(self.mktemp())
+        )
+        behaviours = self.world.opener.behaviours
+        endpoint = self.world.endpoint(lasting=True)
+        for road in (Route.CONNECT, Route.ABSOLUTE):
+            behaviours.update(
+                {way: GOOD if way.route is road else REFUSED for way in self.world.ways}
+            )
+            self.connected(endpoint)
+            assert endpoint.in_use is not None
+            self.assertEqual(endpoint.in_use.route, road)
+            self.world.run(18.0)
+            self.world.pipe.end(ConnectionDone())
+        self.connected(endpoint)
+        assert endpoint.in_use is not None
+        self.assertEqual(endpoint.in_use.method, "poll")
+
     def test_cut_by_chance(self) -> None:
         """A proxy, or the other end, that is started anew now and then cuts as well, but not so evenly."""
         self.through_proxy()

@@ -44,7 +44,7 @@ WAY_TIMEOUT = 8.0
 
 CUT_THROUGH_PROXY = 2
 """Lasting connections in a row that are cut after much the same time, less than :data:`SHORT_LIFE`, before
-their way is avoided: some proxies do that with whatever lasts."""
+all ways through the proxy but short polls are avoided: some proxies do that with whatever lasts."""
 
 CUT_DIRECT = 4
 """The same without a proxy, where it is more likely that the other end was started anew."""
@@ -118,7 +118,7 @@ class AnyWayEndpoint:
         self._lasting = lasting
         self._open: dict[Watch, Ladder] = {}
         self._contests: dict[Contest, None] = {}
-        self._cuts: dict[Way, _Cuts] = {}
+        self._cuts: dict[Way | None, _Cuts] = {}  # all ways through a proxy have the same, None's
         self._told: Way | None = None
         self._seeker = Seeker(
             clock,
@@ -233,14 +233,15 @@ class AnyWayEndpoint:
 
     def cut(self, watch: Watch, ladder: Ladder, lasted: float) -> None:
         """A connection that was to last was ended from outside."""
+        direct = watch.way.route is Route.DIRECT
+        what = watch.way if direct else None
         if lasted >= SHORT_LIFE:
             ladder.lasted(watch.way)
-            self._cuts.pop(watch.way, None)
+            self._cuts.pop(what, None)
             return
         now = self._clock.seconds()
-        cuts = self._cuts.setdefault(watch.way, _Cuts(0, lasted, float("-inf")))
+        cuts = self._cuts.setdefault(what, _Cuts(0, lasted, float("-inf")))
         cuts.add(lasted, now)
-        direct = watch.way.route is Route.DIRECT
         if cuts.count >= (CUT_DIRECT if direct else CUT_THROUGH_PROXY):
             why = f"cut again and again, now after {lasted:.0f} s"
             self.log.info("{way} is avoided: it is {why}", way=str(watch.way), why=why)

@@ -7,7 +7,7 @@ jump.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from wavesync.tunnel.way import LASTING, Road, Way
+from wavesync.tunnel.way import LASTING, Road, Route, Way
 
 __all__ = ["AVOIDED_FOR", "DEEPEST", "OUTRUN", "SINKS_BY", "Ladder", "Rung"]
 
@@ -159,10 +159,16 @@ class Ladder:
                 self.failed(way, now, why)
 
     def cut(self, way: Way, now: float, why: str) -> None:
-        """Connections on a way do not last; what lasts there, if anything, is many short ones."""
+        """Connections on a way do not last; what lasts there, if anything, is many short ones.
+
+        So it is with all ways through the same proxy, wherever they lead; without one, with those of the
+        same road.
+        """
         self.failed(way, now, why)
+        proxied = way.route is not Route.DIRECT
         for other, standing in self._standings.items():
-            if other == way or (other.road == way.road and other.method != LASTING):
+            alike = other.route is not Route.DIRECT if proxied else other.road == way.road
+            if other == way or (alike and other.method != LASTING):
                 standing.avoided_until = now + AVOIDED_FOR
 
     def lasted(self, way: Way) -> None:
