@@ -24,13 +24,14 @@ _TEST_ID = re.compile(r"^(tests(?:\.\w+)+)$", re.MULTILINE)
 def trial_result(text: str) -> tuple[int, set[str]]:
     """Read trial's output.
 
+    :param text: of one run, or of several one behind the other.
     :returns: how many tests ran, and the dotted ids of those that were skipped.
     """
-    counts = _RAN.findall(text)
+    counts = map(int, _RAN.findall(text))
     skipped: set[str] = set()
     for block in _SKIPPED_BLOCK.findall(text):
         skipped.update(_TEST_ID.findall(block))
-    return (int(counts[-1]) if counts else 0), skipped
+    return sum(counts), skipped
 
 
 def pytest_result(xml: str) -> tuple[int, set[str]]:

@@ -44,6 +44,7 @@ class CompareTests(SynchronousTestCase):
     def test_reads_both_runners(self) -> None:
         """Counts and skipped tests come out alike from either runner's output."""
         self.assertEqual(trial_result(TRIAL), (3, SKIPPED))
+        self.assertEqual(trial_result(TRIAL + TRIAL), (6, SKIPPED))
         self.assertEqual(pytest_result(PYTEST), (3, SKIPPED))
 
     def test_equal_runs_pass(self) -> None:
