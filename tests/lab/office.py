@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from tests.lab.commands import LabError, environment
@@ -145,14 +146,16 @@ class Office:
         """Kill the proxy."""
         self.running.kill()
 
+    def _has(self, words: str) -> bool:
+        return words in self.log
+
+    def _tail(self, words: str) -> str:
+        return f"{words}: {self.log[-2000:]}"
+
     def logged(self, *words: str) -> None:
         """Wait until the proxy has written down all of this.
 
         :raises LabError: when it does not.
         """
         for each in words:
-            poll(
-                lambda each=each: each in self.log,
-                10,
-                lambda each=each: f"{each}: {self.log[-2000:]}",
-            )  # type: ignore[misc]
+            poll(partial(self._has, each), 10, partial(self._tail, each))

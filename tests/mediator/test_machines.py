@@ -23,6 +23,7 @@ class Recorder:
     """Hands of either machine: notes the names of what it is told to do."""
 
     source: Address = ("192.0.2.1", 4000)
+    tunnelled = False
 
     def __init__(self) -> None:
         self.done: list[str] = []

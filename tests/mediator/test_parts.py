@@ -24,6 +24,7 @@ class Channel(MemoryChannel):
     """A leg that nobody supersedes here."""
 
     source: Address = ("192.0.2.1", 4000)
+    tunnelled = False
 
     def supersede(self) -> None:
         """Note it."""
