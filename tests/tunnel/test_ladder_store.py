@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tunnel.test_ladder import WAYS, direct
@@ -10,6 +11,7 @@ from wavesync.tunnel.ladder_store import (
     KEEP_FOR,
     MAX_LADDERS,
     NAME_FOR,
+    SAVE_AFTER,
     SAVE_EVERY,
     Ladders,
     ladders_path,
@@ -49,6 +51,29 @@ class LaddersTests(SynchronousTestCase):
         ladder.worked(direct("poll"), self.now, took=0.4)
         ladders.note()
         return ladder
+
+    def test_later(self) -> None:
+        """Nothing is written while somebody connects; what a program that ends has learned is kept."""
+        clock = Clock()
+        for closed in (False, True):
+            self.path.unlink(missing_ok=True)
+            ladders = Ladders(
+                self.path,
+                clock=lambda: self.now,
+                wall_clock=lambda: self.epoch,
+                network=lambda: self.network,
+                later=lambda act: clock.callLater(SAVE_AFTER, act),
+            )
+            self.learn(ladders)
+            self.learn(ladders)
+            self.assertFalse(self.path.exists())
+            if closed:
+                ladders.save()
+            else:
+                clock.advance(SAVE_AFTER)
+            self.assertEqual(clock.getDelayedCalls(), [])
+            found = self.ladders(self.path).ladder(NAME, WAYS)
+            self.assertEqual(found.proven, direct("poll"))
 
     def test_restart(self) -> None:
         """Another process knows it; the time between the two counts."""

@@ -9,7 +9,7 @@ from typing import Any
 from wavesync.interfaces import IReactor
 from wavesync.signalling.network import network_name
 from wavesync.tunnel.destinations import Destinations
-from wavesync.tunnel.ladder_store import Ladders, ladders_path
+from wavesync.tunnel.ladder_store import SAVE_AFTER, Ladders, ladders_path
 from wavesync.tunnel.place import METHODS
 from wavesync.tunnel.proxies import Proxies
 
@@ -42,6 +42,7 @@ def open_destinations(
         clock=reactor.seconds,
         wall_clock=wall_clock,
         network=network_name,
+        later=lambda act: reactor.callLater(SAVE_AFTER, act),
     )
     return Destinations(
         reactor,

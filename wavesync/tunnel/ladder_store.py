@@ -7,12 +7,21 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
+from twisted.internet.interfaces import IDelayedCall
 
 from wavesync.identity.kept import read_kept, write_kept
 from wavesync.tunnel.ladder import Ladder, Rung
 from wavesync.tunnel.way import MAX_WAYS, Way
 
-__all__ = ["KEEP_FOR", "MAX_LADDERS", "NAME_FOR", "SAVE_EVERY", "Ladders", "ladders_path"]
+__all__ = [
+    "KEEP_FOR",
+    "MAX_LADDERS",
+    "NAME_FOR",
+    "SAVE_AFTER",
+    "SAVE_EVERY",
+    "Ladders",
+    "ladders_path",
+]
 
 MAX_LADDERS = 128
 """Pairs of network and destination that are kept; the one that was of use the longest ago goes first."""
@@ -22,6 +31,9 @@ KEEP_FOR = 30 * 86400.0
 
 NAME_FOR = 3.0
 """Seconds for which the network counts as the same without a look."""
+
+SAVE_AFTER = 1.0
+"""Seconds after which something new is written down: who has just connected has better things to do."""
 
 SAVE_EVERY = 10.0
 """Seconds between two writes of the file, unless another way than before was found to work."""
@@ -56,6 +68,8 @@ class Ladders:
     :param clock: seconds of a clock that does not jump.
     :param wall_clock: seconds since the epoch.
     :param network: names the network that this host is on now.
+    :param later: calls something in :data:`SAVE_AFTER` seconds; what is learned is written down at once
+        when None.
     """
 
     def __init__(
@@ -65,6 +79,7 @@ class Ladders:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         network: Callable[[], str],
+        later: Callable[[Callable[[], None]], IDelayedCall] | None = None,
     ) -> None:
         self._path = path
         self._clock = clock
@@ -74,6 +89,8 @@ class Ladders:
         self._ladders: dict[str, Ladder] = {}
         self._proven: dict[str, Way | None] = {}
         self._saved_at: float | None = None
+        self._later = later
+        self._saving: IDelayedCall | None = None
 
     def __len__(self) -> int:
         """How many are in use."""
@@ -105,10 +122,16 @@ class Ladders:
         if early and proven == self._proven:
             return
         self._proven = proven
-        self.save()
+        if self._later is None:
+            self.save()
+        elif self._path is not None and self._saving is None:
+            self._saving = self._later(self.save)
 
     def save(self) -> None:
-        """Write all down now."""
+        """Write all down now; nothing is left to be written later."""
+        saving, self._saving = self._saving, None
+        if saving is not None and saving.active():
+            saving.cancel()
         if self._path is None:
             return
         self._saved_at = self._clock()
