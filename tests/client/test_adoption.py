@@ -89,3 +89,10 @@ class AdoptionTests(SynchronousTestCase):
         adoption.began("udp", 5.0)
         adoption.verified(5.0, 60.0)
         self.assertAlmostEqual(adoption.due() or 0.0, 5.0 + LONGEST_PATIENCE)
+
+    def test_not_heard_yet_on_a_busy_host(self) -> None:
+        """Time that the relay's ends spent calculating is no part of that round trip."""
+        adoption = Adoption()
+        adoption.began("udp", 4.97)
+        adoption.verified(5.0, 0.08, 0.05)
+        self.assertAlmostEqual(adoption.due() or 0.0, 5.02)

@@ -200,6 +200,28 @@ class RelayPathTests(SynchronousTestCase):
         call.drop()
         self.assertTrue(self.ends[0].lost)
 
+    def test_trip(self) -> None:
+        """The path tells how long the bytes were on their way, whatever is calculated before and after."""
+        path = self.path(RelayOption(ONE))
+        opening = path.open()
+        self.clock.advance(0.04)
+        self.calls[0].stand()
+        self.clock.advance(0.08)
+        self.assertIsNone(path.trip)
+        self.calls[0].say(RelayAnswer(101))
+        self.clock.advance(0.01)
+        self.verify(self.ends[0])
+        self.successResultOf(opening)
+        self.assertAlmostEqual(path.trip or 0.0, 0.08)
+
+    def test_prepared_in_vain(self) -> None:
+        """What was made ready while relays were dialled does not outlive the dialling."""
+        opening = self.path(RelayOption(ONE)).open()
+        self.assertEqual(len(self.ends), 1)
+        opening.cancel()
+        self.assertTrue(self.ends[0].verified.called)
+        self.failureResultOf(opening)
+
     def test_answer_in_pieces(self) -> None:
         """The answer may come byte by byte."""
         opening = self.opened(ONE)

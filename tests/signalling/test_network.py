@@ -5,7 +5,7 @@ from pathlib import Path
 import ifaddr
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.signalling.network import network_name
+from wavesync.signalling.network import NAME_FOR, NetworkNaming, network_name
 
 _HEAD = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n"
 _ROUTES = _HEAD + (
@@ -80,3 +80,17 @@ class NetworkNameTests(SynchronousTestCase):
     def test_this_host(self) -> None:
         """It works where it runs."""
         self.assertEqual(network_name(), network_name())
+
+
+class NamingTests(SynchronousTestCase):
+    """What asks for the name of the network again and again costs one look."""
+
+    def test_looks(self) -> None:
+        """A move to another network is seen after a moment, not at each call."""
+        now, names = [5.0], iter(["home", "office"])
+        naming = NetworkNaming(lambda: next(names), lambda: now[0])
+        self.assertEqual(naming(), "home")
+        now[0] += NAME_FOR - 0.01
+        self.assertEqual(naming(), "home")
+        now[0] += 0.01
+        self.assertEqual([naming(), naming()], ["office", "office"])

@@ -19,7 +19,7 @@ from wavesync.mediator.service import MediatorService
 from wavesync.mediator.settings import MediatorSettings
 from wavesync.relay.service import RelayService
 from wavesync.relay.settings import RelaySettings
-from wavesync.signalling.network import network_name
+from wavesync.signalling.network import this_network
 from wavesync.signalling.urls import parse_mediators
 from wavesync.testing.proxy import BufferingProxy
 from wavesync.tunnel.destinations import Destinations
@@ -58,7 +58,7 @@ class ProxiedSite:
             None,
             clock=reactor.seconds,
             wall_clock=time.time,
-            network=network_name,
+            network=this_network,
         )
 
     def start(self) -> None:

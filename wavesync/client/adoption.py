@@ -33,7 +33,7 @@ class Adoption:
         self._hold_until = hold_until
         self._begun: dict[object, float] = {}
         self._heard: dict[object, float] = {}
-        self._took = 0.0
+        self._trip = 0.0
         self._verified_at: float | None = None
         self._patience = LONGEST_PATIENCE
 
@@ -55,14 +55,15 @@ class Adoption:
         self._begun.pop(path, None)
         self._heard.pop(path, None)
 
-    def verified(self, now: float, took: float | None) -> None:
+    def verified(self, now: float, took: float | None, trip: float | None = None) -> None:
         """The server was verified over the relay.
 
         :param took: seconds of that, from when the relay was reached.
+        :param trip: seconds of these that bytes were on their way to the server and back; *took* when None.
         """
         self._verified_at = now
         if took is not None:
-            self._took = took
+            self._trip = took if trip is None else trip
             self._patience = min(max(took * _SLOWER, LEAST_PATIENCE), LONGEST_PATIENCE)
 
     def due(self) -> float | None:
@@ -73,5 +74,5 @@ class Adoption:
         chances = [at]
         for path, begun in self._begun.items():
             heard = self._heard.get(path)
-            chances.append(begun + self._took if heard is None else heard + self._patience)
+            chances.append(begun + self._trip if heard is None else heard + self._patience)
         return max(min(max(chances), at + self._patience), self._hold_until)

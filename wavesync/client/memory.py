@@ -12,7 +12,7 @@ import msgspec
 from wavesync.errors import SettingsError
 from wavesync.identity.ids import Target
 from wavesync.identity.kept import read_kept, write_kept
-from wavesync.signalling.network import network_name
+from wavesync.signalling.network import this_network
 from wavesync.signalling.relay_urls import MAX_RELAYS, Relay, parse_relay
 
 __all__ = ["MAX_REMEMBERED", "REMEMBER_FOR", "Memory", "Remembered", "memory_path"]
@@ -99,7 +99,7 @@ class Memory:
         path: Path | None = None,
         *,
         wall_clock: Callable[[], float],
-        network: Callable[[], str] = network_name,
+        network: Callable[[], str] = this_network,
     ) -> None:
         self._path = path
         self._wall_clock = wall_clock

@@ -226,7 +226,7 @@ class Race(Generic[_Session]):
             now = self._now()
             took = None if runner.heard_at is None else now - runner.heard_at
             self._waiting = path, session, runner.entries
-            self._adoption.verified(now, took)
+            self._adoption.verified(now, took, getattr(path, "trip", None))  # only a relay tells it
             self._settle()
         elif self.winner is not None:
             self._tell_winner(path, runner.entries, self._where(session), "lost", _LATER)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 from wavesync.client.paths import Sessions, verified_over
@@ -80,6 +80,7 @@ class RelayPath:
     :ivar options: the relays that it begins with.
     :ivar relay: the relay that was asked last.
     :ivar way: by which way that was, for people.
+    :ivar trip: seconds from asking it to its answer, which the server's end gives; None before that.
     """
 
     kind = "relay"
@@ -96,11 +97,13 @@ class RelayPath:
         self.addresses: list[Address] = [(each.relay.host, each.relay.port) for each in options]
         self.relay: Relay | None = None
         self.way = ""
+        self.trip: float | None = None
         self._relaying = relaying
         self._server = server
         self.options = tuple(options)
         self._connection_id = connection_id
         self._sessions = sessions
+        self._prepared: tuple[IProtocolFactory, Deferred[ClientSession]] | None = None
         self._hops = self._repeats = 0
 
     @property
@@ -120,6 +123,8 @@ class RelayPath:
         dials = RelayDials(self._relaying.clock, self._relaying.dial)
         for option in self.options:
             dials.add(option)
+        # While the first packets are under way: it takes some milliseconds.
+        self._prepared = self._sessions()
         try:
             while True:
                 option, leg = await dials.next()
@@ -141,6 +146,10 @@ class RelayPath:
                     dials.add(again)
         finally:
             dials.close()
+            unused, self._prepared = self._prepared, None
+            if unused is not None:
+                unused[1].addErrback(lambda _: None)
+                unused[1].cancel()
 
     async def _ask(
         self, option: RelayOption, leg: RelayLeg, dials: RelayDials
@@ -153,17 +162,19 @@ class RelayPath:
         self.way = self._relaying.text(leg.transport)
         if self.on_heard is not None:
             self.on_heard()
-        factory, verified = self._sessions()
+        factory, verified = self._prepared or self._sessions()
+        self._prepared = None
         request = self._relaying.request(option, self._server, self._connection_id)
         other: list[RelayAnswer] = []
 
         def judge(answer: RelayAnswer) -> RelayAnswer:
+            self.trip = self._relaying.clock.seconds() - asked_at
             if answer.status != 101:
                 other.append(answer)
                 raise ConnectFailed(_sentence(relay, answer))
             return answer
 
-        asking = leg.ask(request, factory)
+        asking, asked_at = leg.ask(request, factory), self._relaying.clock.seconds()
         late: list[ConnectFailed] = []
 
         def hurry() -> None:

@@ -47,7 +47,21 @@ class ServerSessions:
         self._verified: WeakSet[ClientSession] = WeakSet()
 
     def __call__(self, server: Target) -> Sessions:
-        """Make what makes the sessions of one server's paths."""
+        """Make what makes the sessions of one server's paths; they share a context, made with the first."""
+
+        def make() -> tuple[IProtocolFactory, Deferred[ClientSession]]:
+            factory, ready = connect_session(
+                self._credentials,
+                server,
+                self._clock,
+                timing=self._timing,
+                context=self._context(server),
+            )
+            return factory, ready.addCallback(self._watch.add).addCallback(self._keep)
+
+        return make
+
+    def _context(self, server: Target) -> ClientTLS:
         context = self._contexts.get(str(server))
         if context is None:
             if len(self._contexts) >= MAX_KNOWN:
@@ -59,14 +73,7 @@ class ServerSessions:
                 revoked=self._watch.revocations.revoked,
             )
             self._contexts[str(server)] = context
-
-        def make() -> tuple[IProtocolFactory, Deferred[ClientSession]]:
-            factory, ready = connect_session(
-                self._credentials, server, self._clock, timing=self._timing, context=context
-            )
-            return factory, ready.addCallback(self._watch.add).addCallback(self._keep)
-
-        return make
+        return context
 
     def parted(self) -> Deferred[None]:
         """Wait for the paths of sessions that are over, or about to be, for :data:`PART_WITHIN`.

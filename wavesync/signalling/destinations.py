@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wavesync.interfaces import IReactor
-from wavesync.signalling.network import network_name
+from wavesync.signalling.network import this_network
 from wavesync.tunnel.destinations import Destinations
 from wavesync.tunnel.ladder_store import SAVE_AFTER, Ladders, ladders_path
 from wavesync.tunnel.place import METHODS
@@ -41,7 +41,7 @@ def open_destinations(
         None if directory is None else ladders_path(directory),
         clock=reactor.seconds,
         wall_clock=wall_clock,
-        network=network_name,
+        network=this_network,
         later=lambda act: reactor.callLater(SAVE_AFTER, act),
     )
     return Destinations(

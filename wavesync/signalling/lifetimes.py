@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from wavesync.identity.kept import read_kept, write_kept
-from wavesync.signalling.network import network_name
+from wavesync.signalling.network import this_network
 from wavesync.stun.behaviour_words import Lifetime
 
 __all__ = ["KEEP_FOR", "MAX_NETWORKS", "Lifetimes", "lifetimes_path"]
@@ -55,7 +55,7 @@ class Lifetimes:
         path: Path,
         *,
         wall_clock: Callable[[], float],
-        network: Callable[[], str] = network_name,
+        network: Callable[[], str] = this_network,
     ) -> None:
         self._path = path
         self._wall_clock = wall_clock

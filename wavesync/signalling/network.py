@@ -6,6 +6,7 @@ right: whoever takes one network for another tries in vain what worked on the ot
 
 import hashlib
 import ipaddress
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import ifaddr
 
 from wavesync.routes import ROUTES, default_routes, read_table
 
-__all__ = ["network_name"]
+__all__ = ["NAME_FOR", "NetworkNaming", "network_name", "this_network"]
+
+NAME_FOR = 3.0
+"""Seconds for which the network counts as the same without a look: one takes more than a millisecond."""
 
 _VIRTUAL = ("lo", "docker", "br-", "veth", "virbr", "lxcbr", "lxdbr", "cni", "flannel", "podman")
 _NEIGHBOURS = Path("/proc/net/arp")
@@ -60,3 +64,31 @@ def _routers(routes: str, neighbours: str) -> Iterable[str]:
     for route in default_routes(routes):
         if not route.interface.startswith(_VIRTUAL):
             yield f"{route.router} {hardware.get(route.router, '')}"
+
+
+class NetworkNaming:
+    """Names the network, and looks no more often than every :data:`NAME_FOR`.
+
+    :param name: looks.
+    :param clock: seconds of a clock that does not jump.
+    """
+
+    def __init__(
+        self,
+        name: Callable[[], str] = network_name,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._clock = clock
+        self._named: tuple[str, float] | None = None
+
+    def __call__(self) -> str:
+        """Name it: 16 hex digits."""
+        now = self._clock()
+        if self._named is None or now - self._named[1] >= NAME_FOR:
+            self._named = self._name(), now
+        return self._named[0]
+
+
+this_network = NetworkNaming()
+"""Names the network of this host for everybody in the process."""

@@ -16,7 +16,6 @@ from wavesync.tunnel.way import MAX_WAYS, Way
 __all__ = [
     "KEEP_FOR",
     "MAX_LADDERS",
-    "NAME_FOR",
     "SAVE_AFTER",
     "SAVE_EVERY",
     "Ladders",
@@ -28,9 +27,6 @@ MAX_LADDERS = 128
 
 KEEP_FOR = 30 * 86400.0
 """Seconds after which nothing of a pair counts any more."""
-
-NAME_FOR = 3.0
-"""Seconds for which the network counts as the same without a look."""
 
 SAVE_AFTER = 1.0
 """Seconds after which something new is written down: who has just connected has better things to do."""
@@ -85,7 +81,6 @@ class Ladders:
         self._clock = clock
         self._wall_clock = wall_clock
         self._network = network
-        self._named: tuple[str, float] | None = None
         self._ladders: dict[str, Ladder] = {}
         self._proven: dict[str, Way | None] = {}
         self._saved_at: float | None = None
@@ -102,7 +97,7 @@ class Ladders:
         :param name: the destination's.
         :param ways: all that lead there now.
         """
-        key = f"{self._network_name()} {name}"
+        key = f"{self._network()} {name}"
         wanted = tuple(ways)
         found = self._ladders.pop(key, None)
         if found is None or set(found.ways) != set(wanted):
@@ -144,12 +139,6 @@ class Ladders:
                 known[key] = _Entry(rungs, at)
         kept = sorted(known.items(), key=lambda item: item[1].at)[-MAX_LADDERS:]
         write_kept(self._path, _File(dict(kept)))
-
-    def _network_name(self) -> str:
-        now = self._clock()
-        if self._named is None or not 0 <= now - self._named[1] < NAME_FOR:
-            self._named = self._network(), now
-        return self._named[0]
 
     def _recalled(self, key: str, ways: tuple[Way, ...]) -> Ladder:
         ladder = Ladder(ways)
