@@ -8,20 +8,24 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.cli.main import COMMANDS, main
+from wavesync.cli.commands import COMMANDS
+from wavesync.cli.main import main
 from wavesync.errors import ConnectFailed, NotAllowed, SettingsError
+
+_COMMANDS = {"one": "what one does", "two": "what two does"}
 
 
 def command(name: str, work: Callable[[argparse.Namespace], int]) -> ModuleType:
     """Make a subcommand that does *work*."""
     module: Any = ModuleType(name)
-    module.add_parser = lambda subparsers: subparsers.add_parser(name, help=f"what {name} does")
+    module.add_parser = lambda subparsers: subparsers.add_parser(name)
     module.run_command = work
     assert isinstance(module, ModuleType)
     return module
@@ -48,7 +52,7 @@ class MainTests(SynchronousTestCase):
 
         output, complaints = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(complaints):
-            status = main(argv, commands=("one", "two"), load=load, environment=environment or {})
+            status = main(argv, commands=_COMMANDS, load=load, environment=environment or {})
         return status, output.getvalue(), complaints.getvalue()
 
     def raising(self, error: BaseException) -> tuple[int, str, str]:
@@ -69,16 +73,17 @@ class MainTests(SynchronousTestCase):
         self.assertEqual(self.imported, ["wavesync.cli.two"])
 
     def test_help(self) -> None:
-        """Help lists every subcommand with what it does."""
+        """Help lists every subcommand with what it does, and waits for none of them."""
         status, output, _ = self.call("--help")
-        self.assertEqual(status, 0)
+        self.assertEqual((status, self.imported), (0, []))
         for words in ("what one does", "what two does", "Exit status"):
             self.assertIn(words, output)
 
     def test_version(self) -> None:
         """The version is told."""
         status, output, _ = self.call("--version")
-        self.assertEqual((status, output.split()[0]), (0, "wavesync"))
+        self.assertEqual((status, output), (0, f"wavesync {version('wavesync')}\n"))
+        self.assertEqual(self.imported, [])
 
     def test_usage_errors(self) -> None:
         """Nothing, an unknown subcommand and an unknown option are usage errors."""
@@ -140,15 +145,21 @@ class CommandsTests(SynchronousTestCase):
             with contextlib.redirect_stdout(io.StringIO()) as output:
                 self.assertEqual(main([name, "--help"]), 0)
             self.assertIn(f"wavesync {name}", output.getvalue())
+            said = " ".join(output.getvalue().split()).lower()
+            self.assertIn(f"{COMMANDS[name]}.", said)
             self.assertIn("example", output.getvalue().lower())
 
 
 class InstalledTests(SynchronousTestCase):
     """The real command, as its own process."""
 
-    def spawn(self, *argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    def spawn(
+        self,
+        *argv: str,
+        program: str = "import sys; from wavesync.cli.main import main; sys.exit(main())",
+        **options: Any,
+    ) -> subprocess.CompletedProcess[str]:
         """Run the command."""
-        program = "import sys; from wavesync.cli.main import main; sys.exit(main())"
         return subprocess.run(
             [sys.executable, "-c", program, *argv],
             stdin=subprocess.DEVNULL,
@@ -157,6 +168,15 @@ class InstalledTests(SynchronousTestCase):
             check=False,
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
+
+    def test_help_is_quick(self) -> None:
+        """Help and version load nothing that takes its time."""
+        heavy = "{'twisted', 'cryptography', 'OpenSSL', 'rich', 'msgspec'} & set(sys.modules)"
+        for option in ("--help", "--version"):
+            program = f"import sys; from wavesync.cli.main import main; main(); sys.exit({heavy})"
+            done = self.spawn(option, program=program)
+            self.assertEqual((done.returncode, done.stderr.strip()), (1, "set()"))
+            self.assertIn("wavesync", done.stdout)
 
     def test_error(self) -> None:
         """A missing file is one sentence and status 2."""

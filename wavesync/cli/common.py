@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
@@ -32,33 +32,15 @@ from wavesync.signalling.urls import parse_mediators
 from wavesync.steady import keep_steady
 from wavesync.tunnel.proxies import Proxies
 
-if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
 __all__ = [
     "INTERRUPTED",
     "Plan",
     "add_common",
-    "new_parser",
     "run_in_reactor",
 ]
 
 INTERRUPTED = 130
 """Exit status of a command that was interrupted (128 + SIGINT, as shells have it)."""
-
-
-def new_parser(
-    subparsers: "Subparsers", name: str, help_text: str, epilog: str
-) -> argparse.ArgumentParser:
-    """Make the parser of a subcommand whose epilog shows examples as they stand."""
-    return subparsers.add_parser(
-        name,
-        help=help_text,
-        description=help_text[:1].upper() + help_text[1:] + ".",
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from twisted.internet.error import ConnectionDone
 from twisted.internet.stdio import StandardIO
 
+from wavesync.cli.commands import COMMANDS, new_parser
 from wavesync.cli.common import (
     Plan,
     add_common,
-    new_parser,
     run_in_reactor,
 )
 from wavesync.client.watching import LocalEnd, SessionEnd, watched_bridge
@@ -18,7 +18,7 @@ from wavesync.interfaces import IReactor
 from wavesync.session.names import check_service_name
 
 if TYPE_CHECKING:
-    from wavesync.cli.common import Subparsers
+    from wavesync.cli.commands import Subparsers
 
 __all__ = ["add_parser", "run_command"]
 
@@ -32,9 +32,7 @@ examples:
 
 def add_parser(subparsers: "Subparsers") -> None:
     """Add the parser of ``wavesync connect``."""
-    parser = new_parser(
-        subparsers, "connect", "connect standard input and output to a service", _EXAMPLES
-    )
+    parser = new_parser(subparsers, "connect", COMMANDS["connect"], _EXAMPLES)
     parser.add_argument("target", metavar="TARGET", help="SERVER.SYSTEM or SYSTEM")
     parser.add_argument("service", metavar="SERVICE", help="the service's name, such as web")
     add_common(parser)

@@ -19,7 +19,8 @@ from twisted.python.failure import Failure
 
 from wavesync.agent.service import AgentService
 from wavesync.agent.settings import AgentSettings
-from wavesync.cli.common import new_parser, run_in_reactor
+from wavesync.cli.commands import COMMANDS, new_parser
+from wavesync.cli.common import run_in_reactor
 from wavesync.cli.demo_proxied import ProxiedSite
 from wavesync.client.connector import Connector
 from wavesync.client.opening import open_connector
@@ -37,7 +38,7 @@ from wavesync.relay.settings import RelaySettings
 from wavesync.signalling.urls import parse_mediators
 
 if TYPE_CHECKING:
-    from wavesync.cli.common import Subparsers
+    from wavesync.cli.commands import Subparsers
 
 __all__ = ["PROXIED", "Row", "add_parser", "run_command", "run_demo", "run_proxied", "show"]
 
@@ -62,9 +63,7 @@ PROXIED = "proxy, poll"
 
 def add_parser(subparsers: "Subparsers") -> None:
     """Add the parser of ``wavesync demo``."""
-    parser = new_parser(
-        subparsers, "demo", "run all roles on this machine and try every path", _EXAMPLES
-    )
+    parser = new_parser(subparsers, "demo", COMMANDS["demo"], _EXAMPLES)
     parser.add_argument(
         "--size",
         type=_size,

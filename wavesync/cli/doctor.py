@@ -14,7 +14,8 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
-from wavesync.cli.common import Plan, add_common, new_parser, run_in_reactor
+from wavesync.cli.commands import COMMANDS, new_parser
+from wavesync.cli.common import Plan, add_common, run_in_reactor
 from wavesync.cli.doctor_text import Progress, tell
 from wavesync.cli.proxying import chosen_proxies
 from wavesync.client.report import Timeline
@@ -35,7 +36,7 @@ from wavesync.signalling.urls import Mediator, parse_mediators
 from wavesync.tunnel.proxies import Proxies
 
 if TYPE_CHECKING:
-    from wavesync.cli.common import Subparsers
+    from wavesync.cli.commands import Subparsers
 
 __all__ = ["CONNECT_WITHIN", "add_parser", "run_command"]
 
@@ -55,12 +56,7 @@ Exit status: 0 all that is needed works, 1 something does not, 2 usage or settin
 
 def add_parser(subparsers: "Subparsers") -> None:
     """Add the parser of ``wavesync doctor``."""
-    parser = new_parser(
-        subparsers,
-        "doctor",
-        "say what this network lets pass, and why a server is reached as it is",
-        _EXAMPLES,
-    )
+    parser = new_parser(subparsers, "doctor", COMMANDS["doctor"], _EXAMPLES)
     parser.add_argument(
         "target",
         metavar="TARGET",

@@ -11,10 +11,10 @@ from twisted.internet.interfaces import IAddress, IProtocol, IStreamServerEndpoi
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from wavesync.cli.commands import COMMANDS, new_parser
 from wavesync.cli.common import (
     Plan,
     add_common,
-    new_parser,
     run_in_reactor,
 )
 from wavesync.cli.condition import Condition
@@ -27,7 +27,7 @@ from wavesync.interfaces import IReactor
 from wavesync.session.names import check_service_name
 
 if TYPE_CHECKING:
-    from wavesync.cli.common import Subparsers
+    from wavesync.cli.commands import Subparsers
 
 __all__ = ["ForwardFactory", "add_parser", "listen_endpoint", "run_command"]
 
@@ -45,9 +45,7 @@ adds one line of JSON to the file when it ends.
 
 def add_parser(subparsers: "Subparsers") -> None:
     """Add the parser of ``wavesync forward``."""
-    parser = new_parser(
-        subparsers, "forward", "listen here and forward each connection to a service", _EXAMPLES
-    )
+    parser = new_parser(subparsers, "forward", COMMANDS["forward"], _EXAMPLES)
     parser.add_argument("target", metavar="TARGET", help="SERVER.SYSTEM or SYSTEM")
     parser.add_argument("service", metavar="SERVICE", help="the service's name, such as web")
     parser.add_argument(

@@ -2,23 +2,24 @@
 
 A subcommand is one module of this package with two functions: ``add_parser(subparsers)`` adds a
 parser of the module's own name, and ``run_command(arguments)`` does the work and gives the exit
-status.  Only the module of the subcommand that was asked for is imported.
+status.  Only the module of the subcommand that was asked for is imported, and none for help and version.
 """
 
 import argparse
 import importlib
-import importlib.metadata
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
+from typing import TYPE_CHECKING
 
+from wavesync.cli.commands import COMMANDS
 from wavesync.errors import WavesyncError
 
-__all__ = ["COMMANDS", "main"]
+if TYPE_CHECKING:
+    from wavesync.cli.commands import Subparsers
 
-COMMANDS = ("demo", "connect", "forward", "ping", "doctor", "report", "system")
-"""The subcommands, each a module of :mod:`wavesync.cli`, in the order of the help text."""
+__all__ = ["main"]
 
 _EPILOG = """\
 Exit status: 0 done, 1 could not connect, 2 usage or settings, 3 not allowed (credentials).
@@ -29,7 +30,7 @@ wavesync COMMAND --help shows examples.
 def main(
     argv: Sequence[str] | None = None,
     *,
-    commands: Sequence[str] = COMMANDS,
+    commands: Mapping[str, str] = COMMANDS,
     load: Callable[[str], ModuleType] = importlib.import_module,
     environment: Mapping[str, str] = os.environ,
 ) -> int:
@@ -39,17 +40,17 @@ def main(
     a bug of ours.
 
     :param argv: the arguments without the program's name; those of the process when None.
-    :param commands: the subcommands there are.
+    :param commands: the subcommands there are, and what each does.
     :param load: imports a module by its full name.
     :param environment: the environment's variables.
     :return: the exit status.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
-        wanted = argv[:1] if argv and argv[0] in commands else commands
-        modules = {name: load(f"wavesync.cli.{name}") for name in wanted}
-        arguments = _parser(modules, commands).parse_args(argv)
-        status = int(modules[arguments.command].run_command(arguments))
+        module = load(f"wavesync.cli.{_wanted(argv, commands)}")
+        parser, subparsers = _parser()
+        module.add_parser(subparsers)
+        status = int(module.run_command(parser.parse_args(argv)))
         sys.stdout.flush()
         return status
     except SystemExit as stop:
@@ -76,7 +77,17 @@ def main(
         )
 
 
-def _parser(modules: Mapping[str, ModuleType], commands: Sequence[str]) -> argparse.ArgumentParser:
+def _wanted(argv: Sequence[str], commands: Mapping[str, str]) -> str:
+    """:return: the subcommand; help, version and all that is wrong end in ``SystemExit`` here."""
+    if argv and argv[0] in commands:
+        return argv[0]
+    parser, subparsers = _parser()
+    for name, what in commands.items():
+        subparsers.add_parser(name, help=what, add_help=False)
+    return str(parser.parse_known_args(argv)[0].command)
+
+
+def _parser() -> tuple[argparse.ArgumentParser, "Subparsers"]:
     parser = argparse.ArgumentParser(
         prog="wavesync",
         description="Reach a server behind NAT or a firewall, with no port forwarding.",
@@ -84,14 +95,23 @@ def _parser(modules: Mapping[str, ModuleType], commands: Sequence[str]) -> argpa
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    version = importlib.metadata.version("wavesync")
-    parser.add_argument("--version", action="version", version=f"wavesync {version}")
-    subparsers = parser.add_subparsers(
+    parser.add_argument("--version", action=_Version)
+    return parser, parser.add_subparsers(
         dest="command", metavar="COMMAND", required=True, title="commands"
     )
-    for module in modules.values():
-        module.add_parser(subparsers)
-    return parser
+
+
+class _Version(argparse.Action):
+    """Shows the version; it is looked up only then, which takes as long as all the rest."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, 0, help="show program's version number and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"wavesync {version('wavesync')}")
+        parser.exit()
 
 
 def _complain(sentence: str, status: int) -> int:

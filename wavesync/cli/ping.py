@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 
+from wavesync.cli.commands import COMMANDS, new_parser
 from wavesync.cli.common import (
     Plan,
     add_common,
-    new_parser,
     run_in_reactor,
 )
 from wavesync.client.report import format_address
@@ -19,7 +19,7 @@ from wavesync.interfaces import IReactor
 from wavesync.session.client import CONTROL
 
 if TYPE_CHECKING:
-    from wavesync.cli.common import Subparsers
+    from wavesync.cli.commands import Subparsers
 
 __all__ = ["add_parser", "run_command"]
 
@@ -40,12 +40,7 @@ What is measured is the round trip of wavesync's own messages through the encryp
 
 def add_parser(subparsers: "Subparsers") -> None:
     """Add the parser of ``wavesync ping``."""
-    parser = new_parser(
-        subparsers,
-        "ping",
-        "reach a server, say by which path, and measure the round trip",
-        _EXAMPLES,
-    )
+    parser = new_parser(subparsers, "ping", COMMANDS["ping"], _EXAMPLES)
     parser.add_argument("target", metavar="TARGET", help="SERVER.SYSTEM or SYSTEM")
     parser.add_argument(
         "-c", "--count", type=_count, default=4, metavar="N", help="how many pings (default: 4)"

@@ -15,7 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 from twisted.internet.defer import CancelledError
 
-from wavesync.cli.common import Plan, add_common, new_parser, run_in_reactor
+from wavesync.cli.commands import COMMANDS, new_parser
+from wavesync.cli.common import Plan, add_common, run_in_reactor
 from wavesync.client.recent import Recent, Record, recent_path
 from wavesync.doctor.answering import versions
 from wavesync.doctor.asking import ask_server
@@ -29,7 +30,7 @@ from wavesync.identity.files import default_directory
 from wavesync.interfaces import IReactor
 
 if TYPE_CHECKING:
-    from wavesync.cli.common import Subparsers
+    from wavesync.cli.commands import Subparsers
 
 __all__ = ["ASK_WITHIN", "add_parser", "run_command"]
 
@@ -49,9 +50,7 @@ system, server and client are, and so are addresses, unless --blur is given.
 
 def add_parser(subparsers: "Subparsers") -> None:
     """Add the parser of ``wavesync report``."""
-    parser = new_parser(
-        subparsers, "report", "show what became of a connect, as both ends saw it", _EXAMPLES
-    )
+    parser = new_parser(subparsers, "report", COMMANDS["report"], _EXAMPLES)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--last", action="store_true", help="the last connect (this is the default)")
     which.add_argument("--id", metavar="ID", help="the connect with this id; its first digits do")

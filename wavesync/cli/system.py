@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wavesync.cli.commands import COMMANDS, new_parser
 from wavesync.cli.system_revoke import revoke
 from wavesync.cli.system_show import show
 from wavesync.errors import NotAllowed, SettingsError
@@ -18,7 +19,7 @@ from wavesync.identity.keys import MAX_PASSPHRASE
 from wavesync.identity.system import SystemCredentials, SystemFile
 
 if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+    from wavesync.cli.commands import Subparsers
 
 __all__ = ["add_parser", "run_command"]
 
@@ -81,10 +82,10 @@ examples:
 
 def add_parser(subparsers: "Subparsers") -> None:
     """Add the parser of ``wavesync system``."""
-    system = _add(subparsers, "system", "make and show a system's keys and certificates", _EXAMPLES)
+    system = new_parser(subparsers, "system", COMMANDS["system"], _EXAMPLES)
     actions = system.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
 
-    create = _add(actions, "create", "make a new system's key file, system.pem", _CREATE)
+    create = new_parser(actions, "create", "make a new system's key file, system.pem", _CREATE)
     _add_mediator(create, "a mediator of the system, written into all credentials made later")
     _add_relay(create, "a relay of the system, written into all credentials made later")
     secret = create.add_mutually_exclusive_group()
@@ -93,20 +94,22 @@ def add_parser(subparsers: "Subparsers") -> None:
         "--ask-passphrase", action="store_true", help="encrypt the key under a passphrase you type"
     )
 
-    server = _add(actions, "add-server", "make a server's credentials", _ADD_SERVER)
+    server = new_parser(actions, "add-server", "make a server's credentials", _ADD_SERVER)
     server.add_argument("--name", metavar="LABEL", default="", help="what people call the server")
     server.add_argument(
         "--server-id", metavar="ID", help="make a new key for the server that has this id"
     )
     _add_issuing(server, "server.pem")
 
-    client = _add(actions, "add-client", "make a client's credentials", _ADD_CLIENT)
+    client = new_parser(actions, "add-client", "make a client's credentials", _ADD_CLIENT)
     client.add_argument(
         "name", metavar="NAME", help="who or what the client is: a-z, 0-9, dot, underscore, hyphen"
     )
     _add_issuing(client, "client.pem")
 
-    revoked = _add(actions, "revoke", "take certificates of servers and clients back", _REVOKE)
+    revoked = new_parser(
+        actions, "revoke", "take certificates of servers and clients back", _REVOKE
+    )
     revoked.add_argument(
         "who",
         metavar="WHO",
@@ -130,7 +133,9 @@ def add_parser(subparsers: "Subparsers") -> None:
         " system's key file)",
     )
 
-    show = _add(actions, "show", "show ids, names, validity, what is revoked; no secrets", _SHOW)
+    show = new_parser(
+        actions, "show", "show ids, names, validity, what is revoked; no secrets", _SHOW
+    )
     show.add_argument("file", metavar="FILE", nargs="?", type=Path, help="one file of credentials")
 
     for parser in (create, server, client):
@@ -255,19 +260,6 @@ def _ask(ask: Callable[[str], str], prompt: str) -> bytes:
         raise NotAllowed(
             "nobody is there to type the passphrase: give it with --passphrase-file."
         ) from None
-
-
-def _add(
-    subparsers: "Subparsers", name: str, summary: str, examples: str
-) -> argparse.ArgumentParser:
-    return subparsers.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
 
 
 def _add_issuing(parser: argparse.ArgumentParser, output: str) -> None:
