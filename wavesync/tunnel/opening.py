@@ -11,13 +11,14 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamClientEndpoint,
 )
-from twisted.internet.protocol import ClientFactory, connectionDone
+from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 
+from wavesync.tunnel.after_head import AfterHead
 from wavesync.tunnel.channel import Channel
 from wavesync.tunnel.connection import Connection, address_of
 from wavesync.tunnel.errors import TunnelError, Why
-from wavesync.tunnel.heads import HeadError, HeadReader
+from wavesync.tunnel.heads import HeadError
 from wavesync.tunnel.hello import HelloError, HelloReader, make_hello
 from wavesync.tunnel.judging import explain, judge, silence
 from wavesync.tunnel.place import Place
@@ -223,7 +224,7 @@ class Opening:
             wire.abort()
 
 
-class Asking:
+class Asking(AfterHead):
     """A connection on which a request was sent: its answer, then what the answer makes of it.
 
     :param opening: what it is for.
@@ -237,38 +238,22 @@ class Asking:
         agreed: Callable[[Answer], bool],
         then: Callable[[], Role],
     ) -> None:
+        super().__init__(h11.CLIENT)
         self._opening = opening
         self._agreed = agreed
         self._then = then
-        self._reader: HeadReader | None = HeadReader(h11.CLIENT)
-        self._role: Role | None = None
 
-    def received(self, data: bytes) -> None:
-        """The answer, then what comes behind it."""
-        if self._role is not None:
-            self._role.received(data)
-            return
-        if self._reader is None:
-            return
-        try:
-            answer = self._reader.feed(data)
-        except HeadError:
-            self._reader = None
-            self._opening.broke(Failure())
-            return
-        if isinstance(answer, Answer):
-            rest, self._reader = self._reader.rest, None
-            if not self._agreed(answer):
-                self._opening.fail(judge(answer, self._opening.place))
-                return
-            self._role = self._then()
-            if rest:
-                self._role.received(rest)
+    def decide(self, head: Answer) -> Role | None:
+        """The answer."""
+        if self._agreed(head):
+            return self._then()
+        self._opening.fail(judge(head, self._opening.place))
+        return None
 
-    def lost(self, reason: Failure = connectionDone) -> None:
-        """The connection is gone."""
-        self._reader = None
-        if self._role is not None:
-            self._role.lost(reason)
-        else:
-            self._opening.broke(reason)
+    def malformed(self, error: HeadError) -> None:
+        """It is no answer."""
+        self._opening.broke(Failure(error))
+
+    def ended(self, reason: Failure) -> None:
+        """No answer has come."""
+        self._opening.broke(reason)

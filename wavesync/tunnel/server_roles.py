@@ -6,9 +6,10 @@ import h11
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from wavesync.tunnel.after_head import AfterHead
 from wavesync.tunnel.answers import Refused, body_head
 from wavesync.tunnel.channel import Channel
-from wavesync.tunnel.heads import HeadError, HeadReader
+from wavesync.tunnel.heads import HeadError
 from wavesync.tunnel.requests import check_body, fields_of, id_of, method_of
 from wavesync.tunnel.wire import Role, Wire
 
@@ -18,7 +19,7 @@ EARLY = 65_536
 """Bytes of a stream up that may come before the connection for the stream down; then it is not read."""
 
 
-class GetPostRole:
+class GetPostRole(AfterHead):
     """A connection after its GET: its POST has to follow, then the stream up.
 
     :param tunnel: the id that the POST has to name.
@@ -34,41 +35,28 @@ class GetPostRole:
         broken: Callable[[str], None],
         lost: Callable[[], None],
     ) -> None:
+        super().__init__(h11.SERVER)
         self._tunnel = tunnel
         self._begin = begin
         self._broken = broken
         self._lost = lost
-        self._reader: HeadReader | None = HeadReader(h11.SERVER)
-        self._role: Role | None = None
 
-    def received(self, data: bytes) -> None:
-        """The POST, then the stream."""
-        if self._role is not None:
-            self._role.received(data)
-            return
-        if self._reader is None:
-            return
+    def decide(self, head: h11.Request) -> Role | None:
+        """The POST."""
         try:
-            request = self._reader.feed(data)
-            if isinstance(request, h11.Request):
-                self._check(request)
-        except (HeadError, Refused) as error:
-            self._reader = None
-            self._broken("head" if isinstance(error, HeadError) else error.reason)
-            return
-        if request is not None:
-            rest, self._reader = self._reader.rest, None
-            self._role = self._begin()
-            if rest:
-                self._role.received(rest)
+            self._check(head)
+        except Refused as error:
+            self._broken(error.reason)
+            return None
+        return self._begin()
 
-    def lost(self, reason: Failure = connectionDone) -> None:
-        """The connection is gone."""
-        self._reader = None
-        if self._role is not None:
-            self._role.lost(reason)
-        else:
-            self._lost()
+    def malformed(self, error: HeadError) -> None:
+        """It is no request."""
+        self._broken("head")
+
+    def ended(self, reason: Failure) -> None:
+        """No POST has come."""
+        self._lost()
 
     def _check(self, request: h11.Request) -> None:
         if method_of(request) != ("get-post", "POST"):
