@@ -28,6 +28,7 @@ from wavesync.relay.pair import ILegTransport
 
 __all__ = [
     "LATER",
+    "PATIENCE",
     "Certificate",
     "Far",
     "FarEnd",

@@ -1,6 +1,5 @@
 """Tests for :mod:`wavesync.relay.half_closing`: ends that speak TLS say all, and still listen."""
 
-import os
 import socket
 from typing import Any, cast
 
@@ -9,6 +8,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from tests.abuse.memory import memory
 from tests.relay.join_cases import BIG, digest
 from tests.relay.join_support import Legs, far_reset, receive, receive_all, send, until
 from wavesync.relay.joining import join
@@ -192,11 +192,11 @@ class BelowTests(HalfClosingCase):
         await send(client, b"question")
         client.end()
         self.assertEqual(await receive_all(server), b"question")
-        before = resident()
+        before = memory()
         await send(client.plain, bytes(MUCH))
         await send(server, b"answer")
         self.assertEqual(await receive(client, 6), b"answer")
-        self.assertLess(resident() - before, MUCH / 4)
+        self.assertLess(memory() - before, MUCH / 4)
         self.assertEqual(pair.up, 8)
 
 
@@ -221,9 +221,3 @@ class OlderTests(HalfClosingCase):
         self.assertEqual(await receive_all(far), b"")
         await until(lambda: self.legs.legs[0].ended)
         self.assertFalse(cast(Any, bottom(leg)).connected)
-
-
-def resident() -> int:
-    """Bytes of this process in memory."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
