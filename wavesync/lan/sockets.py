@@ -12,10 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.internet.interfaces import IReactorFDSet
 
+from wavesync.datagrams import WOULD_BLOCK, DatagramSocket
 from wavesync.interfaces import Address
 from wavesync.lan.links import Link
 
@@ -44,7 +43,6 @@ and one to a link-local group stays on its link, which its untouched hop limit s
 _MAX_DATAGRAM = 512
 _MAX_ANCILLARY = 256
 _MAX_TURN = 32
-_WOULD_BLOCK = (errno.EAGAIN, errno.EWOULDBLOCK)
 
 # Python 3.11 has no name for these two (Linux: ip(7)).
 _IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
@@ -81,8 +79,7 @@ class Datagram:
         return f"{host}%{socket.if_indextoname(self.scope)}" if self.scope else host
 
 
-@implementer(IReadDescriptor)
-class GroupSocket:
+class GroupSocket(DatagramSocket):
     """A UDP socket of one family on the reactor.
 
     :param sock: set up; taken over.
@@ -93,24 +90,20 @@ class GroupSocket:
     def __init__(
         self, reactor: IReactorFDSet, sock: socket.socket, received: Callable[[Datagram], None]
     ) -> None:
+        super().__init__(reactor, sock, "lan", _MAX_TURN)
         self.ipv6 = sock.family == socket.AF_INET6
-        self._reactor = reactor
-        self._socket = sock
         self._received = received
-        self._closed = False
-        sock.setblocking(False)
-        reactor.addReader(self)
 
     def ask(self, data: bytes, link: Link) -> None:
         """Send to the group on a link, once from each IPv4 network; what cannot be sent is lost."""
         for host in ("",) if self.ipv6 else link.hosts:
             try:
                 if self.ipv6:
-                    self._socket.sendto(data, (GROUP6, PORT, 0, link.index))
+                    self.socket.sendto(data, (GROUP6, PORT, 0, link.index))
                     continue
                 where = _MREQN.pack(bytes(4), socket.inet_aton(host), link.index)
-                self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, where)
-                self._socket.sendto(data, (GROUP, PORT))
+                self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, where)
+                self.socket.sendto(data, (GROUP, PORT))
             except OSError:
                 continue
 
@@ -127,7 +120,7 @@ class GroupSocket:
             told = struct.pack("=i4s4s", to.index, bytes(4), bytes(4))
             ancillary = [(socket.IPPROTO_IP, _IP_PKTINFO, told)]
         try:
-            self._socket.sendmsg([data], ancillary, 0, address)
+            self.socket.sendmsg([data], ancillary, 0, address)
         except OSError:
             return
 
@@ -139,49 +132,25 @@ class GroupSocket:
         """Belong to it no more."""
         self._member(link, socket.IPV6_LEAVE_GROUP, socket.IP_DROP_MEMBERSHIP)
 
-    def close(self) -> None:
-        """Close it.  Idempotent."""
-        if not self._closed:
-            self._closed = True
-            self._reactor.removeReader(self)
-            self._socket.close()
-
-    def fileno(self) -> int:
-        """For the reactor."""
-        return self._socket.fileno()
-
-    def logPrefix(self) -> str:
-        """For the reactor."""
-        return "lan"
-
-    def doRead(self) -> None:
-        """Take what has come."""
-        for _ in range(_MAX_TURN):
-            if self._closed:
-                return
-            try:
-                data, ancillary, _flags, source = self._socket.recvmsg(
-                    _MAX_DATAGRAM, _MAX_ANCILLARY
-                )
-            except OSError as problem:
-                if problem.errno in _WOULD_BLOCK:
-                    return
-                continue  # an ICMP error for what was sent before
-            self._received(_datagram(data, ancillary, source))
-
-    def connectionLost(self, reason: Failure) -> None:
-        """The reactor gave it up."""
-        self.close()
+    def take(self) -> bool:
+        """Read one datagram."""
+        try:
+            data, ancillary, _flags, source = self.socket.recvmsg(_MAX_DATAGRAM, _MAX_ANCILLARY)
+        except OSError as problem:
+            # Else it is an ICMP error for what was sent before.
+            return problem.errno not in WOULD_BLOCK
+        self._received(_datagram(data, ancillary, source))
+        return True
 
     def _member(self, link: Link, option6: int, option: int) -> bool:
         try:
             if self.ipv6:
                 group6 = socket.inet_pton(socket.AF_INET6, GROUP6)
                 where = _PKTINFO6.pack(group6, link.index)
-                self._socket.setsockopt(socket.IPPROTO_IPV6, option6, where)
+                self.socket.setsockopt(socket.IPPROTO_IPV6, option6, where)
             else:
                 where = _MREQN.pack(socket.inet_aton(GROUP), bytes(4), link.index)
-                self._socket.setsockopt(socket.IPPROTO_IP, option, where)
+                self.socket.setsockopt(socket.IPPROTO_IP, option, where)
         except OSError as problem:
             return problem.errno == errno.EADDRINUSE  # it does already
         return True

@@ -1,14 +1,13 @@
 """UDP sockets on the reactor: one to a router, one to search with, one that hears announcements."""
 
-import errno
 import socket
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.internet.interfaces import IReactorFDSet
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
+from wavesync.datagrams import WOULD_BLOCK, DatagramSocket
 from wavesync.interfaces import Address
 from wavesync.portmap.gateways import Gateway
 from wavesync.portmap.words import PortMapError, Reason
@@ -35,7 +34,6 @@ ANNOUNCEMENTS = 5350
 """Where routers announce themselves, to everybody on the link (RFC 6886 section 3.2.1, RFC 6887)."""
 
 _HOPS = 2
-_WOULD_BLOCK = (errno.EAGAIN, errno.EWOULDBLOCK)
 
 Received: TypeAlias = Callable[[bytes, Address], None]
 """Takes a datagram and where it came from."""
@@ -54,8 +52,7 @@ class Datagrams(Protocol):
         """Close it; nothing is received any more.  Idempotent."""
 
 
-@implementer(IReadDescriptor)
-class SocketDatagrams:
+class SocketDatagrams(DatagramSocket):
     """A UDP socket.
 
     :param reactor: watches it.
@@ -71,63 +68,39 @@ class SocketDatagrams:
         received: Received,
         refused: Callable[[], None] = lambda: None,
     ) -> None:
-        self._reactor = reactor
-        self._socket = sock
+        super().__init__(reactor, sock, "portmap", MAX_TURN)
         self._received = received
         self._refused = refused
-        self._closed = False
-        sock.setblocking(False)
-        reactor.addReader(self)
 
     def send(self, data: bytes, destination: Address | None = None) -> None:
         """Send it, or drop it."""
-        if self._closed:
+        if self.closed:
             return
         try:
             if destination is None:
-                self._socket.send(data)
+                self.socket.send(data)
             else:
-                self._socket.sendto(data, destination)
+                self.socket.sendto(data, destination)
         except ConnectionRefusedError:
             self._refused()
         except OSError:
             # As with any packet that gets lost: whoever waits for an answer notices.
             return
 
-    def close(self) -> None:
-        """Close it."""
-        if not self._closed:
-            self._closed = True
-            self._reactor.removeReader(self)
-            self._socket.close()
-
-    def fileno(self) -> int:
-        """For the reactor."""
-        return self._socket.fileno()
-
-    def logPrefix(self) -> str:
-        """For the reactor."""
-        return "portmap"
-
-    def doRead(self) -> None:
-        """Take what has come."""
-        for _ in range(MAX_TURN):
-            if self._closed:
-                return
-            try:
-                data, source = self._socket.recvfrom(MAX_DATAGRAM)
-            except ConnectionRefusedError:
+    def take(self) -> bool:
+        """Read one datagram."""
+        try:
+            data, source = self.socket.recvfrom(MAX_DATAGRAM)
+        except OSError as problem:
+            if problem.errno not in WOULD_BLOCK:
                 self._refused()
-                return
-            except OSError as problem:
-                if problem.errno not in _WOULD_BLOCK:
-                    self._refused()
-                return
-            self._received(data, (source[0].partition("%")[0], source[1]))
+            return False
+        self._received(data, (source[0].partition("%")[0], source[1]))
+        return True
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor gave it up: that is how it takes an error on a socket."""
-        if not self._closed:
+        """The reactor gave it up (IReadDescriptor)."""
+        if not self.closed:
             self.close()
             self._refused()
 
