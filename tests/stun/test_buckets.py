@@ -91,3 +91,31 @@ class Sources(SynchronousTestCase):
         for number in range(MAX_SOURCES + 1):
             buckets.allow(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0)
         self.assertEqual(len(buckets), MAX_SOURCES)
+
+
+class ManyAtOnce(SynchronousTestCase):
+    """Several sources charged together, as for a batch of datagrams."""
+
+    def test_all(self) -> None:
+        """Each is charged for as many as it sent, exactly up to what it may send."""
+        one, other = map(source_key, ("192.0.2.1", "192.0.2.2"))
+        buckets = SourceBuckets(rate=1, burst=4)
+        self.assertTrue(buckets.allow_all({one: 4, other: 3}, 0.0))
+        self.assertFalse(buckets.allow("192.0.2.1", 0.0))
+        self.assertTrue(buckets.allow("192.0.2.2", 0.0))
+        self.assertTrue(buckets.allow_all({one: 2, other: 2}, 2.0))
+        self.assertFalse(buckets.allow_all({one: 1}, 1.0))
+
+    def test_none(self) -> None:
+        """Where one of them has sent too much, none is charged."""
+        one, other = map(source_key, ("192.0.2.1", "192.0.2.2"))
+        buckets = SourceBuckets(rate=0, burst=4)
+        self.assertFalse(buckets.allow_all({one: 4, other: 5}, 0.0))
+        self.assertEqual(len(buckets), 0)
+        self.assertTrue(buckets.allow_all({one: 4, other: 4}, 0.0))
+
+    def test_limit(self) -> None:
+        """No more sources are remembered than the limit."""
+        buckets = SourceBuckets(rate=0, burst=4, max_sources=2)
+        self.assertTrue(buckets.allow_all({bytes((n,)) * 4: 1 for n in range(5)}, 0.0))
+        self.assertEqual(len(buckets), 2)

@@ -1,6 +1,8 @@
 """The mediator without its sockets: datagrams in, answers out, and what all legs share."""
 
-from collections.abc import Callable
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from twisted.logger import Logger
@@ -229,6 +231,14 @@ class Mediator:
             self.drop(source[0], "a request shorter than its answer", now)
             return None
         return answer
+
+    def allow_all(self, hosts: Sequence[int], now: float) -> bool:
+        """Charge the sources of many datagrams for them; all, or none where one has sent too much.
+
+        :param hosts: IPv4 addresses as numbers in this host's byte order, one for each datagram.
+        """
+        counts = {host.to_bytes(4, sys.byteorder): n for host, n in Counter(hosts).items()}
+        return self.sources.allow_all(counts, now)
 
     def drop(self, host: str, why: str, now: float) -> None:
         """Count something that is dropped; now and then one line in the log tells of it."""

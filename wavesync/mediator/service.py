@@ -10,7 +10,6 @@ from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
-    IListeningPort,
     IProtocolFactory,
     IReactorFDSet,
     IReactorSocket,
@@ -28,14 +27,13 @@ from wavesync.mediator.sockets import open_listening, open_pairs
 from wavesync.mediator.stream import LegFactory
 from wavesync.mediator.tunnels import Tunnels
 from wavesync.mediator.udp import MediatorDatagrams, PairedDatagrams
+from wavesync.mediator.udp_socket import PortSocket
 from wavesync.services import from_settings
 from wavesync.signalling.listening import Listening, address_text, open_streams
 from wavesync.steady import keep_steady
 from wavesync.tcp.doors import Door
 
 __all__ = ["MediatorService", "Options", "makeService"]
-
-_PACKET_SIZE = 2048  # more than the core looks at, so that it can tell what is too long
 
 
 class MediatorService(Service):
@@ -71,7 +69,7 @@ class MediatorService(Service):
         self._kept: KeptLists | None = None
         self._doors: list[Door] = []
         self._proxied: list[ProxiedLegs] = []
-        self._ports: list[IListeningPort] = []
+        self._ports: list[PortSocket] = []
         self._timer: IDelayedCall | None = None
         self._timer_at: float | None = None
         self.mediator = Mediator(settings, random, wall=self._wall)
@@ -185,10 +183,7 @@ class MediatorService(Service):
         self.mediator.drop(host, "too many connections at one time", self._clock.seconds())
 
     def _adopt_datagrams(self, udp: socket.socket, protocol: MediatorDatagrams) -> None:
-        family = socket.AddressFamily(udp.family)
-        self._ports.append(
-            self._reactor.adoptDatagramPort(udp.fileno(), family, protocol, _PACKET_SIZE)
-        )
+        self._ports.append(PortSocket(IReactorFDSet(self._reactor), udp, protocol))
 
     def stopService(self) -> Deferred[None]:
         """Tell every server, close everything; fires when no socket is left."""
@@ -203,9 +198,7 @@ class MediatorService(Service):
         self.addresses = self.alternates = self.proxied = self.http_addresses = ()
         self.tunnels.close()
         for port in ports:
-            stopped = port.stopListening()
-            if isinstance(stopped, Deferred):
-                await stopped
+            port.close()
         for legs in self._proxied:
             legs.leave()
         self.legs.leave()

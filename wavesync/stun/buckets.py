@@ -2,6 +2,7 @@
 
 import socket
 from collections import OrderedDict
+from collections.abc import Mapping
 
 __all__ = ["MAX_SOURCES", "SourceBuckets", "source_key"]
 
@@ -65,3 +66,24 @@ class SourceBuckets:
         if len(self._buckets) > self._max_sources:
             self._buckets.popitem(last=False)
         return allowed
+
+    def allow_all(self, counts: Mapping[bytes, int], now: float) -> bool:
+        """Take tokens from several buckets: from each as many as are asked for, or none from any.
+
+        :param counts: how many, by the key that :func:`source_key` gives.
+        :param now: seconds, as for :meth:`allow`.
+        """
+        left: list[tuple[bytes, tuple[float, float]]] = []
+        for key, count in counts.items():
+            tokens, since = self._buckets.get(key, (self._burst, now))
+            at = max(now, since)
+            tokens = min(self._burst, tokens + (at - since) * self._rate) - count
+            if tokens < 0:
+                return False
+            left.append((key, (tokens, at)))
+        for key, bucket in left:
+            self._buckets[key] = bucket
+            self._buckets.move_to_end(key)
+        while len(self._buckets) > self._max_sources:
+            self._buckets.popitem(last=False)
+        return True
