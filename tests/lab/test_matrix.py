@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.lab.case import LabCase
 from tests.lab.kinds import KINDS, Filtering, Kind
-from tests.lab.matrix import Cell, Trial, run_cells
+from tests.lab.matrix import Cell, Trial, as_markdown, run_cells
 from tests.lab.sites import SiteSettings
 from tests.lab.truth import (
     BY_REMOTE,
@@ -169,6 +169,35 @@ class PairTests(LabCase):
         self.assertEqual([len(cell.trials) for cell in done], [2, 2])
         for cell in done:
             self.assertEqual(len(cell.deviations), 2)
+
+
+class TableTests(SynchronousTestCase):
+    """What a table says of cells that deviated in the crowd."""
+
+    def cell(self, *paths: str) -> Cell:
+        """A cell that is direct by UDP, and what became of it."""
+        cell = Cell.between("port", "linux")
+        cell.trials = [Trial(path, 0.3) for path in paths]
+        return cell
+
+    def test_doubted(self) -> None:
+        """They count as they are alone, and the table tells both."""
+        cell = self.cell("udp", "relay")
+        cell.doubt()
+        cell.trials = [Trial("udp", 0.2), Trial("udp", 0.2)]
+        table = as_markdown([cell], rounds=2, delay=0.0)
+        self.assertIn("0 cells deviate", table)
+        self.assertIn("udp 1/2, relay 1/2 300 (port to linux)", table)
+        self.assertIn("| udp 200 |", table)
+
+    def test_deviates_alone(self) -> None:
+        """What deviates again deviates."""
+        cell = self.cell("relay")
+        cell.doubt()
+        cell.trials = [Trial("relay", 0.2)]
+        table = as_markdown([cell], rounds=1, delay=0.0)
+        self.assertIn("1 cells deviate", table)
+        self.assertIn("relay instead of tcp or udp", table)
 
 
 class RelayedTests(LabCase):
