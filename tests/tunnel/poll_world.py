@@ -8,6 +8,7 @@ from random import Random
 
 from wavesync.tunnel.poll_core import ClientCore, Sending
 from wavesync.tunnel.poll_held import Answering, ServerCore
+from wavesync.tunnel.poll_limits import PollLimits
 
 __all__ = ["PollWorld"]
 
@@ -24,6 +25,7 @@ class PollWorld:
     :param swallow: probability that one is lost without anybody being told.
     :param repeat: probability that the proxy sends a request twice.
     :param cut: seconds after which the proxy cuts a request that is not answered; None for never.
+    :param limits: of the server.
     :ivar now: the time.
     :ivar requests: what the client has sent, in order.
     :ivar down: whether the proxy cuts everything at once.
@@ -39,6 +41,7 @@ class PollWorld:
         swallow: float = 0.0,
         repeat: float = 0.0,
         cut: float | None = None,
+        limits: PollLimits = PollLimits(),  # noqa: B008
     ) -> None:
         self.random = Random(seed)
         self.delay, self.jitter = delay, jitter
@@ -46,7 +49,7 @@ class PollWorld:
         self.down = False
         self.now = 100.0
         self.client = ClientCore(self.random.random)
-        self.server: ServerCore[tuple[int, int]] = ServerCore()
+        self.server: ServerCore[tuple[int, int]] = ServerCore(limits)
         self.requests: list[Sending] = []
         self.answered: list[tuple[float, Answering[tuple[int, int]]]] = []
         self.arrived_up = bytearray()

@@ -78,6 +78,8 @@ class DocumentTests(SynchronousTestCase):
             f"{limits.idle_time:g} s without a byte up",
             f"{limits.connections} connections, {limits.connections_per_host} from one address",
             f"{limits.heads} whose request has not come, {limits.head_time:g} s for it",
+            f"{limits.poll_waiting} polls that wait for an answer",
+            f"{limits.poll_bytes:,} bytes held each way",
             f"{CLOSE_LIFE:g} s for a peer to take the last bytes",
             f"Content-Length: {BODY_SIZE}",
         ):

@@ -299,6 +299,25 @@ class PressureTests(PollCase):
         self.assertEqual(len(client.received), gusher.written)
 
 
+class BytesTests(PollCase):
+    """An operator says how much is held for each."""
+
+    def test_down(self) -> None:
+        """Who writes down is paused at that."""
+        world = World(TunnelLimits(poll_bytes=50_000))
+        gusher = Gusher()
+        world.make = lambda: gusher
+        client, _ = self.opened(world)
+        client.transport.pauseProducing()
+        gusher.start()
+        world.wait(5.0)
+        self.assertTrue(gusher.paused)
+        self.assertLessEqual(gusher.written, WINDOW + 50_000 + 8192)
+        client.transport.resumeProducing()
+        world.pump()
+        self.assertEqual(len(client.received), gusher.written)
+
+
 class FaultTests(PollCase):
     """Connections that break, and what comes from somebody else."""
 

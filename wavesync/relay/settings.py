@@ -11,7 +11,8 @@ from wavesync.signalling.numbers import DEFAULT_KEEP_ALIVE
 from wavesync.signalling.proxied import Proxied
 from wavesync.signalling.relay_lines import MAX_SAID
 from wavesync.signalling.relay_urls import DEFAULT_RELAY_PORT, Relay, host_name, parse_relay
-from wavesync.tunnel.limits import TunnelLimits
+from wavesync.tunnel.limits import TunnelLimits, check_limits
+from wavesync.tunnel.poll_limits import PollLimits
 
 __all__ = ["Limits", "Proxied", "RelaySettings", "Tunnels"]
 
@@ -66,12 +67,14 @@ class Tunnels(Section, frozen=True):
     half_made: int = 1_000
     hello_time: float = 10.0
     idle_time: float = 300.0
+    poll_waiting: int = PollLimits().waiting
+    poll_bytes: int = PollLimits().held
+    poll_rate: float = PollLimits().rate
 
     def __post_init__(self) -> None:
-        """Refuse what would switch tunnels off."""
-        for name in self.__struct_fields__:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be more than 0")
+        """Refuse what cannot work."""
+        check_limits(self)
+        _ = self.limits
 
     @property
     def limits(self) -> TunnelLimits:

@@ -20,10 +20,18 @@ class PollEnd(ABC):
     :param clock: gives the time and timers.
     :param outgoing: what is sent.
     :param incoming: what comes.
+    :param held: bytes to be sent that are held; more are written while they leave only.
     """
 
-    def __init__(self, clock: IReactorTime, outgoing: Outgoing, incoming: Incoming) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        outgoing: Outgoing,
+        incoming: Incoming,
+        held: int = WINDOW,
+    ) -> None:
         self._clock = clock
+        self._most = held
         self._outgoing = outgoing
         self._incoming = incoming
         self._transport: TunnelTransport | None = None
@@ -88,9 +96,9 @@ class PollEnd(ABC):
         transport, kept = self._transport, len(self._outgoing)
         if transport is None:
             return
-        if not self._full and kept >= WINDOW:
+        if not self._full and kept >= self._most:
             self._full = True
             transport.full()
-        elif self._full and kept <= WINDOW // 2:
+        elif self._full and kept <= self._most // 2:
             self._full = False
             transport.free()

@@ -4,9 +4,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from wavesync.tunnel.poll_core import WINDOW
+from wavesync.tunnel.poll_limits import Pace, PollLimits
 from wavesync.tunnel.poll_streams import Chunk, Incoming, Outgoing
-from wavesync.tunnel.poll_wire import MAX_BODY_DOWN, MAX_LIVE, PollAnswer, PollRequest
+from wavesync.tunnel.poll_wire import MAX_BODY_DOWN, MAX_LIVE, PollAnswer, PollError, PollRequest
 
 __all__ = ["ACK_DELAY", "LEAST_PIECE", "REMEMBERED", "Answering", "ServerCore"]
 
@@ -20,6 +20,7 @@ REMEMBERED = 64
 """Answered requests that are remembered, so that one that is repeated gets the same answer."""
 
 Carrier = TypeVar("Carrier")
+_NEVER = float("-inf")
 
 
 class Answering(NamedTuple, Generic[Carrier]):
@@ -44,13 +45,16 @@ class _Held(Generic[Carrier]):
 class ServerCore(Generic[Carrier]):
     """All that one end knows of a tunnel.
 
+    :param limits: what it has.
     :ivar outgoing: the stream down.
     :ivar incoming: the stream up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: PollLimits = PollLimits()) -> None:  # noqa: B008
         self.outgoing = Outgoing(0)
-        self.incoming = Incoming(WINDOW)
+        self.incoming = Incoming(limits.held)
+        self._limits = limits
+        self._pace = Pace(limits.rate)
         self._held: dict[int, _Held[Carrier]] = {}
         self._answers: list[Answering[Carrier]] = []
         self._answered: OrderedDict[int, None] = OrderedDict()
@@ -77,7 +81,7 @@ class ServerCore(Generic[Carrier]):
         held = _Held(carrier, now + request.hold / 1000)
         older = self._held.pop(serial, None)
         if older is not None:
-            self._answer(serial, older.carrier, self.outgoing.nothing())
+            self._answer(serial, older.carrier, self.outgoing.nothing(), now)
         if serial > self._newest:
             self._newest = serial
             self._keep = request.keep
@@ -87,7 +91,10 @@ class ServerCore(Generic[Carrier]):
         if older is None and (serial in self._answered or serial <= self._newest - REMEMBERED):
             # Something on the way repeats it.  The client may have the first answer: this one must be
             # the same, or it would think it has what was sent with this one.
-            self._answer(serial, carrier, self.outgoing.again(serial))
+            self._answer(serial, carrier, self.outgoing.again(serial), now)
+        elif len(self._held) > MAX_LIVE:
+            # Those that are too many are answered at once, but for the pace.
+            raise PollError("more requests than may wait")
         else:
             self._held[serial] = held
 
@@ -101,11 +108,11 @@ class ServerCore(Generic[Carrier]):
 
     def answers(self, now: float) -> list[Answering[Carrier]]:
         """Give the answers to be sent now."""
-        while self._held:
+        while self._held and self._pace.at <= now:
             ready, serial = self.outgoing.ready, min(self._held)
             if ready:
                 piece = min(MAX_BODY_DOWN, max(LEAST_PIECE, -(-ready // len(self._held))))
-            elif len(self._held) > min(self._keep, MAX_LIVE) or self._urgent(now):
+            elif self._crowded or self._urgent(now):
                 piece = 0
             else:
                 late = [each for each, held in self._held.items() if held.until <= now]
@@ -113,14 +120,14 @@ class ServerCore(Generic[Carrier]):
                     break
                 serial, piece = late[0], 0
             chunk = self.outgoing.take(serial, piece) if piece else self.outgoing.nothing()
-            self._answer(serial, self._held.pop(serial).carrier, chunk)
+            self._answer(serial, self._held.pop(serial).carrier, chunk, now)
         found, self._answers = self._answers, []
         return found
 
     def dismiss(self) -> list[Answering[Carrier]]:
         """Answer everything that is held, without a byte, and hold it no more."""
         for serial, held in sorted(self._held.items()):
-            self._answer(serial, held.carrier, self.outgoing.nothing())
+            self._answer(serial, held.carrier, self.outgoing.nothing(), _NEVER)
         self._held.clear()
         found, self._answers = self._answers, []
         return found
@@ -132,6 +139,10 @@ class ServerCore(Generic[Carrier]):
         return carriers
 
     @property
+    def _crowded(self) -> bool:
+        return len(self._held) > min(self._keep, self._limits.waiting)
+
+    @property
     def _limit(self) -> int:
         return self.incoming.got + self.incoming.room
 
@@ -141,9 +152,10 @@ class ServerCore(Generic[Carrier]):
             return True
         if self.incoming.ended and self._told_got < self.incoming.got:
             return True
-        return self._limit - self._told_limit >= WINDOW // 4
+        return self._limit - self._told_limit >= self._limits.held // 4
 
-    def _answer(self, serial: int, carrier: Carrier, chunk: Chunk) -> None:
+    def _answer(self, serial: int, carrier: Carrier, chunk: Chunk, now: float) -> None:
+        self._pace.answered(now)
         got, room = self.incoming.got, self.incoming.room
         self._told_got, self._told_limit = got, self._limit
         self._acknowledge_at = None
@@ -160,4 +172,6 @@ class ServerCore(Generic[Carrier]):
         found = [held.until for held in self._held.values()]
         if self._acknowledge_at is not None:
             found.append(self._acknowledge_at)
-        return min(found)
+        if self._limits.rate and (self.outgoing.ready or self._crowded or self._urgent(_NEVER)):
+            found.append(self._pace.at)  # but for that they were answered
+        return max(min(found), self._pace.at)

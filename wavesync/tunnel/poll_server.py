@@ -11,6 +11,7 @@ from wavesync.deadlines import Deadlines
 from wavesync.interfaces import Address
 from wavesync.tunnel.answers import Refused
 from wavesync.tunnel.hello import HELLO_SIZE, MAGIC
+from wavesync.tunnel.poll_limits import PollLimits
 from wavesync.tunnel.poll_past import Past
 from wavesync.tunnel.poll_role import PollRole
 from wavesync.tunnel.poll_session import PollSession, over
@@ -61,12 +62,20 @@ class PollServer:
     :param factory: makes the protocol for each tunnel.
     :param clock: gives the time and timers.
     :param guests: counts the tunnels.
+    :param limits: of each.
     """
 
     log = Logger()
 
-    def __init__(self, factory: IProtocolFactory, clock: IReactorTime, guests: Guests) -> None:
+    def __init__(
+        self,
+        factory: IProtocolFactory,
+        clock: IReactorTime,
+        guests: Guests,
+        limits: PollLimits = PollLimits(),  # noqa: B008
+    ) -> None:
         self.clock = clock
+        self.limits = limits
         self._factory = factory
         self._guests = guests
         self._sessions: dict[str, PollSession] = {}

@@ -36,8 +36,8 @@ class PollSession(PollEnd):
     """
 
     def __init__(self, server: "PollServer", tunnel: str, source: Address, host: IAddress) -> None:
-        core: ServerCore[PollRole] = ServerCore()
-        super().__init__(server.clock, core.outgoing, core.incoming)
+        core: ServerCore[PollRole] = ServerCore(server.limits)
+        super().__init__(server.clock, core.outgoing, core.incoming, server.limits.held)
         self.tunnel = tunnel
         self.source = source
         self._server = server

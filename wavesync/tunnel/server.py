@@ -49,7 +49,9 @@ class TunnelServer:
         self.factory = factory
         self.clock = clock
         self._guests = Guests(self.limits)
-        self._poll = PollServer(factory, clock, MethodGuests(self._guests, "poll"))
+        self._poll = PollServer(
+            factory, clock, MethodGuests(self._guests, "poll"), self.limits.polls
+        )
         self._tunnels: dict[str, ServerEnd] = {}
         self._twos: dict[str, Two] = {}
         self._half: Deadlines[ServerEnd] = Deadlines(self.limits.hello_time)
