@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.agent.relay_ranking import best_relays
+from wavesync.agent.relay_ranking import best_relays, by_relay
 from wavesync.signalling.relay_urls import Relay, parse_relay
 
 A, B, C, D = (parse_relay(f"{name}.example") for name in "abcd")
@@ -46,3 +46,58 @@ class BestRelaysTests(SynchronousTestCase):
         """One relay, or none, is all there is."""
         self.assertEqual(best_relays((A,), {}, (), ()), (A,))
         self.assertEqual(best_relays((), {}, (), ()), ())
+
+
+A80, A443 = parse_relay("http://a.example"), parse_relay("https://a.example")
+B80, B443 = parse_relay("http://b.example"), parse_relay("https://b.example")
+PORTS = (A80, A443, B80, B443)
+
+
+class PortsTests(SynchronousTestCase):
+    """A relay with two ports is one relay: what is lost with it must not be all there is."""
+
+    def best(
+        self,
+        *round_trips: float,
+        candidates: tuple[Relay, ...] = PORTS,
+        current: tuple[Relay, ...] = (),
+        hopeless: tuple[Relay, ...] = (),
+        costs: tuple[float, ...] = (),
+    ) -> tuple[Relay, ...]:
+        """Choose among both ports of two hosts, given round trips in milliseconds, 0 for unknown."""
+        measured = {
+            each: ms / 1000 for each, ms in zip(candidates, round_trips, strict=False) if ms
+        }
+        against = dict(zip(candidates, costs, strict=False))
+        return best_relays(candidates, measured, current, hopeless, against)
+
+    def test_another_host(self) -> None:
+        """Another host takes the second place, however far it is."""
+        self.assertEqual(self.best(10, 12, 300, 290), (A80, B443))
+        self.assertEqual(self.best(), (A80, B80))
+        self.assertEqual(self.best(10, 12, current=(A80, A443)), (A80, B80))
+        self.assertEqual(self.best(0, 12), (A443, B80))
+
+    def test_one_relay(self) -> None:
+        """One port is enough: clients who come by the other one find the same connections."""
+        self.assertEqual(self.best(10, 12, candidates=(A80, A443)), (A80,))
+        self.assertEqual(self.best(10, 12, candidates=(A80, A443), hopeless=(A80,)), (A80, A443))
+
+    def test_several_at_a_host(self) -> None:
+        """Several URLs of a kind are several relays; another host is better all the same."""
+        more = (A80, A443, parse_relay("a.example"))
+        self.assertEqual(by_relay(more), [[A80], [A443], [more[2]]])
+        self.assertEqual(self.best(10, 14, 12, candidates=more), (A80, more[2]))
+        self.assertEqual(self.best(10, 14, 12, 500, candidates=(*more, B80)), (A80, B80))
+
+    def test_hopeless_port(self) -> None:
+        """A port that does not work is tried on, beside one that does, and beside the other host."""
+        self.assertEqual(self.best(10, 12, 30, 40, hopeless=(A80,)), (A80, A443, B80))
+        self.assertEqual(self.best(10, 12, 30, 40, hopeless=(A80, A443)), (A80, A443, B80))
+        self.assertEqual(self.best(10, 12, 30, 40, hopeless=(B80, B443)), (A80, B80, B443))
+
+    def test_cost(self) -> None:
+        """Of two ports that one is taken to which the better way leads, even if it answers later."""
+        self.assertEqual(self.best(10, 30, 20, 60, costs=(60, 0, 60, 0)), (A443, B443))
+        self.assertEqual(self.best(10, 30, 200, 60, costs=(60, 0, 60, 60)), (A443, B443))
+        self.assertEqual(self.best(10, 0, costs=(60,)), (A80, B80))

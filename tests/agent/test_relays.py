@@ -1,6 +1,6 @@
 """Tests for :mod:`wavesync.agent.relays`: which relays an agent uses, on a virtual clock."""
 
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
@@ -309,6 +309,44 @@ class FewRelaysTests(RelaysCase):
         leg.say(CLIENT)
         self.park(A, 0.010)
         self.assertEqual(self.told[1:], [(ParkedAt(A, 0.01),)])
+
+
+class PortsTests(RelaysCase):
+    """A relay with two ports is one relay."""
+
+    other = parse_relay(f"https://{A.host}")
+    own = (A, other, B)
+
+    def test_other_host(self) -> None:
+        """Another host is parked at, though it is farther than the first one's other port."""
+        for relay, seconds in zip(self.own, (0.02, 0.03, 0.2), strict=True):
+            self.measured(relay, seconds)
+        self.assertEqual(self.at(), [A, B])
+
+
+class OneRelayTests(RelaysCase):
+    """There is nothing but one relay with two ports."""
+
+    own = (A, PortsTests.other)
+
+    def test_one_port(self) -> None:
+        """The nearer port is parked at, once both are known; the other one when that breaks."""
+        self.assertEqual(self.at(), [])
+        self.measured(A, 0.02)
+        self.assertEqual(self.at(), [])
+        self.measured(self.own[1], 0.01)
+        self.assertEqual(self.at(), [self.own[1]])
+        self.park(self.own[1], 0.03).protocol.connectionLost(Failure(ConnectionDone()))
+        for _ in range(10):
+            self.refuse_dials(self.own[1])
+            self.clock.advance(1.0)
+        self.assertEqual(self.at(), sorted(self.own, key=str))
+
+    def test_not_measured(self) -> None:
+        """One that does not answer is not waited for."""
+        self.measured(A, 0.02)
+        self.clock.advance(LOOK_INTERVAL)
+        self.assertEqual(self.at(), [A])
 
 
 class ManyRelaysTests(RelaysCase):

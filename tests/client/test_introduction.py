@@ -128,7 +128,8 @@ class JudgeAnswerTests(SynchronousTestCase):
         self.assertEqual(introduction.udp(allow_loopback=False), ())
 
     def test_relays(self) -> None:
-        """Relays where the server says it has parked, or else those that the mediator knows."""
+        """Relays where the server says it has parked, by any port, or else those that the mediator knows."""
+        port = parse_relay("https://two.example")
         known, parked = parse_relay("one.example"), ParkedAt(parse_relay("two.example"), 0.02)
         signed = signed_addresses(relays=(parked,))
         for data, expected in (
@@ -137,6 +138,10 @@ class JudgeAnswerTests(SynchronousTestCase):
             (answer(REQUEST, signed=b"", relays=(known,)), (ParkedAt(known),)),
             (answer(REQUEST, signed=signed), (parked,)),
             (answer(REQUEST, signed=signed, relays=(known,)), (parked,)),
+            (
+                answer(REQUEST, signed=signed, relays=(port, parked.relay)),
+                (parked, ParkedAt(port, 0.02)),
+            ),
         ):
             self.assertEqual(self.judge(data).relays, expected)
         forged = signed_addresses(server(2), relays=(parked,))

@@ -47,6 +47,20 @@ class RelayChoiceTests(SynchronousTestCase):
         self.choice.reached(odd, "odd", 1.01)
         self.assertAlmostEqual(self.choice.due() or 0.0, 1.01 + LONGEST_WAIT)
 
+    def test_other_port(self) -> None:
+        """A host that was asked in vain is asked by another port only after all others."""
+        port = RelayOption(Relay("near.example", 443, tls=True), 0.01)
+        self.choice.begin(port, 1.0)
+        self.choice.reached(NEAR, "near", 1.02)
+        self.assertEqual(self.choice.take(), (NEAR, "near"))
+        self.choice.in_vain(NEAR)
+        self.choice.reached(port, "port", 1.03)
+        self.assertAlmostEqual(self.choice.due() or 0.0, 1.0 + LONGEST_WAIT)
+        self.choice.reached(FAR, "far", 1.09)
+        self.assertEqual(self.choice.due(), 1.09)
+        self.assertEqual(self.choice.take(), (FAR, "far"))
+        self.assertEqual(self.choice.take(), (port, "port"))
+
     def test_failed(self) -> None:
         """A relay that fails is waited for no longer, and one that was lost is not picked."""
         self.choice.reached(FAR, "far", 1.02)

@@ -60,6 +60,16 @@ class RelayTests(SynchronousTestCase):
         self.server.say(self.server.bind_bytes())
         self.assertEqual(self.connect(3).relays, (ONE, TWO))
 
+    def test_other_port(self) -> None:
+        """Nothing but other ports of the same hosts: a client may get there by those only."""
+        port = parse_relay("http://two.example")
+        world = World(relays=(str(ONE), str(TWO), str(port)))
+        server, client = Server(world).register(), Client(world)
+        for number, (relay, others) in enumerate(((TWO, (port,)), (port, (TWO,)), (ONE, ()))):
+            server.say(server.bind_bytes(relays=(ParkedAt(relay, 0.03),)))
+            answer = client.connect(server.target, f"{number:032x}")
+            self.assertEqual(answer.relays, others)
+
     def test_long_list(self) -> None:
         """The answer stays within the request's size, with the longest list and the longest bind."""
         world = World(relays=tuple(f"http://{letter * 116}:3356" for letter in "abcd"))

@@ -16,6 +16,7 @@ from wavesync.signalling.relay_lists import (
     decode_relays,
     encode_parked,
     encode_relays,
+    other_ports,
     reachable,
 )
 from wavesync.signalling.relay_urls import MAX_RELAY_URL, MAX_RELAYS, parse_relay
@@ -31,6 +32,13 @@ LONGEST = tuple(parse_relay(f"http://{letter * 116}:3356") for letter in "abcde"
 
 class RelayListTests(SynchronousTestCase):
     """What one side lists, the other reads."""
+
+    def test_other_ports(self) -> None:
+        """A host's URL with TLS, and the one without, are one relay's; two of a kind are two relays'."""
+        other, third = parse_relay("https://one.example"), parse_relay("http://one.example:81")
+        self.assertEqual(other_ports((ONE, TWO), (TWO,)), ())
+        self.assertEqual(other_ports((TWO, third, ONE, other), (ONE, TWO)), (other,))
+        self.assertEqual(other_ports((ONE, third), (other,)), (ONE, third))
 
     def test_round_trip(self) -> None:
         """Relays come in their order, with what a server has measured."""

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from wavesync.agent.parking import Parking, Taken
 from wavesync.agent.parking_waits import ParkingWaits
 from wavesync.agent.recording import Recorder, unrecorded
-from wavesync.agent.relay_ranking import MAX_CANDIDATES, best_relays
+from wavesync.agent.relay_ranking import MAX_CANDIDATES, best_relays, by_relay
 from wavesync.agent.relay_revoking import upload_list
 from wavesync.agent.statistics import REFUSED, TAKEN, Statistics
 from wavesync.identity.credentials import Credentials
@@ -33,6 +33,7 @@ from wavesync.signalling.relay_lists import MAX_PARKED, ParkedAt, reachable
 from wavesync.signalling.relay_urls import Relay
 from wavesync.signalling.relay_wire import RelayRequest, RequestKind
 from wavesync.stun.buckets import SourceBuckets
+from wavesync.tunnel.watch import way_of
 from wavesync.tunnel.way import Way
 
 __all__ = [
@@ -79,7 +80,7 @@ SAME_ROUND_TRIP = 0.25
 
 
 class Relays:
-    """Parks at the nearest two of all relays that are known.
+    """Parks at the nearest two of all relays that are known, by one port each.
 
     :param clock: gives the time and timers.
     :param credentials: the server's.
@@ -137,6 +138,7 @@ class Relays:
         self._upload_again: dict[Relay, float] = {}
         self._told: dict[object, tuple[Relay, ...]] = {}
         self._round_trips: dict[Relay, float] = {}
+        self._costs: dict[Relay, float] = {}
         self._measuring: set[Deferred[None]] = set()
         self._clients = SourceBuckets(CLIENTS_A_SECOND, CLIENTS_AT_ONCE, MAX_CANDIDATES)
         self._tells = SourceBuckets(1 / TELL_INTERVAL, TELLS_AT_ONCE, 1)
@@ -200,7 +202,7 @@ class Relays:
             self._looking.cancel()
         self._looking = self._clock.callLater(LOOK_INTERVAL, self._look)
         candidates = self.candidates
-        if len(candidates) <= MAX_PARKED:
+        if len(candidates) <= MAX_PARKED and len(by_relay(candidates)) == len(candidates):
             self._use(candidates)
         elif self._clock.seconds() >= self._measure_at:
             self._measure(candidates)
@@ -216,7 +218,9 @@ class Relays:
                 measured = self._round_trips.get(relay, parking.round_trip)
                 self._round_trips[relay] = min(measured, parking.round_trip)
         hopeless = [relay for relay, parking in self.parkings.items() if parking.hopeless]
-        self._use(best_relays(self.candidates, self._round_trips, self.parkings, hopeless))
+        self._use(
+            best_relays(self.candidates, self._round_trips, self.parkings, hopeless, self._costs)
+        )
 
     def _use(self, relays: Sequence[Relay]) -> None:
         """Park at these and no others."""
@@ -241,7 +245,7 @@ class Relays:
         """Something is different at one of them."""
         if not self._running:
             return
-        if len(self.candidates) > MAX_PARKED and any(
+        if len(self.candidates) > len(self.parkings) and any(
             parking.hopeless for parking in self.parkings.values()
         ):
             self._choose()
@@ -283,6 +287,8 @@ class Relays:
             began = self._clock.seconds()
             protocol: IProtocol = await self._endpoint(relay).connect(factory)
             found.append(max(self._clock.seconds() - began, 1e-6))
+            way = way_of(cast(_Knock, protocol).transport)
+            self._costs[relay] = 0.0 if way is None else way.cost
             cast(_Knock, protocol).transport.loseConnection()  # type: ignore[union-attr]
         self._round_trips[relay] = min(found)
 

@@ -14,7 +14,8 @@ from wavesync.signalling.addresses import punchable
 from wavesync.signalling.messages import Bind, ConnectAnswer, Refusal, SignallingError, covered
 from wavesync.signalling.network_summary import NetworkSummary
 from wavesync.signalling.numbers import MAX_FORWARDED, MAX_START_DELAY, ErrorCode
-from wavesync.signalling.relay_lists import ParkedAt
+from wavesync.signalling.relay_lists import ParkedAt, other_ports
+from wavesync.signalling.relay_urls import MAX_RELAYS, Relay
 from wavesync.signalling.urls import Mediator
 from wavesync.stun.message import Message, StunError, decode
 
@@ -147,7 +148,8 @@ def judge_answer(
             proof = covered(request)
             if proof is None or signed_by(*proof) != answer.server:
                 raise SignallingError("the addresses are not signed by the server")
-            tcp, listed, relays = bind.tcp, bind.udp, bind.relays or relays
+            tcp, listed = bind.tcp, bind.udp
+            relays = _with_other_ports(bind.relays, answer.relays) if bind.relays else relays
             network = bind.network
         except (SignallingError, StunError, VerificationError) as error:
             # A mediator that lies here can only refuse service: go on with what it has seen.
@@ -167,6 +169,18 @@ def judge_answer(
         relays,
         network,
     )
+
+
+def _with_other_ports(
+    parked: tuple[ParkedAt, ...], known: tuple[Relay, ...]
+) -> tuple[ParkedAt, ...]:
+    """Add what else leads to the relays where a server has parked; it is as far from them by that."""
+    others = other_ports(known, [relay for relay, _ in parked])
+    added = (
+        ParkedAt(other, next(far for relay, far in parked if relay.same_as(other)))
+        for other in others
+    )
+    return (*parked, *added)[:MAX_RELAYS]
 
 
 def server_checker(

@@ -43,6 +43,7 @@ class RelayChoice(Generic[_T]):
     def __init__(self) -> None:
         self._pending: dict[RelayOption, float] = {}
         self._reached: dict[RelayOption, tuple[float, float, _T]] = {}
+        self._in_vain: list[Relay] = []
 
     @property
     def pending(self) -> Sequence[RelayOption]:
@@ -73,14 +74,22 @@ class RelayChoice(Generic[_T]):
         self._pending.pop(option, None)
         self._reached.pop(option, None)
 
+    def in_vain(self, option: RelayOption) -> None:
+        """It was asked in vain: it comes last from now on, by its other port, too."""
+        self._in_vain.append(option.relay)
+
     def due(self) -> float | None:
         """When a relay is to be asked, ``None`` while none has answered."""
         if not self._reached:
             return None
-        score, since, _ = self._best()[1]
+        best, (score, since, _) = self._best()
         # Later than this no other one can prove to be nearer.
         last = max(
-            (began + score - option.distance for option, began in self._pending.items()),
+            (
+                began + (LONGEST_WAIT if self._later(best, option) else score - option.distance)
+                for option, began in self._pending.items()
+                if not self._later(option, best)
+            ),
             default=since,
         )
         return min(max(since, last), since + LONGEST_WAIT)
@@ -99,4 +108,14 @@ class RelayChoice(Generic[_T]):
         return legs
 
     def _best(self) -> tuple[RelayOption, tuple[float, float, _T]]:
-        return min(self._reached.items(), key=lambda item: item[1][0])
+        return min(
+            self._reached.items(),
+            key=lambda item: (self._is_last(item[0]), item[1][0]),
+        )
+
+    def _is_last(self, option: RelayOption) -> bool:
+        return any(option.relay.same_as(each) for each in self._in_vain)
+
+    def _later(self, one: RelayOption, other: RelayOption) -> bool:
+        """Whether one comes after another, whatever is nearer."""
+        return self._is_last(one) and not self._is_last(other)

@@ -59,6 +59,14 @@ class RelayDials:
             self._reached, self._failed, callbackArgs=(option,), errbackArgs=(option,)
         )
 
+    def in_vain(self, option: RelayOption, why: str) -> None:
+        """A relay was asked in vain.
+
+        :param why: a few words.
+        """
+        self.failures.append(why)
+        self._choice.in_vain(option)
+
     def next(self) -> Deferred[tuple[RelayOption, RelayLeg]]:
         """Give the next relay to ask.
 

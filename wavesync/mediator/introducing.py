@@ -16,6 +16,7 @@ from wavesync.signalling.introducing import (
     ConnectionUpdate,
 )
 from wavesync.signalling.numbers import CONNECT_SIZE, UPDATE_SCHEDULE
+from wavesync.signalling.relay_lists import other_ports
 from wavesync.signalling.relay_urls import Relay
 
 __all__ = ["INTRODUCTION_LIFE", "MAX_MOVES", "MAX_WAYS", "Introduction", "Table", "Way"]
@@ -59,7 +60,8 @@ class Table(Protocol):
     """What an introduction needs of the table that holds it.
 
     :ivar statistics: where to count.
-    :ivar relays: those that clients of a server are told which has named none.
+    :ivar relays: those that clients are told of: all where a server has named none, else the other
+        ports of those that it has.
     """
 
     statistics: Statistics
@@ -175,7 +177,8 @@ class Introduction:
         self.hosts: set[str] = set()
         self.stream_opened = False
         self.signed_addresses = registration.signed_addresses
-        self._relays = () if registration.parked else owner.relays
+        parked = registration.parked
+        self._relays = other_ports(owner.relays, parked) if parked else owner.relays
         self.told_observed = registration.observed
         self.told_delay = registration.leg_time.one_way
         self.client_observed: dict[int, Address] = {}

@@ -35,7 +35,8 @@ class Introductions:
     :param limit: how many at one time.
     :param per_host: how many of them for clients at one source.
     :param per_system: how many of them for one system.
-    :param relays: those that clients of a server are told which has named none.
+    :param relays: those that clients are told of: all where a server has named none, else the other
+        ports of those that it has.
     """
 
     def __init__(

@@ -363,7 +363,7 @@ class Leg:
             return
         registration.sequence = bind.sequence
         registration.signed_addresses = request.raw
-        registration.parked = bool(bind.relays)
+        registration.parked = frozenset(each.relay for each in bind.relays)
         self.send(Bound().encode(request.transaction_id))
 
     def unregister(self) -> None:

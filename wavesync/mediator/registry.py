@@ -8,6 +8,7 @@ from zope.interface import Interface, implementer
 from wavesync.identity.ids import Target
 from wavesync.interfaces import Address
 from wavesync.mediator.leg_time import LegTime
+from wavesync.signalling.relay_urls import Relay
 
 __all__ = [
     "MAX_REGISTRATIONS",
@@ -108,7 +109,7 @@ class Registration:
         self.system_key = system_key
         self.leg_time = LegTime()
         self.signed_addresses = b""
-        self.parked = False
+        self.parked: frozenset[Relay] = frozenset()
         self.sequence = 0
         self.warm_sequence = 0
         self._observed_4: Address | None = None

@@ -5,7 +5,7 @@ a server has parked, the round trip comes first (2 bytes, milliseconds).  URLs o
 later version may have them, are left out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from struct import Struct
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ __all__ = [
     "decode_relays",
     "encode_parked",
     "encode_relays",
+    "other_ports",
     "reachable",
 ]
 
@@ -98,6 +99,13 @@ def reachable(relay: Relay, *, allow_loopback: bool = False) -> bool:
         return usable((relay.host, relay.port), allow_loopback=allow_loopback)
     except ValueError:
         return True
+
+
+def other_ports(known: Iterable[Relay], of: Collection[Relay]) -> tuple[Relay, ...]:
+    """Return those of the *known* URLs that lead to one of the relays *of* by its other port."""
+    return tuple(
+        relay for relay in known if relay not in of and any(relay.same_as(each) for each in of)
+    )
 
 
 def _entry(relay: Relay) -> bytes:

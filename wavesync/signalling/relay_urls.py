@@ -63,6 +63,10 @@ class Relay:
         """Where it takes requests, and tunnels."""
         return TunnelURL("https" if self.tls else "http", self.host, self.port)
 
+    def same_as(self, other: "Relay") -> bool:
+        """Tell whether two URLs lead to one relay: it is a host's, once without TLS and once with it."""
+        return self == other or (self.host == other.host and self.tls != other.tls)
+
     def __str__(self) -> str:
         return f"{'https' if self.tls else 'http'}://{self.authority}"
 
