@@ -2,6 +2,7 @@
 :mod:`~wavesync.client.relay_leg`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -25,6 +26,8 @@ from wavesync.signalling.numbers import Purpose
 from wavesync.signalling.relay_answers import Challenge, RelayAnswer
 from wavesync.signalling.relay_urls import Relay, parse_relay
 from wavesync.signalling.relay_wire import RelayRequest, RequestReader
+from wavesync.tunnel.watch import Watch
+from wavesync.tunnel.way import Route, Way
 
 CONNECTION = "ab" * 16
 ONE, TWO = parse_relay("one.relays.example"), parse_relay("two.relays.example")
@@ -37,6 +40,9 @@ class _Session:
     def __init__(self) -> None:
         self.path_kind = ""
         self.path_address: tuple[str, int] | None = None
+        self.path_words = ""
+        self.broken = False
+        self.ended: Deferred[bool] = Deferred()
 
 
 class _PathEnd(Protocol):
@@ -72,12 +78,15 @@ class _Call:
     def _cancel(self, _: object) -> None:
         self.cancelled = True
 
-    def stand(self) -> None:
-        """The relay is there."""
+    def stand(self, watch: Callable[[IProtocol], IProtocol] = lambda leg: leg) -> None:
+        """The relay is there.
+
+        :param watch: what stands between transport and leg.
+        """
         leg = self._factory.buildProtocol(self.transport.getPeer())
         assert leg is not None
         self.leg = leg
-        leg.makeConnection(self.transport)
+        watch(leg).makeConnection(self.transport)
         self.connecting.callback(leg)
 
     def request(self) -> tuple[RelayRequest, bytes]:
@@ -114,6 +123,28 @@ class _Dial:
         call = _Call(self._relay, protocolFactory)
         self._calls.append(call)
         return call.connecting
+
+
+class _Cuts:
+    """Hears of a connection that was cut (:class:`wavesync.tunnel.watch.Observer`)."""
+
+    def __init__(self, told: list[float]) -> None:
+        self._told = told
+
+    def cut(self, watch: Watch, lasted: float) -> None:
+        self._told.append(lasted)
+
+    def works(self, watch: Watch) -> None:
+        """Nothing."""
+
+    def fails(self, watch: Watch, why: str) -> None:
+        """Nothing."""
+
+    def opened(self, watch: Watch) -> None:
+        """Nothing."""
+
+    def ended(self, watch: Watch, lasted: float, by_peer: bool) -> None:
+        """Nothing."""
 
 
 class RelayPathTests(SynchronousTestCase):
@@ -213,6 +244,36 @@ class RelayPathTests(SynchronousTestCase):
         self.verify(self.ends[0])
         self.successResultOf(opening)
         self.assertAlmostEqual(path.trip or 0.0, 0.08)
+
+    def _watched(self, way: Way, observer: _Cuts, leg: IProtocol) -> Watch:
+        return Watch(self.clock, way, leg, observer, 0.0)
+
+    def test_broken(self) -> None:
+        """A session that is broken off behind a proxy counts against the way: the proxy may do that always.
+
+        One that fell silent, that ended in order, or that has no proxy before it, does not.
+        """
+        for route, broken, silent, cuts in (
+            (Route.CONNECT, True, False, 1),
+            (Route.ABSOLUTE, True, False, 1),
+            (Route.CONNECT, True, True, 0),
+            (Route.CONNECT, False, False, 0),
+            (Route.DIRECT, True, False, 0),
+        ):
+            told: list[float] = []
+            way = Way(ONE.url, route, "upgrade")
+            self.calls.clear()
+            self.ends.clear()
+            opening = self.path(RelayOption(ONE)).open()
+            self.calls[0].stand(partial(self._watched, way, _Cuts(told)))
+            self.calls[0].say(RelayAnswer(101))
+            session = self.verify(self.ends[0])
+            self.assertIs(self.successResultOf(opening), session)
+            self.assertIn("the relay", session.path_words)
+            self.clock.advance(20.0)
+            session.broken = broken
+            session.ended.callback(silent)
+            self.assertEqual(told, [20.0] * cuts, (route, broken, silent))
 
     def test_prepared_in_vain(self) -> None:
         """What was made ready while relays were dialled does not outlive the dialling."""

@@ -126,6 +126,22 @@ class StreamTests(SessionCase):
                 self.assertFalse(end.read_ended)
             self.assert_quiet()
 
+    def test_truncated_after(self) -> None:
+        """Whoever made the path has it called by its name, and told how long it lasted."""
+        app = Recorder()
+        path, session = self.opened(app)
+        session.path_words = "through the relay r.example:443"
+        self.assertFalse(session.broken)
+        path.clock.advance(0.0)
+        path.server.abortConnection()
+        path.pump()
+        assert app.lost is not None
+        self.assertEqual(
+            app.lost.getErrorMessage(),
+            "the path through the relay r.example:443 broke in the middle of the session, after 0 s",
+        )
+        self.assertTrue(session.broken)
+
     def test_truncated_after_one_end(self) -> None:
         """One END does not make the other direction complete."""
         app = HalfCloser()

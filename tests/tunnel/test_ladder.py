@@ -214,6 +214,10 @@ class LadderTests(SynchronousTestCase):
             Rung(good, float("nan")),
             Rung(good, 1.0, avoided=-1.0),
             Rung(good, 1.0, avoided=1e9),
+            Rung(good, 1.0, cuts=-1),
+            Rung(good, 1.0, cuts=1000),
+            Rung(good, 1.0, cuts=1, cut_after=1e9),
+            Rung(good, 1.0, cuts=1, cut_ago=-1.0),
         ):
             ladder = Ladder(WAYS)
             ladder.restore([rung], 0.0, age=0.0)

@@ -17,7 +17,7 @@ from wavesync.tunnel.endpoint import (
     cut_short,
     way_of,
 )
-from wavesync.tunnel.ladder import SINKS_BY
+from wavesync.tunnel.ladder import AVOIDED_FOR, SINKS_BY
 from wavesync.tunnel.probing import FIRST_PROBE
 from wavesync.tunnel.proxies import Proxy
 from wavesync.tunnel.watch import GIVEN_UP_AFTER, SHORT_LIFE, SILENT_AFTER
@@ -187,6 +187,25 @@ class UselessTests(EndpointCase):
         endpoint = self.world.endpoint(lasting=True)
         self.connected(endpoint)
         self.assertEqual(endpoint.in_use, self.world.ways[-1])
+
+    def test_cut_once_each(self) -> None:
+        """A program that runs for one connection only learns of the proxy as well, from what was kept."""
+        self.through_proxy()
+        for pause, avoided in ((60.0, True), (AVOIDED_FOR, False)):
+            for _ in range(CUT_THROUGH_PROXY):
+                endpoint = self.world.endpoint()
+                speaker = self.connected(endpoint)
+                self.assertEqual(way_of(speaker.transport), self.first)
+                self.world.clock.advance(20.0)
+                self.world.pipe.end(ConnectionDone())
+                cut_short(speaker.transport)
+                self.world.ladders.save()
+                self.world.clock.advance(pause)
+                self.world.restart()
+            endpoint = self.world.endpoint()
+            self.connected(endpoint)
+            self.assertEqual(endpoint.in_use == self.world.ways[-1], avoided)
+            self.through_proxy()
 
     def test_cut_on_every_road(self) -> None:
         """It does not have to happen on each road through the proxy anew."""

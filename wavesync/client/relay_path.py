@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamClientEndpoint
@@ -20,8 +21,8 @@ from wavesync.signalling.proved import Prover
 from wavesync.signalling.relay_answers import RelayAnswer
 from wavesync.signalling.relay_urls import MAX_RELAYS, Relay
 from wavesync.signalling.relay_wire import RelayRequest, RequestKind
-from wavesync.tunnel.watch import blame, way_of
-from wavesync.tunnel.way import RAW
+from wavesync.tunnel.watch import blame, cut_short, way_of
+from wavesync.tunnel.way import RAW, Route
 
 __all__ = ["ANSWER_WITHIN", "MAX_HOPS", "MAX_REDIALS", "MAX_REPEATS", "RelayPath", "Relaying"]
 
@@ -131,7 +132,7 @@ class RelayPath:
                 try:
                     session, again = await self._ask(option, leg, dials)
                 except ConnectFailed as error:
-                    dials.failures.append(str(error))
+                    dials.in_vain(option, str(error))
                     # Who does not answer may answer by another way.
                     way = way_of(leg.transport)
                     silent = leg.waited_for and not leg.answered
@@ -197,6 +198,8 @@ class RelayPath:
                 raise
             return None, again
         session.path_address = relay.host, relay.port
+        session.path_words = f"through the relay {self.way or relay}"
+        session.ended.addCallback(partial(_ended, session, leg))
         session.connection_id = self._connection_id
         return session, None
 
@@ -213,6 +216,18 @@ class RelayPath:
                 self.addresses.append((location.host, location.port))
                 return RelayOption(location)
         return None
+
+
+def _ended(session: ClientSession, leg: RelayLeg, silent: bool) -> bool:
+    """A session is over.
+
+    Where it was broken off behind a proxy, the proxy may do that with whatever lasts.  Without one it is the
+    server's end that breaks, more likely, and the server sees to that.
+    """
+    way = way_of(leg.transport)
+    if session.broken and not silent and way is not None and way.route is not Route.DIRECT:
+        cut_short(leg.transport)
+    return silent
 
 
 def _related(relay: Relay, other: Relay) -> bool:

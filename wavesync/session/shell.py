@@ -59,7 +59,9 @@ class SessionShell(Protocol):
     :ivar peer: who the other side is, None before authentication.
     :ivar path_kind: what carries the session; set by whoever made the path.
     :ivar path_address: where the path leads to, if that is not where its transport does.
+    :ivar path_words: what to call the path when it breaks, if there is more to say of it.
     :ivar congested: the path takes no bytes now.
+    :ivar broken: the path has gone in the middle of the session.
     """
 
     transport: TLSMemoryBIOProtocol
@@ -84,6 +86,9 @@ class SessionShell(Protocol):
         self.peer: Peer | None = None
         self.path_kind = ""
         self.path_address: Address | None = None
+        self.path_words = ""
+        self.broken = False
+        self._since = 0.0
 
     # Hooks of the two roles.
 
@@ -124,7 +129,8 @@ class SessionShell(Protocol):
             return
         self.peer = peer
         peer_is_known(self.transport.transport)
-        self._core = SessionCore(self._side, self._clock.seconds(), self._timing)
+        self._since = self._clock.seconds()
+        self._core = SessionCore(self._side, self._since, self._timing)
         self._outbox.transport = self.transport
         self.transport.registerProducer(self, True)
         self.authenticated_as(peer)
@@ -139,6 +145,7 @@ class SessionShell(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The path is gone (IProtocol)."""
         self._path_lost = True
+        self.broken = self._core is not None and not (self._core.over or self._core.closing)
         self._outbox.drop()
         self._handshake_by = self._abort_path_by = None
         tls_spoken = self._verdict.ended(reason)
@@ -156,9 +163,13 @@ class SessionShell(Protocol):
 
     def why_lost(self, reason: Failure) -> WavesyncError:
         """The error for a path that ended after authentication, before the session did."""
-        if reason.check(ConnectionDone):
-            return SessionLost("the path was closed in the middle of the session")
-        return SessionLost("the path broke in the middle of the session")
+        how = "was closed" if reason.check(ConnectionDone) else "broke"
+        if not self.path_words:
+            return SessionLost(f"the path {how} in the middle of the session")
+        seconds = self._clock.seconds() - self._since
+        return SessionLost(
+            f"the path {self.path_words} {how} in the middle of the session, after {seconds:.0f} s"
+        )
 
     def _give_up(self, error: WavesyncError) -> None:
         """End a path that never got to a session."""

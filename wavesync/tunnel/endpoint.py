@@ -1,7 +1,6 @@
 """The one endpoint: a byte stream to a destination by whatever way passes (docs/tunnel)."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -48,26 +47,6 @@ all ways through the proxy but short polls are avoided: some proxies do that wit
 
 CUT_DIRECT = 4
 """The same without a proxy, where it is more likely that the other end was started anew."""
-
-_TOGETHER = 5.0
-_ALIKE = 0.25
-
-
-@dataclass(slots=True)
-class _Cuts:
-    """How the latest connections of a way that were to last were cut."""
-
-    count: int
-    lasted: float
-    at: float
-
-    def add(self, lasted: float, now: float) -> None:
-        """One more; several at one time are one, and only those count that lasted as long."""
-        if now - self.at < _TOGETHER:
-            return
-        alike = abs(lasted - self.lasted) <= max(_ALIKE * self.lasted, 2.0)
-        self.count = self.count + 1 if alike else 1
-        self.lasted, self.at = lasted, now
 
 
 @implementer(IStreamClientEndpoint)
@@ -118,7 +97,6 @@ class AnyWayEndpoint:
         self._lasting = lasting
         self._open: dict[Watch, Ladder] = {}
         self._contests: dict[Contest, None] = {}
-        self._cuts: dict[Way | None, _Cuts] = {}  # all ways through a proxy have the same, None's
         self._told: Way | None = None
         self._seeker = Seeker(
             clock,
@@ -233,20 +211,16 @@ class AnyWayEndpoint:
 
     def cut(self, watch: Watch, ladder: Ladder, lasted: float) -> None:
         """A connection that was to last was ended from outside."""
-        direct = watch.way.route is Route.DIRECT
-        what = watch.way if direct else None
         if lasted >= SHORT_LIFE:
             ladder.lasted(watch.way)
-            self._cuts.pop(what, None)
             return
         now = self._clock.seconds()
-        cuts = self._cuts.setdefault(what, _Cuts(0, lasted, float("-inf")))
-        cuts.add(lasted, now)
-        if cuts.count >= (CUT_DIRECT if direct else CUT_THROUGH_PROXY):
+        most = CUT_DIRECT if watch.way.route is Route.DIRECT else CUT_THROUGH_PROXY
+        if ladder.count_cut(watch.way, now, lasted) >= most:
             why = f"cut again and again, now after {lasted:.0f} s"
             self.log.info("{way} is avoided: it is {why}", way=str(watch.way), why=why)
             ladder.cut(watch.way, now, why)
-            self._ladders.note()
+        self._ladders.note()
 
 
 class _Observer:

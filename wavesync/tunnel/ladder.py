@@ -24,6 +24,10 @@ AVOIDED_FOR = 3600.0
 """Seconds for which a way on which connections do not last is the last of all, even if they come about."""
 
 _LONGEST_TO_OPEN = 60.0
+_LONGEST_CUT = 300.0
+_MOST_CUTS = 100
+_TOGETHER = 5.0  # cuts within so many seconds are one
+_ALIKE = 0.25  # part of itself, or 2 s if that is more, by which what was cut may have lasted longer or shorter
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,9 @@ class Rung:
     :ivar took: seconds that it took then until it was open.
     :ivar failed: it has sunk because it failed, not only because others were faster.
     :ivar avoided: for how many seconds more it is, since connections do not last.
+    :ivar cuts: how many connections in a row were cut after much the same time.
+    :ivar cut_after: seconds that the last of them lasted.
+    :ivar cut_ago: how many seconds ago that was.
     """
 
     way: str
@@ -44,6 +51,9 @@ class Rung:
     took: float = 0.0
     failed: bool = False
     avoided: float = 0.0
+    cuts: int = 0
+    cut_after: float = 0.0
+    cut_ago: float = 0.0
 
     @property
     def sound(self) -> bool:
@@ -53,6 +63,9 @@ class Rung:
             and (self.worked is None or self.worked >= 0)
             and 0 <= self.took <= _LONGEST_TO_OPEN
             and 0 <= self.avoided <= AVOIDED_FOR
+            and 0 <= self.cuts <= _MOST_CUTS
+            and 0 <= self.cut_after <= _LONGEST_CUT
+            and 0 <= self.cut_ago <= AVOIDED_FOR
         )
 
 
@@ -65,6 +78,9 @@ class _Standing:
     :ivar has_failed: whether it has, since it worked last.
     :ivar avoided_until: when connections were cut on it, for how long that is kept against it.
     :ivar why: what its last failure was.
+    :ivar cuts: how many connections in a row were cut after much the same time.
+    :ivar cut_after: seconds that the last of them lasted.
+    :ivar cut_at: when that was.
     """
 
     sunk: float = 0.0
@@ -74,6 +90,9 @@ class _Standing:
     has_failed: bool = False
     avoided_until: float = float("-inf")
     why: str = ""
+    cuts: int = 0
+    cut_after: float = 0.0
+    cut_at: float = float("-inf")
 
 
 class Ladder:
@@ -158,6 +177,38 @@ class Ladder:
             if way.road == road:
                 self.failed(way, now, why)
 
+    def count_cut(self, way: Way, now: float, lasted: float) -> int:
+        """A connection that was to last was cut.
+
+        Several at one time are one, and only those count, in a row, that lasted about as long.  Through a
+        proxy the ways have one count: some proxies cut whatever lasts.  What is longer ago than
+        :data:`AVOIDED_FOR` is forgotten.
+
+        :param lasted: seconds that it stood.
+        :returns: how many in a row, with this one.
+        """
+        standing = self._standings.get(way)
+        if standing is None:
+            return 0
+        count = 1
+        before = max(self._cut_with(way), key=lambda each: each.cut_at)
+        if before.cuts and now - before.cut_at < AVOIDED_FOR:
+            if now - before.cut_at < _TOGETHER:
+                return before.cuts
+            if abs(lasted - before.cut_after) <= max(_ALIKE * before.cut_after, 2.0):
+                count = min(before.cuts + 1, _MOST_CUTS)
+        standing.cuts, standing.cut_after, standing.cut_at = count, min(lasted, _LONGEST_CUT), now
+        return count
+
+    def _cut_with(self, way: Way) -> list[_Standing]:
+        """What is known of the ways whose cuts are counted together with one's."""
+        proxied = way.route is not Route.DIRECT
+        return [
+            standing
+            for other, standing in self._standings.items()
+            if other == way or (proxied and other.route is not Route.DIRECT)
+        ]
+
     def cut(self, way: Way, now: float, why: str) -> None:
         """Connections on a way do not last; what lasts there, if anything, is many short ones.
 
@@ -176,6 +227,8 @@ class Ladder:
         standing = self._standings.get(way)
         if standing is not None:
             standing.avoided_until = float("-inf")
+            for each in self._cut_with(way):
+                each.cuts = 0
 
     def outrun(self, way: Way, now: float) -> None:
         """Another way, begun no later, was open before this one."""
@@ -203,9 +256,12 @@ class Ladder:
             sunk = self._sunk(standing, now)
             worked = None if standing.worked_at is None else max(0.0, now - standing.worked_at)
             avoided = max(0.0, standing.avoided_until - now)
-            if sunk or avoided or worked is not None:
+            ago = now - standing.cut_at
+            cuts = standing.cuts if 0 <= ago < AVOIDED_FOR else 0
+            cut = (cuts, standing.cut_after, ago) if cuts else (0, 0.0, 0.0)
+            if sunk or avoided or cuts or worked is not None:
                 failed = standing.has_failed
-                rungs.append(Rung(way.key, sunk, worked, standing.took, failed, avoided))
+                rungs.append(Rung(way.key, sunk, worked, standing.took, failed, avoided, *cut))
         return tuple(rungs)
 
     def restore(self, rungs: Sequence[Rung], now: float, age: float) -> None:
@@ -221,6 +277,8 @@ class Ladder:
             standing.sunk, standing.at = max(0.0, rung.sunk - max(age, 0.0)), now
             standing.took, standing.has_failed = rung.took, rung.failed
             standing.avoided_until = now + rung.avoided - max(age, 0.0)
+            standing.cuts, standing.cut_after = rung.cuts, rung.cut_after
+            standing.cut_at = now - rung.cut_ago - max(age, 0.0)
             if rung.worked is not None:
                 standing.worked_at = now - rung.worked - max(age, 0.0)
 
