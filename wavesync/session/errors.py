@@ -1,6 +1,7 @@
 """What can go wrong with a session, each with one sentence for people."""
 
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.python.failure import Failure
 
 from wavesync.errors import ConnectFailed, NotAllowed, WavesyncError
 
@@ -10,6 +11,7 @@ __all__ = [
     "Refusal",
     "Refused",
     "SessionLost",
+    "path_lost",
     "refusal_error",
 ]
 
@@ -95,6 +97,19 @@ class PeerNotTrusted(ConnectFailed):
     def __init__(self, sentence: str, reason: str) -> None:
         super().__init__(sentence)
         self.reason = reason
+
+
+def path_lost(words: str, lasted: float, reason: Failure) -> SessionLost:
+    """The error for a path that has gone in the middle of a session.
+
+    :param words: what to call the path; empty where there is no more to say of it.
+    :param lasted: seconds that the session stood on it.
+    :param reason: how the path's connection ended.
+    """
+    how = "was closed" if reason.check(ConnectionDone) else "broke"
+    if not words:
+        return SessionLost(f"the path {how} in the middle of the session")
+    return SessionLost(f"the path {words} {how} in the middle of the session, after {lasted:.0f} s")
 
 
 def refusal_error(code: int, sentence: str) -> WavesyncError:

@@ -5,7 +5,6 @@ It takes no decision about the protocol: it hands stimuli to the core and carrie
 
 from typing import cast
 
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
     IHandshakeListener,
@@ -25,7 +24,7 @@ from wavesync.interfaces import Address
 from wavesync.session.bridge import send_at_once
 from wavesync.session.core import SessionCore, Side, Timing
 from wavesync.session.delivery import Delivery
-from wavesync.session.errors import PeerNotTrusted, Refusal, SessionLost
+from wavesync.session.errors import PeerNotTrusted, Refusal, SessionLost, path_lost
 from wavesync.session.events import (
     DataReceived,
     EndAcknowledged,
@@ -78,17 +77,12 @@ class SessionShell(Protocol):
         self._abort_path_by: float | None = None
         self._refusal: WavesyncError | None = None
         self._lost_error: WavesyncError | None = None
-        self._path_lost = False
-        self._path_paused = False
-        self._turning = False
+        self._path_lost = self._path_paused = self._turning = self.congested = False
         self._delivery = Delivery(self.error_for)
-        self.congested = False
         self.peer: Peer | None = None
-        self.path_kind = ""
+        self.path_kind = self.path_words = ""
         self.path_address: Address | None = None
-        self.path_words = ""
-        self.broken = False
-        self._since = 0.0
+        self.broken, self._since = False, 0.0
 
     # Hooks of the two roles.
 
@@ -163,13 +157,7 @@ class SessionShell(Protocol):
 
     def why_lost(self, reason: Failure) -> WavesyncError:
         """The error for a path that ended after authentication, before the session did."""
-        how = "was closed" if reason.check(ConnectionDone) else "broke"
-        if not self.path_words:
-            return SessionLost(f"the path {how} in the middle of the session")
-        seconds = self._clock.seconds() - self._since
-        return SessionLost(
-            f"the path {self.path_words} {how} in the middle of the session, after {seconds:.0f} s"
-        )
+        return path_lost(self.path_words, self._clock.seconds() - self._since, reason)
 
     def _give_up(self, error: WavesyncError) -> None:
         """End a path that never got to a session."""
