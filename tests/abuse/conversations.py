@@ -1,6 +1,6 @@
 """Everything that passes a client's UDP port while it connects, uses a hole and leaves."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,11 +42,12 @@ class _Listening(Receiver):
         self._port = port
         self._heard = heard
 
-    def bursts_received(self, arrivals: list[Arrival]) -> None:
+    def bursts_received(self, arrivals: Iterable[Arrival]) -> None:
         """Note what came, and hand it on."""
-        for data, size, _ in arrivals:
+        for arrival in arrivals:
+            data, size = bytes(arrival.data), arrival.segment_size
             self._heard += [data[at : at + size] for at in range(0, len(data), size)]
-        self._port.bursts_received(arrivals)
+            self._port.bursts_received([arrival])
 
     def carrier_ready(self) -> None:
         """Hand it on."""

@@ -5,7 +5,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -223,11 +223,12 @@ class LossyCarrier:
             if not self._loses():
                 self._carrier.send(Burst(datagram, len(datagram)), destination)
 
-    def bursts_received(self, arrivals: list[Arrival]) -> None:
+    def bursts_received(self, arrivals: Iterable[Arrival]) -> None:
         """Hand on what is not lost."""
         kept = []
         for data, segment_size, source in arrivals:
-            pieces = [p for p in slices(Burst(data, segment_size)) if not self._loses()]
+            burst = Burst(bytes(data), segment_size)
+            pieces = [p for p in slices(burst) if not self._loses()]
             if pieces:
                 kept.append(Arrival(b"".join(pieces), segment_size, source))
         if kept and self._receiver is not None:

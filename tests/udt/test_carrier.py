@@ -1,10 +1,9 @@
 """Tests for L{wavesync.udt.carrier}."""
 
-import errno
 import os
 import socket
 import sys
-from typing import Any
+from collections.abc import Iterable
 
 from twisted.internet import error, reactor
 from twisted.internet.defer import Deferred
@@ -14,18 +13,22 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from wavesync.interfaces import Address, Burst
+from wavesync.udt.batches import BatchInlet
 from wavesync.udt.carrier import (
+    AUTO,
+    GSO,
     MAX_DATAGRAM,
     MAX_QUEUED,
     MAX_TURN,
+    PLAIN,
     Arrival,
-    BurstAssembler,
     ICarrier,
     SocketCarrier,
     slices,
+    ways,
 )
-
-SOURCE: Address = ("192.0.2.1", 1)
+from wavesync.udt.inlets import PlainInlet
+from wavesync.udt.outlets import PlainOutlet, SegmentingOutlet
 
 
 class SizeTests(TestCase):
@@ -46,50 +49,13 @@ class SizeTests(TestCase):
 
 
 class BurstTests(SynchronousTestCase):
-    """Datagrams to bursts and back."""
+    """Bursts to datagrams."""
 
     def test_slices(self) -> None:
         """A burst is cut into datagrams; the last may be shorter."""
         self.assertEqual(slices(Burst(b"aabbc", 2)), [b"aa", b"bb", b"c"])
         self.assertEqual(slices(Burst(b"aa", 2)), [b"aa"])
         self.assertEqual(slices(Burst(b"a", 2)), [b"a"])
-
-    def assembled(self, *datagrams: tuple[bytes, Address]) -> list[Arrival]:
-        """:return: the bursts that these make."""
-        assembler = BurstAssembler()
-        for data, source in datagrams:
-            assembler.add(data, source)
-        return assembler.take()
-
-    def test_assembled(self) -> None:
-        """Datagrams of one size and source make a burst, which a shorter one ends."""
-        self.assertEqual(
-            self.assembled(*((data, SOURCE) for data in (b"aa", b"bb", b"c", b"dd"))),
-            [Arrival(b"aabbc", 2, SOURCE), Arrival(b"dd", 2, SOURCE)],
-        )
-
-    def test_longer(self) -> None:
-        """A longer datagram begins another burst."""
-        self.assertEqual(
-            self.assembled((b"a", SOURCE), (b"bb", SOURCE)),
-            [Arrival(b"a", 1, SOURCE), Arrival(b"bb", 2, SOURCE)],
-        )
-
-    def test_sources(self) -> None:
-        """Another source begins another burst."""
-        other = ("192.0.2.1", 2)
-        self.assertEqual(
-            self.assembled((b"aa", SOURCE), (b"bb", other), (b"cc", SOURCE)),
-            [Arrival(b"aa", 2, SOURCE), Arrival(b"bb", 2, other), Arrival(b"cc", 2, SOURCE)],
-        )
-
-    def test_empty(self) -> None:
-        """Empty datagrams are dropped, wherever they come."""
-        self.assertEqual(
-            self.assembled((b"", SOURCE), (b"aa", SOURCE), (b"", SOURCE), (b"bb", SOURCE)),
-            [Arrival(b"aa", 2, SOURCE), Arrival(b"bb", 2, SOURCE)],
-        )
-        self.assertEqual(self.assembled(), [])
 
 
 class Sink:
@@ -98,15 +64,18 @@ class Sink:
     def __init__(self) -> None:
         self.arrivals: list[Arrival] = []
         self.ready = 0
-        self.batches = 0
         self.came: Deferred[None] = Deferred()
 
-    def bursts_received(self, arrivals: list[Arrival]) -> None:
-        """Note them."""
-        self.batches += 1
-        self.arrivals += arrivals
-        if not self.came.called:
+    def bursts_received(self, arrivals: Iterable[Arrival]) -> None:
+        """Note them; the carrier uses the memory again."""
+        self.arrivals += [Arrival(bytes(data), size, source) for data, size, source in arrivals]
+        if self.arrivals and not self.came.called:
             self.came.callback(None)
+
+    @property
+    def data(self) -> bytes:
+        """:return: all bytes that came."""
+        return b"".join(arrival.data for arrival in self.arrivals)
 
     def carrier_ready(self) -> None:
         """Note it."""
@@ -138,33 +107,37 @@ class Watcher:
 
 
 class Full:
-    """A socket whose sends end as a script says."""
+    """A way out that takes only so many bytes.
 
-    def __init__(self, real: socket.socket) -> None:
-        self.script: list[int] = []
-        self.sent: list[bytes] = []
-        self._real = real
+    :ivar room: bytes that it takes now.
+    :ivar sent: what it took.
+    """
 
-    def sendto(self, data: bytes, address: Address) -> int:
-        """Fail with the next error of the script, or send."""
-        if self.script:
-            number = self.script.pop(0)
-            if number:
-                raise OSError(number, os.strerror(number))
-        self.sent.append(data)
-        return len(data)
+    dropped = 0
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
+    def __init__(self, room: int = 0) -> None:
+        self.room = room
+        self.sent = b""
+
+    def send(self, burst: Burst, destination: Address, done: int = 0) -> int:
+        """Take whole datagrams while there is room."""
+        data, size = burst
+        while done < len(data) and self.room >= size:
+            self.sent += data[done : done + size]
+            self.room -= size
+            done = min(done + size, len(data))
+        return done
 
 
 class SocketTests(SynchronousTestCase):
     """A socket carrier without a reactor that runs."""
 
+    mode = AUTO
+
     def setUp(self) -> None:
         """Make a carrier on loopback and a socket to talk to it."""
         self.watcher = Watcher()
-        self.carrier = SocketCarrier(self.watcher, 0, "127.0.0.1")  # type: ignore[arg-type]
+        self.carrier = SocketCarrier(self.watcher, 0, "127.0.0.1", self.mode)  # type: ignore[arg-type]
         self.addCleanup(self.carrier.stop)
         self.sink = Sink()
         self.carrier.start(self.sink)
@@ -187,15 +160,25 @@ class SocketTests(SynchronousTestCase):
         self.assertEqual([self.socket.recv(100) for _ in range(3)], [b"aa", b"bb", b"c"])
 
     def test_receive(self) -> None:
-        """What came in one turn is handed on as bursts, at most 64 datagrams a turn."""
-        for _ in range(MAX_TURN + 1):
+        """What came is handed on as bursts, once."""
+        for _ in range(2 * MAX_TURN + 1):
             self.socket.sendto(b"abc", self.carrier.address)
-        self.carrier.doRead()
-        self.assertEqual(self.sink.arrivals, [Arrival(b"abc" * MAX_TURN, 3, self.there)])
-        self.carrier.doRead()
-        self.assertEqual(len(self.sink.arrivals), 2)
-        self.carrier.doRead()
-        self.assertEqual(self.sink.batches, 2)
+        for _ in range(4):
+            self.carrier.doRead()
+        self.assertEqual(self.sink.data, b"abc" * (2 * MAX_TURN + 1))
+        self.assertLess(len(self.sink.arrivals), 6)
+        self.assertEqual({arrival.source for arrival in self.sink.arrivals}, {self.there})
+
+    def test_bursts(self) -> None:
+        """Bursts from one carrier to another arrive unchanged, whatever is between them."""
+        other = SocketCarrier(self.watcher, 0, "127.0.0.1", self.mode)  # type: ignore[arg-type]
+        self.addCleanup(other.stop)
+        burst = b"".join(number.to_bytes(2, "big") * 600 for number in range(44))
+        for data in (burst, b"x" * 20, burst[:-100]):
+            other.send(Burst(data, 1200), self.carrier.address)
+        for _ in range(4):
+            self.carrier.doRead()
+        self.assertEqual(self.sink.data, burst + b"x" * 20 + burst[:-100])
 
     def test_oversize(self) -> None:
         """The longest datagram is taken, a longer one is dropped and counted."""
@@ -205,48 +188,44 @@ class SocketTests(SynchronousTestCase):
         self.assertEqual([len(arrival.data) for arrival in self.sink.arrivals], [MAX_DATAGRAM])
         self.assertEqual(self.carrier.dropped, 2)
 
-    def full(self, *script: int) -> Full:
-        """Let the next sends end as *script* says."""
-        full = Full(self.carrier._socket)
-        full.script = list(script)
-        self.carrier._socket = full  # type: ignore[assignment]
+    def full(self, room: int) -> Full:
+        """Let the kernel take only so many bytes."""
+        full = Full(room)
+        self.carrier._outlet = full
         return full
 
     def test_congested(self) -> None:
         """While the kernel takes nothing datagrams wait in order, and the port is told when it
         does again."""
-        full = self.full(0, errno.EAGAIN)
+        full = self.full(1)
         self.carrier.send(Burst(b"abcd", 1), self.there)
         self.carrier.send(Burst(b"e", 1), self.there)
-        self.assertEqual(full.sent, [b"a"])
+        self.assertEqual(full.sent, b"a")
         self.assertTrue(self.carrier.congested)
         self.assertEqual(self.watcher.writing, {self.carrier})
-        full.script = [0, errno.EAGAIN]
+        full.room = 1
         self.carrier.doWrite()
-        self.assertEqual((full.sent, self.sink.ready), ([b"a", b"b"], 0))
+        self.assertEqual((full.sent, self.sink.ready), (b"ab", 0))
+        full.room = 3
         self.carrier.doWrite()
-        self.assertEqual((full.sent, self.sink.ready), ([b"a", b"b", b"c", b"d", b"e"], 1))
+        self.assertEqual((full.sent, self.sink.ready), (b"abcde", 1))
         self.assertFalse(self.carrier.congested or self.watcher.writing)
 
     def test_queue_limit(self) -> None:
-        """So many wait; more are dropped and counted."""
-        self.full(errno.EAGAIN)
-        self.carrier.send(Burst(bytes(MAX_QUEUED), 1), self.there)
-        self.assertEqual(self.carrier.dropped, 0)
+        """So many wait; more are dropped and counted, and there is room again when some have left."""
+        full = self.full(0)
+        self.carrier.send(Burst(bytes(MAX_QUEUED - 1), 1), self.there)
         self.carrier.send(Burst(b"x", 1), self.there)
+        self.assertEqual(self.carrier.dropped, 0)
+        self.carrier.send(Burst(b"y", 1), self.there)
         self.assertEqual(self.carrier.dropped, 1)
-
-    def test_errors(self) -> None:
-        """Datagrams that cannot be sent are lost like any other; those behind them go out."""
-        full = self.full(errno.EMSGSIZE, errno.ENETUNREACH, errno.EPERM)
+        full.room = 2
+        self.carrier.doWrite()
         self.carrier.send(Burst(b"abcd", 1), self.there)
-        self.assertEqual((full.sent, self.carrier.dropped), ([b"d"], 3))
-
-    def test_refused(self) -> None:
-        """An ICMP error of an earlier datagram does not lose the next one."""
-        full = self.full(errno.ECONNREFUSED)
-        self.carrier.send(Burst(b"a", 1), self.there)
-        self.assertEqual((full.sent, self.carrier.dropped), ([b"a"], 0))
+        self.assertEqual(self.carrier.dropped, 3)
+        full.room = MAX_QUEUED
+        self.carrier.doWrite()
+        self.assertEqual(full.sent, bytes(MAX_QUEUED - 1) + b"xab")
 
     def test_unreachable_address(self) -> None:
         """A real send to nowhere does not raise."""
@@ -282,6 +261,46 @@ class SocketTests(SynchronousTestCase):
         six = SocketCarrier(self.watcher, self.carrier.address[1], "::")  # type: ignore[arg-type]
         self.addCleanup(six.stop)
         self.assertEqual(six.address[0], "::")
+
+
+class PlainTests(SocketTests):
+    """The same one datagram at a time."""
+
+    mode = PLAIN
+
+
+class ModeTests(SynchronousTestCase):
+    """What the system has."""
+
+    def setUp(self) -> None:
+        """Make a socket."""
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(self.socket.close)
+
+    def test_required(self) -> None:
+        """Who insists on bursts is refused where the system has none; others get datagrams."""
+        self.assertRaises(OSError, ways, self.socket, GSO, lambda sock: False)
+        outlet, _ = ways(self.socket, AUTO, lambda sock: False)
+        self.assertIsInstance(outlet, PlainOutlet)
+
+    def test_plain(self) -> None:
+        """Who wants single datagrams gets them, whatever the system has."""
+        outlet, inlet = ways(self.socket, PLAIN, lambda sock: True)
+        self.assertIsInstance(outlet, PlainOutlet)
+        self.assertIsInstance(inlet, PlainInlet)
+
+    def test_fast(self) -> None:
+        """Linux has bursts."""
+        if sys.platform != "linux":
+            raise SkipTest("Linux only")
+        for mode in (AUTO, GSO):
+            outlet, inlet = ways(self.socket, mode)
+            self.assertIsInstance(outlet, SegmentingOutlet)
+            self.assertIsInstance(inlet, BatchInlet)
+
+    def test_unknown(self) -> None:
+        """A mistyped mode is refused."""
+        self.assertRaises(ValueError, ways, self.socket, "fast")
 
 
 class ReactorTests(TestCase):

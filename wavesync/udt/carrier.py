@@ -1,30 +1,38 @@
 """What carries datagrams for a :class:`wavesync.udt.port.Port`: a UDP socket on the reactor.
 
-The unit is the burst (:class:`wavesync.interfaces.Burst`).  This portable carrier cuts bursts into
-datagrams to send them, and puts datagrams of one source and size together when they arrive in one
+The unit is the burst (:class:`wavesync.interfaces.Burst`).  On Linux bursts pass through the kernel
+whole (:mod:`wavesync.udt.outlets`, :mod:`wavesync.udt.batches`).  Elsewhere they are cut into
+datagrams to send them, and datagrams of one source and size are put together when they arrive in one
 turn of the reactor, so that what is above works on bursts whatever the carrier.
 """
 
 import errno
 import ipaddress
 import socket
-import sys
 from collections import deque
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from twisted.internet import error
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor, IWriteDescriptor
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface, implementer
 
 from wavesync.interfaces import Address, Burst
+from wavesync.udt.batches import batch_inlet
+from wavesync.udt.inlets import MAX_DATAGRAM, MAX_TURN, Arrival, BurstAssembler, Inlet, PlainInlet
+from wavesync.udt.outlets import Outlet, PlainOutlet, SegmentingOutlet, can_segment
+from wavesync.udt.sockets import BUFFER_SIZE, open_socket
 
 __all__ = [
+    "AUTO",
     "BUFFER_SIZE",
+    "GSO",
     "MAX_DATAGRAM",
     "MAX_QUEUED",
     "MAX_TURN",
+    "MODES",
+    "PLAIN",
     "Arrival",
     "BurstAssembler",
     "ICarrier",
@@ -32,31 +40,27 @@ __all__ = [
     "SocketCarrier",
     "numeric",
     "slices",
+    "ways",
 ]
 
-MAX_TURN = 64
-"""Datagrams taken from the socket in one turn, so that timers and others get theirs."""
-MAX_DATAGRAM = 2048
-"""Bytes of the longest datagram that is taken; longer ones are dropped and counted."""
+AUTO = "auto"
+"""Send and receive whole bursts where the system can, single datagrams where it cannot."""
+GSO = "gso"
+"""The same, but refuse to start where the system cannot at all."""
+PLAIN = "plain"
+"""Single datagrams."""
+MODES = (AUTO, GSO, PLAIN)
+"""How datagrams pass between a carrier and the kernel."""
+
 MAX_QUEUED = 1024
 """Datagrams kept while the kernel takes none; more are dropped and counted."""
-BUFFER_SIZE = 4 * 1024 * 1024
-"""Bytes asked for each of the socket's two kernel buffers."""
-
-
-class Arrival(NamedTuple):
-    """Datagrams from one source, back to back; all of *segment_size* bytes, the last maybe shorter."""
-
-    data: bytes
-    segment_size: int
-    source: Address
 
 
 class Receiver(Protocol):
     """What a carrier hands its datagrams to."""
 
-    def bursts_received(self, arrivals: list[Arrival]) -> None:
-        """Take all that came in one turn."""
+    def bursts_received(self, arrivals: Iterable[Arrival]) -> None:
+        """Take all that came in one turn, one after the other."""
 
     def carrier_ready(self) -> None:
         """A carrier that was congested takes bursts again."""
@@ -101,50 +105,26 @@ def slices(burst: Burst) -> list[bytes]:
     return [data[i : i + size] for i in range(0, len(data), size)]
 
 
-class BurstAssembler:
-    """Puts datagrams that came one after the other into bursts."""
+def ways(
+    sock: socket.socket, mode: str, probe: Callable[[socket.socket], bool] = can_segment
+) -> tuple[Outlet, Inlet]:
+    """Choose how datagrams pass between a socket and its carrier.
 
-    def __init__(self) -> None:
-        self._arrivals: list[Arrival] = []
-        self._pieces: list[bytes] = []
-        self._source: Address = ("", 0)
-        self._size = 0
-
-    def add(self, data: bytes, source: Address) -> None:
-        """Take the next datagram; an empty one is dropped."""
-        size = len(data)
-        if self._pieces and source == self._source and 0 < size <= self._size:
-            self._pieces.append(data)
-            if size < self._size:
-                self._flush()
-            return
-        self._flush()
-        if size:
-            self._pieces.append(data)
-            self._source = source
-            self._size = size
-
-    def take(self) -> list[Arrival]:
-        """:return: the bursts so far."""
-        self._flush()
-        arrivals, self._arrivals = self._arrivals, []
-        return arrivals
-
-    def _flush(self) -> None:
-        if self._pieces:
-            self._arrivals.append(Arrival(b"".join(self._pieces), self._size, self._source))
-            self._pieces = []
-
-
-# Linux's names, which the socket module lacks: never fragment, and let us find the size (ip(7)).
-_SIZE_OPTIONS = {
-    socket.AF_INET: (socket.IPPROTO_IP, 10),  # IP_MTU_DISCOVER
-    socket.AF_INET6: (socket.IPPROTO_IPV6, 23),  # IPV6_MTU_DISCOVER
-}
-_PROBE = 3  # IP_PMTUDISC_PROBE, IPV6_PMTUDISC_PROBE
-
-_WOULD_BLOCK = (errno.EAGAIN, errno.EWOULDBLOCK)
-_AGAIN = (errno.ECONNREFUSED, errno.EINTR)
+    :param mode: one of :data:`MODES`.
+    :param probe: tells whether the kernel cuts up bursts.
+    :raises OSError: *mode* is :data:`GSO` and it does not.
+    :raises ValueError: there is no such mode.
+    """
+    if mode not in MODES:
+        raise ValueError(f"{mode!r} is no way to carry UDP: auto, gso or plain")
+    outlet: Outlet = PlainOutlet(sock)
+    if mode == PLAIN:
+        return outlet, PlainInlet(sock)
+    if probe(sock):
+        outlet = SegmentingOutlet(sock, PlainOutlet(sock))
+    elif mode == GSO:
+        raise OSError(errno.ENOPROTOOPT, "this system cannot send UDP in bursts (udp = gso)")
+    return outlet, batch_inlet(sock) or PlainInlet(sock)
 
 
 @implementer(ICarrier, IReadDescriptor, IWriteDescriptor)
@@ -155,50 +135,31 @@ class SocketCarrier:
     :param interface: numeric local address; ``""`` and ``"0.0.0.0"`` mean every IPv4 one,
         ``"::"`` every IPv6 one (IPv6 only).
     :param port: local port, 0 for any.
-    :raises twisted.internet.error.CannotListenError: the address cannot be had.
-    :ivar dropped: datagrams that were not sent, or not taken, since the start.
+    :param mode: one of :data:`MODES`.
+    :raises twisted.internet.error.CannotListenError: the address cannot be had, or the mode.
     """
 
-    log = Logger()
-    _told_clamped = False
-
-    def __init__(self, reactor: IReactorFDSet, port: int = 0, interface: str = "") -> None:
+    def __init__(
+        self, reactor: IReactorFDSet, port: int = 0, interface: str = "", mode: str = AUTO
+    ) -> None:
         self._reactor = reactor
-        self.dropped = 0
-        self.congested = False
+        self._dropped = 0
         self._receiver: Receiver | None = None
-        self._queue: deque[tuple[bytes, Address]] = deque()
-        family = socket.AF_INET6 if ":" in interface else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._queue: deque[tuple[Burst, Address, int]] = deque()  # and bytes that have left
+        self._queued = 0  # datagrams, about
+        self.congested = False
+        self._socket = open_socket(port, interface)
+        self.address: Address = self._socket.getsockname()[:2]
         try:
-            self._socket.setblocking(False)
-            if family == socket.AF_INET6:
-                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if sys.platform == "linux":
-                self._socket.setsockopt(*_SIZE_OPTIONS[family], _PROBE)
-            self._socket.bind((interface, port))
+            self._outlet, self._inlet = ways(self._socket, mode)
         except OSError as problem:
             self._socket.close()
-            raise error.CannotListenError(interface, port, problem) from None
-        self._size_buffers()
-        self.address: Address = self._socket.getsockname()[:2]
+            raise error.CannotListenError(interface, self.address[1], problem) from None
 
-    def _size_buffers(self) -> None:
-        for option, name in (
-            (socket.SO_RCVBUF, "net.core.rmem_max"),
-            (socket.SO_SNDBUF, "net.core.wmem_max"),
-        ):
-            self._socket.setsockopt(socket.SOL_SOCKET, option, BUFFER_SIZE)
-            # Linux reports twice what it gives.
-            given = self._socket.getsockopt(socket.SOL_SOCKET, option) // 2
-            if given < BUFFER_SIZE and not SocketCarrier._told_clamped:
-                SocketCarrier._told_clamped = True
-                self.log.info(
-                    "UDP socket buffers are limited to {given} bytes; {wanted} need {name} raised.",
-                    given=given,
-                    wanted=BUFFER_SIZE,
-                    name=name,
-                )
+    @property
+    def dropped(self) -> int:
+        """Datagrams that were not sent, or not taken, since the start."""
+        return self._dropped + self._outlet.dropped + self._inlet.dropped
 
     def start(self, receiver: Receiver) -> None:
         """Begin to receive."""
@@ -216,60 +177,39 @@ class SocketCarrier:
         self._socket.close()
 
     def send(self, burst: Burst, destination: Address) -> None:
-        """Send each datagram of the burst, or queue it while the kernel takes none."""
-        for piece in slices(burst):
-            if self._queue or not self._sent(piece, destination):
-                self._enqueue(piece, destination)
+        """Send the burst, or queue what the kernel does not take now."""
+        done = 0 if self._queue else self._outlet.send(burst, destination)
+        if done < len(burst.data):
+            self._enqueue(burst, destination, done)
 
-    def _sent(self, datagram: bytes, destination: Address) -> bool:
-        """:return: whether the datagram is dealt with; if not, the kernel takes none now."""
-        for _attempt in range(3):
-            try:
-                self._socket.sendto(datagram, destination)
-            except OSError as problem:
-                if problem.errno in _WOULD_BLOCK:
-                    return False
-                if problem.errno in _AGAIN:
-                    # An ICMP error of an earlier datagram; this one was not sent.
-                    continue
-                # Too long for the path, no route, a closed socket: as good as lost on the way.
-                break
-            return True
-        self.dropped += 1
-        return True
-
-    def _enqueue(self, datagram: bytes, destination: Address) -> None:
-        if len(self._queue) >= MAX_QUEUED:
-            self.dropped += 1
-            return
+    def _enqueue(self, burst: Burst, destination: Address, done: int) -> None:
+        data, size = burst
+        waiting = -(-(len(data) - done) // size)
+        room = MAX_QUEUED - self._queued
+        if waiting > room:
+            self._dropped += waiting - room
+            if not room:
+                return
+            waiting, burst = room, Burst(data[: done + room * size], size)
         if not self._queue:
             self.congested = True
             self._reactor.addWriter(self)
-        self._queue.append((datagram, destination))
+        self._queue.append((burst, destination, done))
+        self._queued += waiting
 
     def doRead(self) -> None:
-        """Take what has arrived, at most :data:`MAX_TURN` datagrams."""
-        assembler = BurstAssembler()
-        receive = self._socket.recvfrom
-        for _turn in range(MAX_TURN):
-            try:
-                data, source = receive(MAX_DATAGRAM + 1)
-            except OSError as problem:
-                if problem.errno in _AGAIN:
-                    continue
-                break
-            if len(data) > MAX_DATAGRAM:
-                self.dropped += 1
-            else:
-                assembler.add(data, source[:2])
-        arrivals = assembler.take()
-        if arrivals and self._receiver is not None:
-            self._receiver.bursts_received(arrivals)
+        """Take what has arrived, as much as one turn may bring."""
+        if self._receiver is not None:
+            self._receiver.bursts_received(self._inlet.arrivals())
 
     def doWrite(self) -> None:
         """Send what waits."""
         while self._queue:
-            if not self._sent(*self._queue[0]):
+            burst, destination, done = self._queue[0]
+            now_done = self._outlet.send(burst, destination, done)
+            self._queued -= -(-(now_done - done) // burst.segment_size)
+            if now_done < len(burst.data):
+                self._queue[0] = burst, destination, now_done
                 return
             self._queue.popleft()
         self.congested = False

@@ -5,7 +5,7 @@ timer; decisions are those of the listener, the attempts and the connections.
 """
 
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, IReactorTime
@@ -354,7 +354,7 @@ class Port:
 
     # What carriers call.
 
-    def bursts_received(self, arrivals: list[Arrival]) -> None:
+    def bursts_received(self, arrivals: Iterable[Arrival]) -> None:
         """Take all that came in one turn of the reactor."""
         now = self.seconds()
         self._turns.hold()

@@ -1,0 +1,278 @@
+"""How datagrams come out of a UDP socket many at a time: ``recvmmsg`` with ``UDP_GRO``.
+
+The kernel merges datagrams of one source and size (up to 64 KiB) where it can, and one call takes
+several of these, or up to 64 datagrams that came unmerged.  Each has a slot in one arena that all
+carriers of the process share: what is in it has been copied by the time the next one reads.
+"""
+
+import ctypes
+import errno
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import lru_cache
+from itertools import pairwise
+from typing import Protocol
+
+from wavesync.interfaces import Address
+from wavesync.udt.inlets import MAX_DATAGRAM, Arrival, BurstAssembler
+
+__all__ = ["MAX_CALLS", "MERGED", "SLOTS", "Arena", "BatchInlet", "Receive", "batch_inlet"]
+
+SLOTS = 64
+"""Datagrams that one call takes while they come unmerged."""
+
+MERGED = 8
+"""Slots that one call fills while datagrams come merged: they stay in the processor's cache."""
+
+MAX_CALLS = 3
+"""Calls in one turn, so that timers and others get theirs."""
+
+_SLOT = 65536
+_STRIDE = _SLOT + 1536 + 64  # slots one power of two apart would share the cache's lines
+_NAME = 28  # struct sockaddr_in6, the longest
+_SOL_UDP = 17
+_UDP_GRO = 104
+
+_AGAIN = (errno.ECONNREFUSED, errno.EINTR)
+
+
+class _Piece(ctypes.Structure):
+    """``struct iovec``."""
+
+    _fields_ = (("base", ctypes.c_void_p), ("size", ctypes.c_size_t))
+
+
+class _Header(ctypes.Structure):
+    """``struct msghdr``."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("name_size", ctypes.c_uint),
+        ("pieces", ctypes.c_void_p),
+        ("piece_count", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_size", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )
+
+
+class _Message(ctypes.Structure):
+    """``struct mmsghdr``."""
+
+    _fields_ = (("header", _Header), ("size", ctypes.c_uint))
+
+
+class Receive(Protocol):
+    """``recvmmsg`` as ctypes gives it."""
+
+    def __call__(
+        self, descriptor: int, messages: object, slots: int, flags: int, timeout: None, /
+    ) -> int:
+        """:return: how many messages came; -1 for an error, which ctypes keeps."""
+
+
+class Arena:
+    """The memory that ``recvmmsg`` fills: slots, the sources' addresses, the sizes of what was merged.
+
+    :ivar messages: what ``recvmmsg`` is given.
+    :ivar busy: somebody reads from it.
+    """
+
+    def __init__(self) -> None:
+        self.busy = False
+        self._memory = bytearray(SLOTS * _STRIDE)  # the system gives a page when it is first used
+        self._view = memoryview(self._memory)
+        control = socket.CMSG_SPACE(ctypes.sizeof(ctypes.c_int))
+        self._names = ctypes.create_string_buffer(SLOTS * _NAME)
+        self._controls = ctypes.create_string_buffer(SLOTS * control)
+        self._pieces = (_Piece * SLOTS)()
+        self.messages = (_Message * SLOTS)()
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
+        for slot in range(SLOTS):
+            message = self.messages[slot].header
+            piece = self._pieces[slot]
+            piece.base, piece.size = start + slot * _STRIDE, _SLOT
+            message.name = ctypes.addressof(self._names) + slot * _NAME
+            message.name_size = _NAME
+            message.pieces = ctypes.addressof(piece)
+            message.piece_count = 1
+            message.control = ctypes.addressof(self._controls) + slot * control
+            message.control_size = control
+        self._blank = bytes(self.messages)
+        self._used = 0
+        headers = self._headers = memoryview(self.messages).cast("B")
+        step = ctypes.sizeof(_Message) // 4
+        self._sizes = headers.cast("I")[_Message.size.offset // 4 :: step]
+        step = ctypes.sizeof(_Message) // ctypes.sizeof(ctypes.c_size_t)
+        offset = _Header.control_size.offset // ctypes.sizeof(ctypes.c_size_t)
+        self._control_sizes = headers.cast("P")[offset::step]
+        integers = memoryview(self._controls).cast("B").cast("i")
+        self._segments = integers[socket.CMSG_LEN(0) // 4 :: control // 4]
+        self._name_bytes = memoryview(self._names).cast("B")
+        # One view for each slot, cut once for each size that comes.
+        self._cut = lru_cache(maxsize=8)(self._cut_all)
+
+    def prepare(self, slots: int) -> None:
+        """Undo what the last call wrote into the headers that are used next."""
+        used = self._used
+        if used:
+            end = used * ctypes.sizeof(_Message)
+            self._headers[:end] = self._blank[:end]
+        self._used = slots
+
+    def sizes(self, count: int) -> list[int]:
+        """:return: the bytes in the first *count* slots."""
+        return self._sizes[:count].tolist()
+
+    def segments(self, count: int) -> list[int]:
+        """:return: the datagrams' size in each of the first *count* slots; 0 for one as it came."""
+        present = self._control_sizes[:count].tolist()
+        if not any(present):
+            return []
+        segments = self._segments[:count].tolist()
+        return [size if there else 0 for size, there in zip(segments, present, strict=True)]
+
+    def data(self, slot: int, size: int) -> memoryview:
+        """:return: what is in a slot."""
+        start = slot * _STRIDE
+        return self._view[start : start + size]
+
+    def joined(self, count: int, size: int, last: int) -> bytes:
+        """:return: the first *count* slots' contents: *size* bytes each, *last* in the last."""
+        views = self._cut(size)
+        if last == size:
+            return b"".join(views[:count])
+        return b"".join((*views[: count - 1], self.data(count - 1, last)))
+
+    def _cut_all(self, size: int) -> tuple[memoryview, ...]:
+        return tuple(self.data(slot, size) for slot in range(SLOTS))
+
+    def source(self, slot: int) -> Address:
+        """:return: who sent what is in a slot."""
+        return _address(self._name(slot))
+
+    def one_source(self, count: int) -> bool:
+        """:return: whether all of the first *count* slots have the same one."""
+        names = self._name_bytes[: count * _NAME].tobytes()
+        return names == names[:_NAME] * count
+
+    def _name(self, slot: int) -> bytes:
+        return self._name_bytes[slot * _NAME : (slot + 1) * _NAME].tobytes()
+
+
+@lru_cache(maxsize=1024)
+def _address(name: bytes) -> Address:
+    """Read a ``sockaddr_in`` or ``sockaddr_in6``, as ``recvfrom`` does."""
+    family = int.from_bytes(name[:2], sys.byteorder)
+    port = int.from_bytes(name[2:4], "big")
+    if family == socket.AF_INET:
+        return socket.inet_ntop(family, name[4:8]), port
+    host = socket.inet_ntop(socket.AF_INET6, name[8:24])
+    scope = int.from_bytes(name[24:28], sys.byteorder)
+    if scope:
+        try:
+            host += "%" + socket.if_indextoname(scope)
+        except OSError:
+            host += f"%{scope}"
+    return host, port
+
+
+class BatchInlet:
+    """See the module.
+
+    :param sock: the socket.
+    :param receive: ``recvmmsg``.
+    :param arena: where to; one of its own is made if somebody reads from it.
+    """
+
+    def __init__(self, sock: socket.socket, receive: Receive, arena: Arena) -> None:
+        self.dropped = 0
+        self._socket = sock
+        self._receive = receive
+        self._arena = arena
+        self._slots = MERGED
+
+    def arrivals(self) -> Iterator[Arrival]:
+        """See :class:`~wavesync.udt.inlets.Inlet`; what :data:`MAX_CALLS` calls bring."""
+        arena = self._arena if not self._arena.busy else Arena()
+        arena.busy = True
+        try:
+            for _call in range(MAX_CALLS):
+                slots = self._slots
+                arena.prepare(slots)
+                count = self._receive(
+                    self._socket.fileno(), arena.messages, slots, socket.MSG_DONTWAIT, None
+                )
+                if count > 0:
+                    yield from self._bursts(arena, count)
+                    if count < slots:
+                        return
+                elif ctypes.get_errno() not in _AGAIN:
+                    return
+        finally:
+            arena.busy = False
+
+    def _bursts(self, arena: Arena, count: int) -> Iterator[Arrival]:
+        """Give what one call has brought."""
+        sizes = arena.sizes(count)
+        segments = arena.segments(count)
+        self._slots = MERGED if segments else SLOTS
+        if count == 1:
+            size = sizes[0]
+            segment = segments[0] if segments else size
+            if 0 < segment <= MAX_DATAGRAM:
+                yield Arrival(arena.data(0, size), min(segment, size), arena.source(0))
+            elif size:
+                self.dropped += -(-size // segment)
+        elif not segments and _is_run(sizes) and arena.one_source(count):
+            if 0 < sizes[0] <= MAX_DATAGRAM:
+                data = arena.joined(count, sizes[0], sizes[-1])
+                yield Arrival(data, sizes[0], arena.source(0))
+            else:
+                self.dropped += count if sizes[0] else 0
+        else:
+            yield from self._mixed(arena, sizes, segments or [0] * count)
+
+    def _mixed(self, arena: Arena, sizes: list[int], segments: list[int]) -> Iterator[Arrival]:
+        """Give what may be of several sources and sizes, merged and not."""
+        assembler = BurstAssembler()
+        for slot, (size, segment) in enumerate(zip(sizes, segments, strict=True)):
+            if max(1, min(segment, size) or size) > MAX_DATAGRAM:
+                self.dropped += -(-size // (segment or size))
+            elif 0 < segment < size:
+                assembler.add_burst(arena.data(slot, size), segment, arena.source(slot))
+            else:
+                assembler.add(arena.data(slot, size), arena.source(slot))
+        yield from assembler.take()
+
+
+def _is_run(sizes: list[int]) -> bool:
+    """Tell whether all but the last are equal, and that is no longer than they."""
+    first = sizes[0]
+    return sizes.count(first) >= len(sizes) - 1 and all(a >= b for a, b in pairwise(sizes))
+
+
+class _Shared:
+    """What all inlets of the process share, made when it is first wanted."""
+
+    arena: Arena | None = None
+
+
+def batch_inlet(sock: socket.socket) -> BatchInlet | None:
+    """Make an inlet, and let the kernel merge datagrams for it if it can.
+
+    :return: ``None`` where there is no ``recvmmsg``.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        receive: Receive = ctypes.CDLL(None, use_errno=True).recvmmsg
+    except (OSError, AttributeError):
+        return None
+    with suppress(OSError):  # an old kernel: they come unmerged
+        sock.setsockopt(_SOL_UDP, _UDP_GRO, 1)
+    if _Shared.arena is None:
+        _Shared.arena = Arena()
+    return BatchInlet(sock, receive, _Shared.arena)
