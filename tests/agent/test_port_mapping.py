@@ -95,7 +95,8 @@ class PortMappingTests(TestCase):
         return Deferred.fromCoroutine(test())
 
     def test_fresh_port(self) -> Deferred[None]:
-        """A fresh UDP port is mapped in place of the old one."""
+        """A fresh UDP port is mapped, and told in place of the old one; that one is mapped for as long
+        as it is open: clients that were told of it may be on their way."""
 
         async def test() -> None:
             agent = self.agent()
@@ -106,8 +107,16 @@ class PortMappingTests(TestCase):
             self.clock.advance(0)
             new = agent.port.address[1]
             self.assertNotEqual(new, old)
-            self.assertEqual(set(self.router.mappings), {(6, agent.tcp_port), (17, new)})
+            both = {(6, agent.tcp_port), (17, new), (17, old)}
+            self.assertEqual(set(self.router.mappings), both)
             self.assertEqual(agent.addresses()[1][0], (EXTERNAL, new))
+            self.assertNotIn((EXTERNAL, old), agent.addresses()[1])
+            assert agent.ports._look is not None
+            agent.ports._look.reset(0)  # nobody uses it
+            while len(list(agent.ports)) > 1:
+                await deferLater(reactor, 0.01)
+            self.clock.advance(0)
+            self.assertEqual(set(self.router.mappings), {(6, agent.tcp_port), (17, new)})
             await agent.stopService()
 
         return Deferred.fromCoroutine(test())
@@ -152,5 +161,5 @@ class PortMappingTests(TestCase):
             self.assertEqual((mapping.addresses, mapping.standing), (((), ()), []))
         mapping = PortMapping(reactor, AgentSettings(port_mapping=False), lambda: None, tuple)
         mapping.start(1, 2)
-        mapping.moved(3)
+        mapping.moved([3, 2])
         self.successResultOf(mapping.stop())

@@ -35,7 +35,10 @@ class UdpPortsTests(SynchronousTestCase):
         self.told: list[int] = []
         self.full = False
         self.token = 0
-        self.ports: UdpPorts[Port] = UdpPorts(self.clock, self.open_port, self.fresh)
+        self.closed: list[list[Port]] = []
+        self.ports: UdpPorts[Port] = UdpPorts(
+            self.clock, self.open_port, self.fresh, lambda: self.closed.append(list(self.ports))
+        )
         self.first = self.ports.newest
 
     def open_port(self) -> Port:
@@ -83,8 +86,10 @@ class UdpPortsTests(SynchronousTestCase):
         self.assertEqual(self.told, [self.ports.newest.address[1]])
         self.assertEqual(list(self.ports), [self.ports.newest, self.first])
         self.assertIs(self.ports.at(self.first.address[1]), self.first)
+        self.assertEqual(self.closed, [])
         run_for(self.clock, ALL_OVER)
         self.assertEqual(list(self.ports), [self.ports.newest])
+        self.assertEqual(self.closed, [[self.ports.newest]])
         self.assertIsNone(self.ports.at(self.first.address[1]))
         self.assertEqual(list(self.host.carriers), [self.ports.newest.address[1]])
         run_for(self.clock, LOOK_INTERVAL)

@@ -206,6 +206,19 @@ class KeepingTests(MapperCase):
         self.assertEqual(self.mapper.addresses, (((EXTERNAL, 5000),), ((EXTERNAL, 7000),)))
         self.assertEqual(set(self.router.mappings), {(6, 5000), (17, 7000)})
 
+    def test_kept_port(self) -> None:
+        """A port that is kept for who knows it stays mapped, also by another router; it is not told."""
+        self.start()
+        old = next(each for each in self.mapper.standing[0].leases if each.wanted.transport == UDP)
+        self.mapper.want((_TCP, Wanted(UDP, 7000)), [old.wanted])
+        self.wait(1.0)
+        self.assertEqual(self.mapper.addresses, (((EXTERNAL, 5000),), ((EXTERNAL, 7000),)))
+        ports = {(6, 5000), (17, 7000), (17, old.wanted.port)}
+        self.assertEqual(set(self.router.mappings), ports)
+        self.mapper.want((_TCP, Wanted(UDP, 7000)))
+        self.wait(1.0)
+        self.assertEqual(set(self.router.mappings), {(6, 5000), (17, 7000)})
+
     def test_stop_early(self) -> None:
         """It can be stopped while it searches, and while the router says nothing."""
         self.mapper.start((_TCP,))

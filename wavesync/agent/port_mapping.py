@@ -1,6 +1,6 @@
 """The agent's ports at the routers in front of it (:mod:`wavesync.portmap`): on unless settings say no."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -52,10 +52,14 @@ class PortMapping:
         if self._mapper is not None:
             self._mapper.start((Wanted(TCP, tcp), Wanted(UDP, udp)))
 
-    def moved(self, udp: int) -> None:
-        """Another UDP port is used from now on."""
+    def moved(self, udp: Sequence[int]) -> None:
+        """Other UDP ports are used from now on.
+
+        :param udp: first the one to tell, then older ones, which stay mapped for who was told of them.
+        """
         if self._mapper is not None:
-            self._mapper.want((Wanted(TCP, self._tcp), Wanted(UDP, udp)))
+            newest, *old = (Wanted(UDP, port) for port in udp)
+            self._mapper.want((Wanted(TCP, self._tcp), newest), old)
 
     def stop(self) -> Deferred[Any]:
         """Give all mappings back; fires within 2 s."""

@@ -173,9 +173,8 @@ class AgentService(Service):
         """Listen and register."""
         settings = self._settings
         try:
-            ports = self.ports = UdpPorts(
-                self._reactor, self._open_udp, None if settings.udp_port else self._udp_moved
-            )
+            fresh = None if settings.udp_port else self._udp_moved
+            ports = self.ports = UdpPorts(self._reactor, self._open_udp, fresh, self._map_udp)
         except CannotListenError as error:
             raise SettingsError(
                 f"UDP port {settings.udp_port} cannot be used: {error.socketError}"
@@ -324,11 +323,15 @@ class AgentService(Service):
 
     def _udp_moved(self) -> None:
         """Another UDP port is used from now on: show it to the mediators, and publish it."""
-        assert self.port is not None
-        self.port_mapping.moved(self.port.address[1])
+        self._map_udp()
         for link in self.links:
             link.warm.renew()
             link.refresh()
+
+    def _map_udp(self) -> None:
+        """Have the UDP ports mapped that are in use now."""
+        if self.ports is not None:
+            self.port_mapping.moved([port.address[1] for port in self.ports])
 
     def _search_lifetime(self) -> Deferred[Lifetime | str]:
         """Find out how long the NAT keeps mappings, with a mediator that has answered."""

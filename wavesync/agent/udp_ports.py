@@ -67,6 +67,7 @@ class UdpPorts(Generic[P]):
     :param clock: gives the time and timers.
     :param open_port: opens a port that listens, or raises ``CannotListenError``.
     :param on_fresh: called when :attr:`newest` is another one; ``None`` where it must stay.
+    :param on_closed: called when an old one is not used any more.
     :ivar newest: what introductions use, and mediators are told of.
     """
 
@@ -77,11 +78,13 @@ class UdpPorts(Generic[P]):
         clock: IReactorTime,
         open_port: Callable[[], P],
         on_fresh: Callable[[], None] | None,
+        on_closed: Callable[[], None] = lambda: None,
     ) -> None:
         self.newest = open_port()
         self._clock = clock
         self._open_port = open_port
         self._on_fresh = on_fresh
+        self._on_closed = on_closed
         self._old: list[P] = []
         self._ending: set[P] = set()
         self._changed: float | None = None
@@ -166,6 +169,7 @@ class UdpPorts(Generic[P]):
     def _ended(self, _: None, port: P) -> None:
         self._ending.discard(port)
         self._old.remove(port)
+        self._on_closed()
 
 
 def _spare(result: IProtocol, verdict: IDelayedCall) -> IProtocol:

@@ -115,6 +115,7 @@ class PortMapper:
         self._keepers: dict[Gateway, Keeper] = {}
         self._ending: set[Deferred[Any]] = set()
         self._wanted: tuple[Wanted, ...] = ()
+        self._kept: tuple[Wanted, ...] = ()
         self._heard: Sequence[Datagrams] = ()
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
@@ -147,11 +148,14 @@ class PortMapper:
         self._heard = self._announcements(self._announced)
         self._looking.start(LOOK_INTERVAL)
 
-    def want(self, wanted: Collection[Wanted]) -> None:
-        """Map these ports from now on, and others no more."""
-        self._wanted = tuple(wanted)
+    def want(self, wanted: Collection[Wanted], kept: Collection[Wanted] = ()) -> None:
+        """Map these ports from now on, and others no more.
+
+        :param kept: ports that stay mapped for whoever knows of them already, and are told to nobody.
+        """
+        self._wanted, self._kept = tuple(wanted), tuple(kept)
         for keeper in self._keepers.values():
-            keeper.want(self._wanted)
+            keeper.want((*self._wanted, *self._kept))
 
     def stop(self) -> Deferred[Any]:
         """Give all mappings back; fires in bounded time (:data:`.keeper.STOP_TIMEOUT`)."""
@@ -171,7 +175,7 @@ class PortMapper:
         A private address of a router leads here from its neighbours behind the same ISP's router.
         """
         leases = [lease for standing in self.standing for lease in standing.leases]
-        leases = [lease for lease in leases if self._believed(lease)]
+        leases = [each for each in leases if each.wanted in self._wanted and self._believed(each)]
         leases.sort(key=lambda lease: not is_public(lease.external[0]))
         tcp = [lease.external for lease in leases if lease.wanted.transport == TCP]
         udp = [lease.external for lease in leases if lease.wanted.transport != TCP]
@@ -225,7 +229,7 @@ class PortMapper:
                     self._clock, gateway, self._methods(gateway), self._changed, self._fraction
                 )
                 self._keepers[gateway] = keeper
-                keeper.start(self._wanted)
+                keeper.start((*self._wanted, *self._kept))
 
     def _gone(self, result: object, ending: Deferred[Any]) -> object:
         self._ending.discard(ending)
