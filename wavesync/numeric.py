@@ -1,5 +1,6 @@
 """Numeric addresses in one canonical form."""
 
+import socket
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -18,6 +19,11 @@ def canonical(address: Address) -> Address:
     host, port = address
     if not 0 <= port <= 65535:
         raise ValueError(f"port {port} is not within 0..65535")
+    try:
+        if socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, host)) == host:
+            return host, port
+    except (OSError, ValueError):
+        pass  # not IPv4, or not written so
     return str(parse_host(host)), port
 
 

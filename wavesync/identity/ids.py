@@ -24,6 +24,7 @@ _SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
 """The DER in front of a raw Ed25519 key in a SubjectPublicKeyInfo (RFC 8410, section 4)."""
 
 _PLAIN = re.compile(r"[0-9a-f]{32}")
+_CANONICAL = re.compile(r"(?:[0-9a-f]{32}\.)?[0-9a-f]{32}")
 _DASHED = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -81,6 +82,9 @@ class Target:
 
         :raises SettingsError: when *text* is neither.
         """
+        if _CANONICAL.fullmatch(text) is not None:
+            server, _, system = text.rpartition(".")
+            return cls(system, server or None)
         parts = text.strip().split(".") if len(text) <= MAX_TARGET_TEXT else []
         try:
             match [parse_id(part) for part in parts]:

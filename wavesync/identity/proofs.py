@@ -170,6 +170,8 @@ def nonce_of(blob: bytes) -> bytes:
 
     :return: the nonce; empty where there is none, or where *blob* is no proof.
     """
+    if len(blob) < 10 or not blob[9]:
+        return b""
     try:
         return _split(blob).nonce
     except VerificationError:

@@ -182,4 +182,4 @@ class Admission:
         nonce = nonce_of(blob)
         if nonce and self.nonce_good(nonce, purpose, host, now):
             return True
-        return self._unproven.allow(host, now) and self._unproven_total.allow("", now)
+        return self._unproven.allow(host, now) and self._unproven_total.allow_key(b"", now)

@@ -125,9 +125,9 @@ class Connecting:
                 return ErrorCode.BAD_REQUEST
             known.admit(way, now)
             return known
-        if not self._clients.allow(fingerprint.hex(), now):
+        if not self._clients.allow_key(fingerprint, now):
             return ErrorCode.QUOTA_REACHED
-        if not self._targets.allow(str(request.target), now):
+        if not self._targets.allow_key(str(request.target).encode(), now):
             return ErrorCode.QUOTA_REACHED
         registration = self._registry.choose(request.target)
         if registration is None:

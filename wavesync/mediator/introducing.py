@@ -30,6 +30,7 @@ MAX_MOVES = 8
 MAX_WAYS = 4
 """Sources from which one introduction's client is answered."""
 
+_LONGEST_SOURCE: Address = "2001:db8::", 0
 _NEWS_SIZE = 12 + 4 + 3
 """Bytes of CRL-NUMBER, and of CRL's head and padding."""
 
@@ -131,9 +132,9 @@ class Introduction:
 
     __slots__ = (
         "_ack_seen",
+        "_body",
         "_created",
         "_credit",
-        "_news",
         "_owner",
         "_relays",
         "_request",
@@ -193,13 +194,19 @@ class Introduction:
         self._to_client = Telling()
         self._to_server = Telling()
         self._ack_seen: dict[bytes, Address] = {}
-        self._news = 0, b""
-        longest = len(self.answer(bytes(12), ("2001:db8::", 0))) + _NEWS_SIZE
-        self._news = news(CONNECT_SIZE - longest)
+        self._body = self._told(0, b"")
+        longest = ConnectAnswer.size(_LONGEST_SOURCE, self._body) + _NEWS_SIZE
+        number, crl = news(CONNECT_SIZE - longest)
+        if number:
+            self._body = self._told(number, crl)
         self.progress: Progress = build_progress(self)
 
     def answer(self, transaction_id: bytes, source: Address) -> bytes:
         """Return the answer to the client's request, always the same but for *source*."""
+        return ConnectAnswer.to(transaction_id, source, self._body)
+
+    def _told(self, crl_number: int, crl: bytes) -> bytes:
+        """What every answer says, whatever the source."""
         return ConnectAnswer(
             self.connection_id,
             self.registration.server,
@@ -207,10 +214,11 @@ class Introduction:
             self.told_observed,
             self.token,
             self.told_delay,
-            source,
-            *self._news,
+            _LONGEST_SOURCE,
+            crl_number,
+            crl,
             self._relays,
-        ).encode(transaction_id)
+        ).body()
 
     def admit(self, way: Way, now: float) -> None:
         """The client's request came over *way*, and its proof held."""
@@ -223,10 +231,12 @@ class Introduction:
             self._ways.append(way)
             known.add((way.source, way.reliable))
         if not way.reliable and (way.source, False) in known:
-            spent = CONNECT_SIZE - len(self.answer(bytes(12), way.source))
+            spent = CONNECT_SIZE - ConnectAnswer.size(way.source, self._body)
             self._credit[way.source] = self._credit.get(way.source, 0) + spent
         if not way.reliable and self.client_observed.get(family(way.source)) != way.source:
             self.client_observed[family(way.source)] = way.source
+            if self._request:
+                return  # the server has not been told of it at all
             self.progress.client_moved()
 
     def acknowledge(self, transaction_id: bytes, source: Address, now: float) -> None:

@@ -224,7 +224,7 @@ class Leg:
     def afford(self, now: float, cost: float = 1.0) -> bool:
         """Charge this leg, then its source, for the checking of a signature."""
         sources = self._mediator.stream_proofs
-        return self._proofs.allow("", now, cost) and sources.allow(self.source[0], now, cost)
+        return self._proofs.allow_key(b"", now, cost) and sources.allow(self.source[0], now, cost)
 
     def _afford_now(self, cost: float) -> bool:
         return self.afford(self._now, cost)
@@ -232,7 +232,7 @@ class Leg:
     def _within_bucket(self, cost: float, now: float) -> bool:
         """A registered server has a bucket of its own: its neighbours cannot empty it."""
         if self._bucket is not None:
-            return self._bucket.allow("", now, cost)
+            return self._bucket.allow_key(b"", now, cost)
         return self._mediator.sources.allow(self.source[0], now)
 
     def _not_understood(self, message: Message) -> bool:

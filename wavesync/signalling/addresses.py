@@ -4,8 +4,10 @@ One entry is a family byte (1 = IPv4, 2 = IPv6), the port in network order and 4
 address.  A list is entries back to back, at most :data:`~.numbers.MAX_ADDRESSES`.
 """
 
+import socket
 from collections.abc import Iterable
-from ipaddress import IPv4Address, ip_address
+from functools import lru_cache
+from ipaddress import IPv4Address
 from struct import Struct
 
 from wavesync.interfaces import Address
@@ -24,6 +26,7 @@ __all__ = [
 
 _ENTRY_HEAD = Struct("!BH")
 _SIZES = {1: 4, 2: 16}
+_JUDGED_HOSTS = 1024
 _BROADCAST = IPv4Address("255.255.255.255")
 
 
@@ -35,8 +38,10 @@ def encode_addresses(addresses: Iterable[Address], *, limit: int = MAX_ADDRESSES
     entries = []
     for address in addresses:
         host, port = canonical(address)
-        packed = ip_address(host).packed
-        entries.append(_ENTRY_HEAD.pack(1 if len(packed) == 4 else 2, port) + packed)
+        if ":" in host:
+            entries.append(_ENTRY_HEAD.pack(2, port) + socket.inet_pton(socket.AF_INET6, host))
+        else:
+            entries.append(_ENTRY_HEAD.pack(1, port) + socket.inet_pton(socket.AF_INET, host))
     if len(entries) > limit:
         raise ValueError(f"{len(entries)} addresses are more than the {limit} a list may hold")
     return b"".join(entries)
@@ -61,8 +66,9 @@ def decode_addresses(
         if size is None or end > len(data):
             raise SignallingError("a list of addresses is malformed")
         port: int = _ENTRY_HEAD.unpack_from(data, at)[1]
-        host = str(ip_address(data[at + _ENTRY_HEAD.size : end]))
-        address = canonical((host, port))
+        packed = data[at + _ENTRY_HEAD.size : end]
+        family = socket.AF_INET if size == 4 else socket.AF_INET6
+        address = canonical((socket.inet_ntop(family, packed), port))
         if usable(address, allow_loopback=allow_loopback):
             found[address] = None
         at = end
@@ -76,8 +82,13 @@ def usable(address: Address, *, allow_loopback: bool = False) -> bool:
     nobody may aim us at our own host or at everybody on the link.
     """
     host, port = address
+    return port != 0 and _usable_host(host, allow_loopback)
+
+
+@lru_cache(maxsize=_JUDGED_HOSTS)
+def _usable_host(host: str, allow_loopback: bool) -> bool:
     ip = parse_host(host)
-    if port == 0 or ip.is_multicast or ip.is_unspecified or ip.is_link_local or ip == _BROADCAST:
+    if ip.is_multicast or ip.is_unspecified or ip.is_link_local or ip == _BROADCAST:
         return False
     if ip.is_loopback:
         return allow_loopback

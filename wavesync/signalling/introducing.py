@@ -23,11 +23,24 @@ from wavesync.signalling.proved import ProvesMessages, encode_proved
 from wavesync.signalling.relay_lists import decode_relays, encode_relays
 from wavesync.signalling.relay_urls import Relay
 from wavesync.stun.attributes import encode_xor_address
-from wavesync.stun.message import Message, MessageClass, encode
+from wavesync.stun.message import (
+    FINGERPRINT_SIZE,
+    HEADER_SIZE,
+    Message,
+    MessageClass,
+    encode,
+    encode_body,
+)
 
 _ANSWER_SIZE = 218
 """Bytes of the longest answer to ``connect`` without signed addresses, relays and a whole revocation
 list, but with room for the heads and the padding of the first two."""
+
+_HEAD_SIZE = 4
+_MAPPED_HEADS = {
+    size: Attribute.XOR_MAPPED_ADDRESS.to_bytes(2, "big") + size.to_bytes(2, "big")
+    for size in (8, 20)
+}
 
 __all__ = [
     "Connect",
@@ -127,8 +140,30 @@ class ConnectAnswer:
 
     def encode(self, transaction_id: bytes) -> bytes:
         """Return the answer to the request with that *transaction_id*."""
+        return self.to(transaction_id, self.mapped, self.body())
+
+    @staticmethod
+    def to(transaction_id: bytes, mapped: Address, body: bytes) -> bytes:
+        """Return the answer to the request with that *transaction_id*.
+
+        :param mapped: the source of the request as the mediator saw it, in place of any other.
+        :param body: what is the same whatever the source, from :meth:`body`.
+        """
+        value = encode_xor_address(mapped, transaction_id)
+        head = _MAPPED_HEADS[len(value)]
+        return encode_body(
+            Method.CONNECT, MessageClass.SUCCESS, transaction_id, head + value + body
+        )
+
+    @staticmethod
+    def size(mapped: Address, body: bytes) -> int:
+        """Return the length of what :meth:`to` gives."""
+        address = 20 if ":" in mapped[0] else 8
+        return HEADER_SIZE + _HEAD_SIZE + address + len(body) + FINGERPRINT_SIZE
+
+    def body(self) -> bytes:
+        """Return all attributes but the one that tells the client its address."""
         attributes: Attributes = [
-            (Attribute.XOR_MAPPED_ADDRESS, encode_xor_address(self.mapped, transaction_id)),
             connection_id_field(self.connection_id),
             target_field(self.server),
             milliseconds_field(Attribute.START_DELAY, self.start_delay),
@@ -144,8 +179,8 @@ class ConnectAnswer:
         attributes += crl_number_fields(self.crl_number)
         if self.crl:
             attributes.append((Attribute.CRL, self.crl))
-        message = Message(Method.CONNECT, MessageClass.SUCCESS, transaction_id, tuple(attributes))
-        return encode(message)
+        message = Message(Method.CONNECT, MessageClass.SUCCESS, bytes(12), tuple(attributes))
+        return encode(message, fingerprint=False)[HEADER_SIZE:]
 
     @classmethod
     def decode(cls, message: Message, *, allow_loopback: bool = False) -> "ConnectAnswer":

@@ -17,8 +17,8 @@ from wavesync.stun.message import (
     INTEGRITY_SHA256_SIZE,
     Message,
     MessageClass,
-    bytes_before,
     encode,
+    message_before,
     pad_message,
 )
 
@@ -110,11 +110,10 @@ def covered(message: Message) -> tuple[bytes, bytes] | None:
 
     :raises SignallingError: something that the proof does not cover follows it.
     """
-    types = [attribute for attribute, _ in message.attributes]
-    if Attribute.PROOF not in types:
+    proof = message.get(Attribute.PROOF)
+    if proof is None:
         return None
+    types = [attribute for attribute, _ in message.attributes]
     if any(later != FINGERPRINT for later in types[types.index(Attribute.PROOF) + 1 :]):
         raise SignallingError("an attribute follows the proof")
-    return message.attributes[types.index(Attribute.PROOF)][1], bytes_before(
-        message.raw, Attribute.PROOF
-    )
+    return proof, message_before(message, Attribute.PROOF)

@@ -197,8 +197,10 @@ def decode_address(value: bytes) -> Address:
 def _xor(value: bytes, transaction_id: bytes) -> bytes:
     """XOR port and address of an address value with cookie and *transaction_id*."""
     cookie = MAGIC_COOKIE.to_bytes(4, "big")
-    mask = bytes(2) + cookie[:2] + cookie + transaction_id
-    return bytes(a ^ b for a, b in zip(value, mask, strict=False))
+    mask = (bytes(2) + cookie[:2] + cookie + transaction_id)[: len(value)]
+    size = len(mask)
+    changed = int.from_bytes(value[:size], "big") ^ int.from_bytes(mask, "big")
+    return changed.to_bytes(size, "big")
 
 
 def encode_xor_address(address: Address, transaction_id: bytes) -> bytes:

@@ -56,7 +56,13 @@ class SourceBuckets:
         :param now: seconds; a time before the last one counts as the last one.
         :returns: false where fewer are left; then none is taken.
         """
-        key = source_key(source_host)
+        return self.allow_key(source_key(source_host), now, cost)
+
+    def allow_key(self, key: bytes, now: float, cost: float = 1.0) -> bool:
+        """As :meth:`allow`, for whatever else than a host is to be counted, or is known by its key.
+
+        :param key: from :func:`source_key`, or any bytes if all keys of these buckets are such.
+        """
         tokens, since = self._buckets.get(key, (self._burst, now))
         now = max(now, since)
         tokens = min(self._burst, tokens + (now - since) * self._rate)

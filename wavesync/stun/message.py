@@ -7,7 +7,7 @@
 import hmac
 import struct
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
@@ -36,8 +36,10 @@ __all__ = [
     "check_integrity",
     "decode",
     "encode",
+    "encode_body",
     "encoded_size",
     "is_stun",
+    "message_before",
     "pad_message",
     "unknown_required",
 ]
@@ -61,11 +63,14 @@ BINDING = 0x001
 """The Binding method."""
 
 _HEADER = struct.Struct("!HHI12s")
+_HEAD = struct.Struct("!HHI")
 _ATTRIBUTE = struct.Struct("!HH")
 _FINGERPRINT_MASK = 0x5354554E  # RFC 8489 section 14.7: "STUN"
 _SHA1_SIZE = 20
 _SHA256_SIZE = 32
 _SHA256_SHORTEST = 16  # RFC 8489 section 14.6
+_PADDING = (b"", bytes(3), bytes(2), bytes(1))  # by the size's remainder
+_FINGERPRINT_HEAD = _ATTRIBUTE.pack(FINGERPRINT, 4)
 _PLACED_BY_ENCODE = frozenset({MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256, FINGERPRINT})
 
 
@@ -76,6 +81,9 @@ class MessageClass(IntEnum):
     INDICATION = 1
     SUCCESS = 2
     ERROR = 3
+
+
+_CLASSES = tuple(MessageClass)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +125,10 @@ def is_stun(datagram: bytes | bytearray | memoryview) -> bool:
     to find.
     """
     size = len(datagram)
-    if size < HEADER_SIZE or size & 3 or datagram[0] & 0xC0:
+    if size < HEADER_SIZE or size & 3:
         return False
-    return (
-        int.from_bytes(datagram[2:4], "big") == size - HEADER_SIZE
-        and int.from_bytes(datagram[4:8], "big") == MAGIC_COOKIE
-    )
+    head: tuple[int, int, int] = _HEAD.unpack_from(datagram)
+    return head[0] < 0x4000 and head[1:] == (size - HEADER_SIZE, MAGIC_COOKIE)
 
 
 def decode(data: bytes | bytearray | memoryview) -> Message:
@@ -142,35 +148,11 @@ def decode(data: bytes | bytearray | memoryview) -> Message:
     kind, _, _, transaction_id = _HEADER.unpack_from(raw)
     return Message(
         method=(kind & 0x3E00) >> 2 | (kind & 0x00E0) >> 1 | kind & 0x000F,
-        message_class=MessageClass((kind & 0x0100) >> 7 | (kind & 0x0010) >> 4),
+        message_class=_CLASSES[(kind & 0x0100) >> 7 | (kind & 0x0010) >> 4],
         transaction_id=transaction_id,
-        attributes=tuple((found, value) for found, _, value in _counting_attributes(raw)),
+        attributes=tuple([(found, value) for found, _, value in _counting_attributes(raw)]),
         raw=raw,
     )
-
-
-def _all_attributes(raw: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield type, offset of the attribute's head, and value of each attribute in *raw*.
-
-    :param raw: bytes that :func:`is_stun` is true of.
-    :raises StunError: an attribute goes past the end, there are too many, or FINGERPRINT is
-        wrong or not the last.
-    """
-    offset, end, count = HEADER_SIZE, len(raw), 0
-    while offset < end:
-        count += 1
-        if count > MAX_ATTRIBUTES:
-            raise StunError(f"The message has more than {MAX_ATTRIBUTES} attributes.")
-        # The head is there: end and every offset are multiples of 4.
-        found, size = _ATTRIBUTE.unpack_from(raw, offset)
-        begin = offset + _ATTRIBUTE.size
-        following = begin + size + (-size & 3)
-        if following > end:
-            raise StunError("An attribute goes past the end of the message.")
-        if found == FINGERPRINT:
-            _check_fingerprint(raw, offset, size, is_last=following == end)
-        yield found, offset, raw[begin : begin + size]
-        offset = following
 
 
 def _check_fingerprint(raw: bytes, offset: int, size: int, *, is_last: bool) -> None:
@@ -188,18 +170,41 @@ def _fingerprint(covered: bytes) -> bytes:
     return (zlib.crc32(covered) ^ _FINGERPRINT_MASK).to_bytes(4, "big")
 
 
-def _counting_attributes(raw: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """As :func:`_all_attributes`, without those to be ignored after the integrity attributes."""
+def _counting_attributes(raw: bytes) -> list[tuple[int, int, bytes]]:
+    """Give type, offset of the attribute's head, and value of each attribute in *raw* that counts.
+
+    Those that do not are what follows the integrity attributes (RFC 8489 sections 14.5, 14.6).
+
+    :param raw: bytes that :func:`is_stun` is true of.
+    :raises StunError: an attribute goes past the end, there are too many, or FINGERPRINT is
+        wrong or not the last.
+    """
+    counting: list[tuple[int, int, bytes]] = []
+    offset, end, count = HEADER_SIZE, len(raw), 0
     sha1_seen = sha256_seen = False
-    for found, offset, value in _all_attributes(raw):
-        ignored = (sha256_seen and found != FINGERPRINT) or (
-            sha1_seen and found not in (MESSAGE_INTEGRITY_SHA256, FINGERPRINT)
-        )
-        if ignored:
+    head = _ATTRIBUTE.unpack_from
+    while offset < end:
+        count += 1
+        if count > MAX_ATTRIBUTES:
+            raise StunError(f"The message has more than {MAX_ATTRIBUTES} attributes.")
+        # The head is there: end and every offset are multiples of 4.
+        found, size = head(raw, offset)
+        begin = offset + 4
+        following = begin + size + (-size & 3)
+        if following > end:
+            raise StunError("An attribute goes past the end of the message.")
+        if found == FINGERPRINT:
+            _check_fingerprint(raw, offset, size, is_last=following == end)
+        elif sha256_seen or (sha1_seen and found != MESSAGE_INTEGRITY_SHA256):
+            offset = following
             continue
-        yield found, offset, value
-        sha1_seen = sha1_seen or found == MESSAGE_INTEGRITY
-        sha256_seen = sha256_seen or found == MESSAGE_INTEGRITY_SHA256
+        counting.append((found, offset, raw[begin : begin + size]))
+        if found == MESSAGE_INTEGRITY:
+            sha1_seen = True
+        elif found == MESSAGE_INTEGRITY_SHA256:
+            sha256_seen = True
+        offset = following
+    return counting
 
 
 def _message_type(method: int, message_class: MessageClass) -> int:
@@ -219,12 +224,14 @@ def _with_length(raw: bytes, length: int) -> bytes:
 
 
 def _attribute(attribute_type: int, value: bytes) -> bytes:
-    return _ATTRIBUTE.pack(attribute_type, len(value)) + value + bytes(-len(value) & 3)
+    return _ATTRIBUTE.pack(attribute_type, len(value)) + value + _PADDING[len(value) & 3]
 
 
 def encoded_size(message: Message) -> int:
     """Bytes of *message* without integrity and fingerprint."""
-    return HEADER_SIZE + sum(4 + len(value) + (-len(value) & 3) for _, value in message.attributes)
+    return HEADER_SIZE + sum(
+        [4 + len(value) + (-len(value) & 3) for _, value in message.attributes]
+    )
 
 
 def encode(
@@ -242,24 +249,41 @@ def encode(
         raise ValueError("A STUN method is a number in 0..4095.")
     if len(message.transaction_id) != TRANSACTION_ID_SIZE:
         raise ValueError("A STUN transaction id is 12 bytes long.")
-    size = encoded_size(message)
-    size += INTEGRITY_SHA256_SIZE * (integrity_key is not None) + FINGERPRINT_SIZE * fingerprint
-    count = len(message.attributes) + (integrity_key is not None) + fingerprint
+    added = FINGERPRINT_SIZE if fingerprint else 0
+    size = encoded_size(message) + added
+    count = len(message.attributes) + fingerprint
+    if integrity_key is not None:
+        size, count = size + INTEGRITY_SHA256_SIZE, count + 1
     if size > MAX_MESSAGE or count > MAX_ATTRIBUTES:
         raise ValueError(f"A STUN message of {size} bytes and {count} attributes is too big.")
+    # The length counts what is covered so far, and what covers it (sections 14.5 to 14.7).
+    length = size - HEADER_SIZE - (added if integrity_key is not None else 0)
     message_type = _message_type(message.method, message.message_class)
-    raw = _HEADER.pack(message_type, 0, MAGIC_COOKIE, message.transaction_id)
+    pieces = [_HEADER.pack(message_type, length, MAGIC_COOKIE, message.transaction_id)]
     for attribute_type, value in message.attributes:
         if attribute_type in _PLACED_BY_ENCODE or not 0 <= attribute_type <= 0xFFFF:
             raise ValueError(f"Attribute 0x{attribute_type:04X} cannot be given to encode().")
-        raw += _attribute(attribute_type, value)
+        pieces += _ATTRIBUTE.pack(attribute_type, len(value)), value, _PADDING[len(value) & 3]
+    raw = b"".join(pieces)
     if integrity_key is not None:
-        raw = _with_length(raw, len(raw) + INTEGRITY_SHA256_SIZE - HEADER_SIZE)
         raw += _attribute(MESSAGE_INTEGRITY_SHA256, hmac.digest(integrity_key, raw, "sha256"))
-    if fingerprint:
-        raw = _with_length(raw, len(raw) + FINGERPRINT_SIZE - HEADER_SIZE)
-        return raw + _attribute(FINGERPRINT, _fingerprint(raw))
-    return _with_length(raw, len(raw) - HEADER_SIZE)
+        raw = _with_length(raw, size - HEADER_SIZE)
+    return raw + _FINGERPRINT_HEAD + _fingerprint(raw) if fingerprint else raw
+
+
+def encode_body(
+    method: int, message_class: MessageClass, transaction_id: bytes, body: bytes
+) -> bytes:
+    """Write a message of which the attributes are written already, and end it with a FINGERPRINT.
+
+    For answers that are sent often and differ little; :func:`encode` checks what it is given.
+
+    :param body: whole attributes, padded.
+    """
+    length = len(body) + FINGERPRINT_SIZE
+    raw = _HEADER.pack(_message_type(method, message_class), length, MAGIC_COOKIE, transaction_id)
+    raw += body
+    return raw + _FINGERPRINT_HEAD + _fingerprint(raw)
 
 
 def check_integrity(message: Message, key: bytes, *, allow_truncated: bool = False) -> bool:
@@ -282,7 +306,7 @@ def check_integrity(message: Message, key: bytes, *, allow_truncated: bool = Fal
             digest, fits = "sha256", shortest <= len(value) <= _SHA256_SIZE and not len(value) & 3
         if not fits:
             return False
-        covered = bytes_before(message.raw, attribute_type)
+        covered = message_before(message, attribute_type)
         counted = len(covered) + _ATTRIBUTE.size + len(value) - HEADER_SIZE
         expected = hmac.digest(key, _with_length(covered, counted), digest)
         return hmac.compare_digest(expected[: len(value)], value)
@@ -305,6 +329,21 @@ def bytes_before(raw: bytes, attribute_type: int) -> bytes:
     raise StunError(f"The message has no attribute 0x{attribute_type:04X} that counts.")
 
 
+def message_before(message: Message, attribute_type: int) -> bytes:
+    """What :func:`bytes_before` gives for a decoded *message*, whose attributes are known already.
+
+    :raises StunError: it has no such attribute.
+    """
+    offset = HEADER_SIZE
+    for found, value in message.attributes:
+        if found == attribute_type:
+            return _with_length(message.raw[:offset], offset - HEADER_SIZE)
+        if found == MESSAGE_INTEGRITY:
+            break  # what follows may have been left out
+        offset += 4 + len(value) + (-len(value) & 3)
+    return bytes_before(message.raw, attribute_type)
+
+
 def unknown_required(message: Message, known: Collection[int]) -> tuple[int, ...]:
     """The comprehension-required attributes of *message* that are not in *known*.
 
@@ -312,7 +351,7 @@ def unknown_required(message: Message, known: Collection[int]) -> tuple[int, ...
     """
     return tuple(
         dict.fromkeys(
-            found for found, _ in message.attributes if is_required(found) and found not in known
+            [found for found, _ in message.attributes if is_required(found) and found not in known]
         )
     )
 
