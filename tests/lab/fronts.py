@@ -54,6 +54,9 @@ http {{
     proxy_http_version 1.1;
     proxy_set_header Upgrade $http_upgrade;
     proxy_set_header Connection $connection_upgrade;
+    client_max_body_size 0;
+    proxy_request_buffering off;
+    proxy_buffering off;
     proxy_read_timeout 10m;
     proxy_send_timeout 10m;
     server {{

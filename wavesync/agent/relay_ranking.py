@@ -58,7 +58,8 @@ def best_relays(
         (sorted(ports, key=port) for ports in by_relay(candidates)),
         key=lambda ports: score(ports[0]),
     )
-    firsts, others = [], []
+    firsts: list[list[Relay]] = []
+    others: list[list[Relay]] = []
     hosts: set[str] = set()
     for ports in ranked:
         (others if ports[0].host in hosts else firsts).append(ports)
