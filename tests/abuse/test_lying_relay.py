@@ -150,7 +150,8 @@ class LyingRelayTests(AbuseCase):
                 for number, leg in enumerate(list(self.relay.legs)):
                     leg.transport.write(_client(number) + _HELLO)
                 most, slowest = 0, 0.0
-                while reactor.seconds() < begun + self.seconds:
+                # On a busy machine it takes longer until there were enough.
+                while reactor.seconds() < begun + self.seconds or self.relay.dials < dials + 100:
                     before = reactor.seconds()
                     await self.good_connect(("tcp", "udp"))
                     slowest = max(slowest, reactor.seconds() - before)
@@ -169,7 +170,6 @@ class LyingRelayTests(AbuseCase):
                 )
                 self.assertLessEqual(dialled, DIALS_AT_ONCE + DIALS_A_SECOND * (took + 1) + 7)
                 self.assertLessEqual(most, sessions.max_pending * RELAYED_SHARE)
-                self.assertGreater(dialled, 100)
                 found.append(await self.calm())
             (files, before_), (still, after) = found
             self.assertEqual(still, files)
