@@ -125,6 +125,23 @@ class OwnNetworkTests(SynchronousTestCase):
         self.registered = False
         self.assertIsNone(self.network.summary)
 
+    def test_proxy(self) -> None:
+        """A server whose mediators are reached through a proxy only says so, whatever else is known."""
+        proxied: list[bool | None] = [None]
+        network = self.make(proxied=lambda: proxied[0])
+        network.start()
+        self.assertIsNone(network.summary)
+        proxied[0] = True
+        summary = network.summary
+        assert summary is not None
+        self.assertEqual((summary.proxy, summary.udp), (True, None))
+        proxied[0] = False
+        self.assertIsNone(network.summary)
+        self.seen = [(FIRST, (HERE,))]
+        summary = network.summary
+        assert summary is not None
+        self.assertIs(summary.proxy, False)
+
     def test_routers(self) -> None:
         """What the router speaks is told, and whether it forwards."""
         self.seen = [(FIRST, (HERE,))]

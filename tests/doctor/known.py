@@ -78,6 +78,8 @@ def _ipv4(
         outermost = kind_named(isp.kind) if isinstance(isp.kind, str) else isp.kind
         if mapping is Dependence.ENDPOINT_INDEPENDENT:
             mapping = _MAPPINGS[outermost.mapping]
+        else:
+            hairpin = False  # what comes back does so at another port, and does not pass
     translated = kind.translates
     if not kind.udp:
         return Family(mapped=mapped, translated=translated, udp=False, tcp=True)

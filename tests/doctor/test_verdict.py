@@ -21,7 +21,9 @@ from wavesync.doctor.findings import (
 )
 from wavesync.doctor.pairing import BOTH_ENDS, LAN, LIKELY, RELAY, TCP, UDP, UNKNOWN, YES
 from wavesync.doctor.remarks import LARGEST_CLOCK_ERROR, remarks_on
+from wavesync.doctor.summary import findings_of
 from wavesync.doctor.verdict import Tried, Verdict, judge, judge_network
+from wavesync.signalling.network_summary import NetworkSummary
 
 OK = Trial(works=True, ms=20.0)
 NO = Trial(works=False, why="the connection is refused")
@@ -98,7 +100,39 @@ class AdviceTests(SynchronousTestCase):
         """Two homes behind one ISP's router are told of what it does not do."""
         scene = next(each for each in SCENES if each.name == "one CGNAT, no hairpin")
         verdict = judge(*pair_of(scene))
-        self.assertTrue(any("hairpinning" in text for text in texts(verdict)), texts(verdict))
+        # A port that it forwards could not be reached from within either.
+        self.assertEqual(len(verdict.advice), 1, texts(verdict))
+        self.assertIn("hairpinning", texts(verdict)[0])
+
+    def test_symmetric_home_behind_a_common_router(self) -> None:
+        """Two homes behind one ISP's router: the one whose own router gives new ports is told that it is
+        that one, though only the ISP's address is seen."""
+        name = "one CGNAT, hairpin, symmetric home of the client"
+        scene = next(each for each in SCENES if each.name == name)
+        client, server = pair_of(scene)
+        for pair, side in (((client, server), "client"), ((server, client), "server")):
+            verdict = judge(*pair)
+            why = {each.path: each.why for each in verdict.paths}[UDP]
+            self.assertIn(f"the {side}'s own router gives a new port", why)
+            told = {str(each.side): each.text for each in verdict.advice if "new port" in each.text}
+            self.assertEqual([*told], [side], texts(verdict))
+            self.assertIn("own router, behind that at 44.99.0.2", told[side])
+
+    def test_no_common_version(self) -> None:
+        """One end with IPv6 only and one with IPv4 only: each is told what it lacks."""
+        scene = next(each for each in SCENES if each.name == "IPv6-only client, IPv4 server")
+        verdict = judge(*pair_of(scene))
+        told = {each.side: each.text for each in verdict.advice}
+        self.assertEqual([*told], ["server", "client"])
+        self.assertIn("no IPv6", told["server"])
+        self.assertIn("no IPv4", told["client"])
+
+    def test_most_probably(self) -> None:
+        """What most probably makes a path possible is told, too: nobody can see how a router that lets no
+        UDP pass chooses ports for TCP."""
+        verdict = judge(site("no-udp", 1), site("symmetric", 2, port=7001), [RELAYED])
+        self.assertEqual([(each.side, each.gains) for each in verdict.advice],
+                         [("server", TCP), ("server", BOTH_ENDS)])  # fmt: skip
 
     def test_relay_out_of_reach(self) -> None:
         """Where no relay is reached either, that comes after what makes a direct path."""
@@ -257,6 +291,27 @@ class RemarkTests(SynchronousTestCase):
             verdict = judge_network(Findings(proxy=proxy))
             self.assertFalse(verdict.fine)
             self.assertIn(words, verdict.remarks[0].text)
+
+    def test_portal(self) -> None:
+        """Who has to log in first is told that before anything else."""
+        verdict = judge_network(Findings(mediators=(_place(NO),), portal="HTTP 302 Found"))
+        self.assertFalse(verdict.fine)
+        self.assertEqual(len(verdict.remarks), 2)
+        for words in ("captive portal", "log in", "HTTP 302 Found"):
+            self.assertIn(words, verdict.remarks[0].text)
+
+    def test_behind_a_proxy(self) -> None:
+        """A server that says by the little it has signed that it is behind a proxy dials nobody by itself."""
+        server = findings_of(NetworkSummary(translated=True, udp=False, proxy=True))
+        verdict = judge(site("linux", 1), server, [Tried(outcome="no way")])
+        said = [each.text for each in verdict.remarks if each.side == "server"]
+        self.assertEqual(len(said), 1, said)
+        self.assertIn("through an HTTP proxy only", said[0])
+        paths = {each.path: each for each in verdict.paths}
+        self.assertEqual(paths[BOTH_ENDS].possible, "no")
+        self.assertIn("the server's network", paths[BOTH_ENDS].why)
+        direct = judge(site("linux", 1), findings_of(NetworkSummary(translated=True, proxy=False)))
+        self.assertEqual([each.text for each in direct.remarks if each.side == "server"], [])
 
     def test_small_things(self) -> None:
         """Lost large datagrams, hasty routers and deaf interfaces are told, and break nothing."""

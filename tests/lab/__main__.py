@@ -18,6 +18,8 @@ from tests.lab.kinds import KINDS, kind_named
 from tests.lab.matrix import Cell, all_cells, as_markdown, run_cells
 from tests.lab.namespaces import clean
 from tests.lab.topology import MEDIATOR_NAME, Lab, SiteSettings
+from tests.lab.whole import Diagnosis, diagnose_all
+from tests.lab.whole import as_markdown as diagnoses_as_markdown
 
 _FULL_DELAY = 20.0  # milliseconds: without any, a side that starts late is punished everywhere
 
@@ -50,6 +52,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="have doctors examine all kinds of site, and compare their verdicts on all pairs with "
         "tests/lab/truth.py; the exit status is 1 when one is wrong",
+    )
+    parser.add_argument(
+        "--whole",
+        action="store_true",
+        help="with --doctor: run wavesync doctor TARGET in every cell, with agents and a relay, and hold "
+        "all it says against the truth",
     )
     parser.add_argument(
         "--delay",
@@ -103,6 +111,31 @@ def _doctor(options: argparse.Namespace, delay: float) -> int:
     for complaint in complaints:
         print(complaint)
     return 1 if wrong or complaints else 0
+
+
+def _whole(options: argparse.Namespace, delay: float) -> int:
+    """Run a doctor in every cell; the exit status tells whether all is right that they say."""
+    only = [kind_named(name).name for name in (options.only or "").split(",") if name]
+    cells = all_cells(only, relay=True)
+    done: list[Diagnosis] = []
+    began = time.monotonic()
+    try:
+        for each in diagnose_all(cells, delay=delay, jobs=options.jobs):
+            done.append(each)
+            now = time.monotonic() - began
+            what = f"{each.cell.name}: {each.as_text()}"
+            if each.visits > 1:
+                what += f" (visit {each.visits})"
+            print(f"{len(done)}/{len(cells)}, {now:.0f} s: {what}", file=sys.stderr, flush=True)
+            for complaint in each.complaints:
+                print(f"    {complaint}", file=sys.stderr, flush=True)
+    finally:
+        if options.output is not None:
+            text = diagnoses_as_markdown(done, delay=delay)
+            options.output.write_text(text, encoding="utf-8")
+    wrong = sum(bool(each.complaints) for each in done)
+    print(f"{len(done)} cells; the doctor is wrong in {wrong} of them")
+    return 1 if wrong or len(done) < len(cells) else 0
 
 
 def _full(options: argparse.Namespace, delay: float) -> int:
@@ -190,7 +223,8 @@ def main(argv: list[str]) -> int:
         signal.signal(signal.SIGTERM, _leave)
         if options.full or options.doctor:
             delay = (_FULL_DELAY if options.delay is None else options.delay) / 1e3
-            return (_full if options.full else _doctor)(options, delay)
+            action = _whole if options.whole else _full if options.full else _doctor
+            return action(options, delay)
         sites = [
             SiteSettings(
                 kind, delay=(options.delay or 0) / 1e3, loss=options.loss / 1e2, hosts=options.hosts

@@ -64,6 +64,18 @@ class Hatched(Process):
             return False
         return True
 
+    @property
+    def status(self) -> int:
+        """
+        Its exit status.
+
+        :raises LabError: it has not ended, or was killed.
+        """
+        try:
+            return int(_status_file(self.log).read_text())
+        except (OSError, ValueError):
+            raise LabError(f"{self.name} has no exit status") from None
+
     def kill(self) -> int:
         """Kill it and whatever is in its process group, now."""
         with contextlib.suppress(ProcessLookupError):
@@ -72,6 +84,11 @@ class Hatched(Process):
         if self.stdin is not None:
             self.stdin.close()
         return -signal.SIGKILL
+
+
+def _status_file(log: Path) -> Path:
+    """Where the exit status of a program is noted, beside its output."""
+    return log.with_suffix(".status")
 
 
 class Nursery:
@@ -222,6 +239,8 @@ def _be(order: dict[str, Any]) -> NoReturn:
     finally:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            _status_file(Path(order["log"])).write_text(str(status))
         os._exit(status)
 
 

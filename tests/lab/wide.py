@@ -1,7 +1,7 @@
 """Many sites in one laboratory: one mediator, and an agent or a client at each site.
 
 A matrix of hundreds of connects needs every program once only, and connects that wait for their
-time to be over do not keep others waiting.
+time to be over do not keep others waiting.  Doctors are forked for each meeting (`tests.lab.nursery`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, Self
 from tests.lab.commands import LabError
 from tests.lab.hosts import Host
 from tests.lab.knock import READY
-from tests.lab.nursery import Nursery
+from tests.lab.nursery import Hatched, Nursery
 from tests.lab.places import Meeting, Places
 from tests.lab.processes import Process, poll
-from tests.lab.sites import SiteSettings
+from tests.lab.sites import Site, SiteSettings
 from tests.lab.topology import MEDIATOR_NAME, Lab
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
@@ -30,11 +30,11 @@ __all__ = ["Knocker", "Meeting", "Wide"]
 
 _START_TIMEOUT = 60.0
 _KNOCK_TIMEOUT = 30.0
+_DOCTOR_TIMEOUT = 60.0
 
 #: The clients of a matrix ask more often than people do.
 _MEDIATOR = f"""
 name = "{MEDIATOR_NAME}"
-listen = ["*:3345"]
 [limits]
 client_rate = 1e6
 client_burst = 1e6
@@ -104,7 +104,12 @@ class Wide:
     """
 
     def __init__(
-        self, meetings: Iterable[Meeting], *, delay: float = 0.0, relay: bool = False
+        self,
+        meetings: Iterable[Meeting],
+        *,
+        delay: float = 0.0,
+        relay: bool = False,
+        doctors: bool = False,
     ) -> None:
         """
         Build it.
@@ -113,9 +118,12 @@ class Wide:
         :param delay: one way between each site, or the ISP they share, and the core, in seconds,
             where its settings name none.
         :param relay: have a relay beside the mediator, and all agents park there.
+        :param doctors: have doctors at the clients' places, and nobody who knocks; the mediator shows
+            them from a second address what routers do (RFC 5780).
         :raises LabError: when it could not be built; nothing is left then.
         """
         self._relay = relay
+        self._doctors = doctors
         # The first two sites are nobody's: they are there because a laboratory has them.
         self.lab = Lab(SiteSettings("none", ipv6=True), "none")
         self._files = self.lab.directory / "wide"
@@ -124,6 +132,8 @@ class Wide:
         self._places = Places(self.lab, delay)
         self._agents: dict[Host, tuple[Target, Process, bool]] = {}
         self._knockers: dict[Host, Knocker] = {}
+        self._clients: dict[Host, Path] = {}
+        self._hatching = threading.Lock()
         self._serial = 0
         self._nursery = Nursery()
         try:
@@ -131,7 +141,7 @@ class Wide:
             self._start_mediator()
             for client, server in self._pairs.values():
                 self._start_agent(server)
-                self._start_knocker(client)
+                self._start_client(client)
             for _, agent, udp in self._agents.values():
                 # Whoever is behind a router that lets UDP pass is seen in some family at least.
                 agent.wait_for_line(
@@ -162,6 +172,30 @@ class Wide:
         client, server = self._pairs[meeting]
         return self._knockers[client].knock(self._agents[server][0], again=relay)
 
+    def doctor(self, meeting: Meeting) -> tuple[int, dict[str, Any]]:
+        """
+        Run ``wavesync doctor TARGET --json`` at the client's place.
+
+        :return: its exit status, and what it writes.
+        :raises LabError: it writes something else, or does not end.
+        """
+        client, server = self._pairs[meeting]
+        argv = ["wavesync", "doctor", "--json"]
+        argv += ["--credentials", str(self._clients[client]), str(self._agents[server][0])]
+        with self._hatching:
+            process = self._start(client, "doctor", *argv)
+        poll(lambda: not process.running, _DOCTOR_TIMEOUT, process.output)
+        try:
+            report: dict[str, Any] = json.loads(process.output())
+        except ValueError as error:
+            raise LabError(f"a doctor says {process.output()!r}") from error
+        return process.status, report
+
+    def sites(self, meeting: Meeting) -> tuple[Site, Site]:
+        """Tell at which sites client and server are."""
+        client, server = self._pairs[meeting]
+        return self._places.site_of(client), self._places.site_of(server)
+
     def __enter__(self) -> Self:
         return self
 
@@ -175,7 +209,14 @@ class Wide:
 
     def _start_mediator(self) -> None:
         settings = self._files / "mediator.toml"
-        settings.write_text((_RELAYS if self._relay else "") + _MEDIATOR)
+        first, second, *six = self.lab.mediator.addresses
+        listen = ["*:3345"]
+        text = _MEDIATOR
+        if self._doctors:
+            listen = [f"{first}:3345", *(f"[{each}]:3345" for each in six)]
+            text = f'alternate = ["{second}:3346"]\n{text}'
+        text = f"listen = {json.dumps(listen)}\n{text}"
+        settings.write_text((_RELAYS if self._relay else "") + text)
         mediator = self._start(self.lab.mediator, "mediator", *_twist("mediator", settings))
         mediator.wait_for_line("is ready on", timeout=_START_TIMEOUT)
         if self._relay:
@@ -193,21 +234,26 @@ class Wide:
         agent = self._start(host, "agent", *_twist("agent", settings))
         self._agents[host] = (server.target, agent, self._places.site_of(host).kind.udp)
 
-    def _start_knocker(self, host: Host) -> None:
-        if host in self._knockers:
+    def _start_client(self, host: Host) -> None:
+        """Start who knocks there; a doctor only needs credentials, and a directory of its own."""
+        if host in self._clients:
             return
         self._serial += 1
         client = self._system.add_client(f"lab{self._serial}", now=time.time())
-        self._knockers[host] = Knocker(self._start(host, "knock", "knock", str(self._save(client))))
+        self._clients[host] = self._save(client, host.name if self._doctors else "")
+        if not self._doctors:
+            knock = self._start(host, "knock", "knock", str(self._clients[host]))
+            self._knockers[host] = Knocker(knock)
 
-    def _start(self, host: Host, name: str, *argv: str) -> Process:
+    def _start(self, host: Host, name: str, *argv: str) -> Hatched:
         self._serial += 1
         log = self._files / f"{host.name}-{self._serial}-{name}.log"
         return self._nursery.hatch(host.namespace, name, argv, log)
 
-    def _save(self, credentials: Credentials) -> Path:
+    def _save(self, credentials: Credentials, directory: str = "") -> Path:
         self._serial += 1
-        path = self._files / f"{self._serial}.pem"
+        path = self._files / directory / f"{self._serial}.pem"
+        path.parent.mkdir(exist_ok=True)
         credentials.save(path)
         return path
 

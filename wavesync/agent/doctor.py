@@ -68,6 +68,7 @@ class AgentDoctor:
             lan=settings.lan,
             examines=not settings.allow_loopback,
             lifetimes=lifetimes,
+            proxied=lambda: agent.outward.proxied,
         )
         self._examination = KeptExamination(reactor, partial(self._examine, reactor))
         self._doctor = Doctor(reactor, self.findings, self.flights.find, wall_clock=wall_clock)

@@ -41,6 +41,7 @@ class OwnNetwork:
     :param lan: whether searches on local networks are answered.
     :param examines: whether to examine at all.
     :param lifetimes: how long NATs keep mappings; nothing is known when None.
+    :param proxied: tells whether mediators are reached through an HTTP proxy only; None without one.
     :param discover: asks a mediator what routers do to UDP.
     """
 
@@ -56,6 +57,7 @@ class OwnNetwork:
         lan: bool,
         examines: bool = True,
         lifetimes: Lifetimes | None = None,
+        proxied: Callable[[], bool | None] = lambda: None,
         discover: Callable[[Any, Address], Deferred[Behaviour]] = discover_behaviour,
         hosts: Callable[[], Iterable[str]] = local_hosts,
     ) -> None:
@@ -66,6 +68,7 @@ class OwnNetwork:
         self._lan = lan
         self._examines = examines
         self._lifetimes = lifetimes
+        self._proxied = proxied
         self._discover = discover
         self._hosts = hosts
         self._examining: Deferred[None] | None = None
@@ -99,19 +102,21 @@ class OwnNetwork:
         found = self._behaviour
         lifetime = self._lifetimes.recall() if self._lifetimes is not None else None
         standing = [] if self._routers is None else self._routers()
+        udp, proxied = self._udp(seen), self._proxied()
         summary = NetworkSummary(
             found.mapping or _compared(seen),
             found.filtering,
             0 if lifetime is None else int(lifetime[0].alive),
             _router(standing),
             translated=_translated(seen, hosts),
-            udp=self._udp(seen),
+            udp=udp,
             ipv6=any(_is_global(host) for host in hosts if ":" in host),
+            proxy=proxied,
             lan=self._lan,
             hairpinning=found.hairpinning,
             forwarded=any(each.leases for each in standing) if standing else None,
         )
-        return summary if seen or self._udp(seen) is False else None
+        return summary if seen or udp is False or proxied else None
 
     def _udp(self, seen: Sequence[tuple[Address, Sequence[Address]]]) -> bool | None:
         if seen:

@@ -13,7 +13,7 @@ from wavesync.signalling.urls import Mediator
 from wavesync.tunnel.destinations import Destinations
 from wavesync.tunnel.endpoint import AnyWayEndpoint
 from wavesync.tunnel.proxies import Proxies
-from wavesync.tunnel.way import Way
+from wavesync.tunnel.way import Route, Way
 
 __all__ = ["CONNECT_TIMEOUT", "Outward"]
 
@@ -45,6 +45,14 @@ class Outward:
         self.on_better_relay: Callable[[Way], None] = lambda way: None
         self._reactor = reactor
         self._links: dict[Mediator, Link] = {}
+        self._endpoints: dict[Mediator, AnyWayEndpoint] = {}
+
+    @property
+    def proxied(self) -> bool | None:
+        """Whether mediators are reached through an HTTP proxy only; None without a connection to any."""
+        ways = [each.in_use for each in self._endpoints.values()]
+        routes = {way.route for way in ways if way is not None}
+        return Route.DIRECT not in routes if routes else None
 
     def mediator(self, mediator: Mediator) -> AnyWayEndpoint:
         """Make the endpoint of a server's leg."""
@@ -53,7 +61,7 @@ class Outward:
             if mediator in self._links:
                 self._links[mediator].better(way)
 
-        return self.destinations.mediator(
+        endpoint = self._endpoints[mediator] = self.destinations.mediator(
             str(mediator),
             mediator.raw,
             mediator.tunnels,
@@ -62,6 +70,7 @@ class Outward:
             way_timeout=CONNECT_TIMEOUT,
             on_better=better,
         )
+        return endpoint
 
     def relay(self, relay: Relay) -> AnyWayEndpoint:
         """Make the endpoint of a relay."""
@@ -77,6 +86,7 @@ class Outward:
     def stop(self) -> None:
         """Look for better ways no more."""
         self._links.clear()
+        self._endpoints.clear()
         self.destinations.close()
 
 

@@ -127,8 +127,12 @@ def _lines(findings: Findings) -> Iterator[tuple[str, str]]:
         yield f"router {router.router}", f"speaks {speaks}{mapped}{why}"
     for each in findings.forwarded:
         yield "forwarded", each
-    if findings.proxy is not None:
-        proxy = findings.proxy
+    if findings.portal:
+        yield "captive portal", findings.portal
+    proxy = findings.proxy
+    if proxy is not None and not proxy.url:
+        yield "proxy", "mediators are reached through an HTTP proxy only"
+    elif proxy is not None:
         state = {True: "reached", False: "not reached", None: "not tried"}[proxy.reached]
         yield "proxy", f"{proxy.url}, {state}" + (f"; {proxy.why}" if proxy.why else "")
     for kind, places in (("mediator", findings.mediators), ("relay", findings.relays)):

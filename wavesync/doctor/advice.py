@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 from msgspec.structs import replace
 
 from wavesync.doctor.findings import Dependence, Family, Findings, Place, RouterFound, Trial
+from wavesync.doctor.pairing import meeting_outside, one_outside
 
 __all__ = ["Change", "changes"]
 
@@ -40,9 +41,11 @@ def changes(client: Findings, server: Findings) -> Iterator[Change]:
     yield from _let_in(server)
     sides: tuple[tuple[Side, Findings], ...] = (("server", server), ("client", client))
     for side, findings in sides:
+        other = client if side == "server" else server
         yield from _let_udp_out(side, findings)
-        yield from _keep_ports(side, findings)
+        yield from _keep_ports(side, findings, other)
         yield from _reach_relay(side, findings)
+        yield from _common_version(side, findings, other)
     yield from _hairpin(client, server)
 
 
@@ -100,23 +103,67 @@ def _let_udp_out(side: Side, findings: Findings) -> Iterator[Change]:
     yield Change(side, text, 2, allowed)
 
 
-def _keep_ports(side: Side, findings: Findings) -> Iterator[Change]:
+def _keep_ports(side: Side, findings: Findings, other: Findings) -> Iterator[Change]:
     """A router that gives a new port for every destination."""
-    family = findings.ipv4
+    family, others = findings.ipv4, other.ipv4
     if family is None or family.mapping in (None, _FREE) or not family.translated:
         return
+    router = f"the {side}'s router{_at(family)}"
+    hairpinning = family.hairpinning
+    if others is not None and one_outside(family, others):
+        hairpinning = meeting_outside(family, others)
+        if others.mapping is _FREE:
+            # It is not the router that both are behind.
+            router = f"the {side}'s own router, behind that at {family.mapped},"
 
     def kept(client: Findings, server: Findings) -> tuple[Findings, Findings]:
-        better = replace(family, mapping=_FREE, tcp_mapping=_FREE)
+        better = replace(family, mapping=_FREE, tcp_mapping=_FREE, hairpinning=hairpinning)
         return _swap(side, client, server, better)
 
     assert family.mapping is not None
     text = (
-        f"the {side}'s router{_at(family)} gives a new port for every destination"
+        f"{router} gives a new port for every destination"
         f" ({family.mapping.value} Mapping): switch that off there (it is called symmetric NAT, strict"
         " NAT, random ports, or the lack of static ports), or put another router in its place"
     )
     yield Change(side, text, 3, kept)
+
+
+def _common_version(side: Side, findings: Findings, other: Findings) -> Iterator[Change]:
+    """An end without the version of IP that the other end has."""
+    if findings.ipv6 is None and other.ipv6 is not None and other.ipv6.reached:
+
+        def with_six(client: Findings, server: Findings) -> tuple[Findings, Findings]:
+            six = _ordinary(translated=False)
+            if side == "client":
+                return replace(client, ipv6=six), server
+            return client, replace(server, ipv6=six)
+
+        text = (
+            f"the {side}'s host has no IPv6, and the other end has: switch IPv6 on at the router in front"
+            " of it, or ask the internet provider for it"
+        )
+        yield Change(side, text, 3, with_six)
+    if findings.ipv4 is None and other.ipv4 is not None and other.ipv6 is None:
+
+        def with_four(client: Findings, server: Findings) -> tuple[Findings, Findings]:
+            return _swap(side, client, server, _ordinary(translated=True))
+
+        text = (
+            f"the {side}'s host has no IPv4, and the other end has nothing else: give it an address"
+        )
+        yield Change(side, text, 3, with_four)
+
+
+def _ordinary(*, translated: bool) -> Family:
+    """A network as most are: a firewall or an ordinary router in front of it."""
+    return Family(
+        translated=translated,
+        udp=True,
+        tcp=True,
+        mapping=_FREE,
+        filtering=Dependence.ADDRESS_AND_PORT_DEPENDENT,
+    )
 
 
 def _reach_relay(side: Side, findings: Findings) -> Iterator[Change]:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from wavesync.doctor.findings import (
     Trial,
 )
 from wavesync.doctor.limits import LIMIT, within
+from wavesync.doctor.portal import NOBODY, look_for_portal
 from wavesync.doctor.routers import look_at_routers
 from wavesync.doctor.streams import (
     Outside,
@@ -68,6 +70,7 @@ class Examination:
     :ivar forwarded: what an agent knows of ports that lead to it.
     :ivar port: an agent's TCP port.
     :ivar progress: called with each of :data:`STEPS` when it is done.
+    :ivar nobody: where nobody but a captive portal answers.
     """
 
     mediators: Sequence[Mediator]
@@ -81,6 +84,7 @@ class Examination:
     port: int | None = None
     wall_clock: Callable[[], float] = time.time
     progress: Callable[[str], object] = lambda step: None
+    nobody: TunnelURL = NOBODY
 
 
 class _Gathered:
@@ -96,6 +100,23 @@ class _Gathered:
         self.interfaces: tuple[Interface, ...] = ()
         self.routers: tuple[RouterFound, ...] = ()
         self.proxy: ProxyFound | None = None
+        self.portal = ""
+
+    @property
+    def far(self) -> bool:
+        """Whether something could be between this host and a mediator."""
+        return not self.hosts or not all(
+            hosts and all(ip_address(each).is_loopback for each in hosts)
+            for hosts in self.hosts.values()
+        )
+
+    @property
+    def reached(self) -> bool:
+        """Whether any mediator has answered in any way."""
+        answers = [each for asked in self.asked.values() for each in asked.answers.values()]
+        answers += [answered for answered, _ in self.streams.values()]
+        trials = [each for trials in self.tunnels.values() for each in trials]
+        return any(each.ms is not None for each in answers) or any(each.works for each in trials)
 
 
 async def examine(reactor: IReactor, wanted: Examination) -> Findings:
@@ -111,15 +132,33 @@ async def examine(reactor: IReactor, wanted: Examination) -> Findings:
         Roads(reactor, proxy=wanted.proxy, random=os.urandom),
         wanted.proxy,
     )
+    tried: Deferred[None] = Deferred()
+
+    async def reach() -> None:
+        """Try all ways to mediators."""
+        tunnels = _step(wanted, "tunnels", _tunnels(reactor, outside, mediators, gathered))
+        await _all((tunnels, _mediators(reactor, wanted, mediators, gathered)))
+        if not tried.called:
+            tried.callback(None)
+
+    async def portal() -> None:
+        gathered.portal = await look_for_portal(
+            reactor,
+            outside.roads,
+            tried,
+            lambda: gathered.reached or not gathered.far,
+            wanted.nobody,
+        )
+
     alone = [
         _step(wanted, "addresses", _look_here(reactor, gathered)),
-        _step(wanted, "tunnels", _tunnels(reactor, outside, mediators, gathered)),
+        reach(),
+        portal(),
         _step(wanted, "relays", _relays(reactor, outside, relays, gathered)),
         _step(wanted, "proxy", _proxy(reactor, outside, mediators, relays, gathered)),
     ]
     if wanted.map_ports:
         alone.append(_step(wanted, "routers", _routers(reactor, gathered)))
-    alone.append(_mediators(reactor, wanted, mediators, gathered))
     left = LIMIT
     for each in [Deferred.fromCoroutine(within(reactor, left, work)) for work in alone]:
         await each
@@ -271,6 +310,7 @@ def _put_together(
         forwarded=tuple(wanted.forwarded),
         port=wanted.port,
         proxy=gathered.proxy,
+        portal=gathered.portal,
         mediators=tuple(_mediator(each, gathered) for each in mediators),
         relays=tuple(_relay(*each) for each in gathered.relays.items()),
     )

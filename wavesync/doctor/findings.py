@@ -136,7 +136,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ProxyFound(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The HTTP proxy that settings or the environment name.
 
-    :ivar url: without user and password.
+    :ivar url: without user and password; empty where it is not told.
     :ivar reached: whether it can be.
     :ivar wants_password: whether it asks for one that it was not told, or does not accept it.
     :ivar why: what it answers, where it does not do what it is asked.
@@ -198,6 +198,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         ``tcp 203.0.113.7:7001``.
     :ivar port: the agent's TCP port.
     :ivar proxy: the one that is to be used.
+    :ivar portal: what a captive portal answered where nobody can; empty where none did.
     :ivar mediators: the mediators that credentials name.
     :ivar relays: the relays that this end knows.
     """
@@ -215,6 +216,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     forwarded: tuple[str, ...] = ()
     port: int | None = None
     proxy: ProxyFound | None = None
+    portal: str = ""
     mediators: tuple[Place, ...] = ()
     relays: tuple[Place, ...] = ()
 

@@ -32,7 +32,9 @@ __all__ = [
     "Possibility",
     "Possible",
     "judge_paths",
+    "meeting_outside",
     "one_local_network",
+    "one_outside",
 ]
 
 Possible: TypeAlias = Literal["yes", "likely", "unknown", "no"]
@@ -121,7 +123,7 @@ def one_local_network(client: Findings, server: Findings) -> bool:
     Equal addresses of networks prove nothing, as many sites have the same private ones: both have to
     be seen at one address outside, too.
     """
-    outside = _one_outside(client.ipv4, server.ipv4)
+    outside = one_outside(client.ipv4, server.ipv4)
     if outside is False:
         return False
     if client.network and client.network == server.network:
@@ -129,13 +131,24 @@ def one_local_network(client: Findings, server: Findings) -> bool:
     return bool(_networks(client) & _networks(server)) and bool(outside)
 
 
-def _one_outside(one: Family | None, other: Family | None) -> bool | None:
-    """Whether both are seen at one address; None where that is not known."""
+def one_outside(one: Family | None, other: Family | None) -> bool | None:
+    """Tell whether both are seen at one address; None where that is not known."""
     if one is None or other is None or not one.mapped or not other.mapped:
         return None
     if one.translated is False and other.translated is False:
         return None
     return one.mapped == other.mapped
+
+
+def meeting_outside(one: Family, other: Family) -> bool | None:
+    """Tell whether the router at whose address both are seen lets its own hosts meet there.
+
+    Who is behind one more router, which gives a new port for every destination, cannot see it.
+    """
+    seen = {each.hairpinning for each in (one, other) if each.mapping in (None, _FREE)}
+    if True in (one.hairpinning, other.hairpinning):
+        return False not in seen
+    return False if False in seen else None
 
 
 def _networks(findings: Findings) -> set[str]:
@@ -209,9 +222,22 @@ def _forwarded(client: Findings, server: Findings) -> _Said:
         except ValueError:
             continue
         family = client.ipv6 if ":" in host else client.ipv4
+        if ":" not in host and _walled(client.ipv4, server.ipv4):
+            where = server.ipv4.mapped if server.ipv4 is not None else host
+            return _Said(
+                NO,
+                f"both are behind one router ({where}), which does not let its own hosts meet outside",
+            )
         if transport == "tcp" and public and family is not None and family.tcp is not False:
             return _Said(YES, f"the port {address} leads to the server")
     return _Said(NO, "no port of a router leads to the server")
+
+
+def _walled(client: Family | None, server: Family | None) -> bool:
+    """Whether both are behind one router, and what it forwards cannot be reached from within."""
+    if client is None or server is None or not one_outside(client, server):
+        return False
+    return meeting_outside(client, server) is False
 
 
 def _both_ends(client: Findings, server: Findings, near: bool) -> _Said:
@@ -288,13 +314,15 @@ def _udp(client: _Side, server: _Side, near: bool) -> _Said:
 
 def _hairpin(client: _Side, server: _Side) -> _Said | None:
     """What is said of two ends behind one router; None where they are not."""
-    if not _one_outside(client.family, server.family):
+    if not one_outside(client.family, server.family):
         return None
     where = f"both are behind one router ({client.family.mapped})"
-    for side in (client, server):
+    for side, other in ((client, server), (server, client)):
         mapping = side.family.mapping
         if mapping is not None and mapping is not _FREE:
-            return _Said(NO, f"{where}, and {_new_ports(side, mapping)}")
+            # The one that both have in common does so to the other one as well.
+            nearer = other.family.mapping is _FREE
+            return _Said(NO, f"{where}, and {_new_ports(side, mapping, nearer=nearer)}")
     hairpinning = client.family.hairpinning, server.family.hairpinning
     if False in hairpinning:
         return _Said(NO, f"{where}, which does not let its own hosts meet outside (no hairpinning)")
@@ -318,12 +346,15 @@ def _relay(client: Findings, server: Findings) -> _Said:
     return _Said(UNKNOWN, "no relay is known")
 
 
-def _new_ports(side: _Side, mapping: Dependence) -> str:
+def _new_ports(side: _Side, mapping: Dependence, *, nearer: bool = False) -> str:
+    """Say which router gives new ports.
+
+    :param nearer: it is one before that at whose address the side is seen.
+    """
     at = f" ({side.family.mapped})" if side.family.mapped else ""
+    router = f"the {side.name}'s own router" if nearer else f"the {side.name}'s router{at}"
     what = "address" if mapping is _BY_ADDRESS else "destination"
-    return (
-        f"the {side.name}'s router{at} gives a new port for every {what} ({mapping.value} Mapping)"
-    )
+    return f"{router} gives a new port for every {what} ({mapping.value} Mapping)"
 
 
 def _filtering(side: _Side) -> str:

@@ -42,6 +42,11 @@ def remarks_on(findings: Findings, side: Side) -> Iterator[Remark]:
 
 
 def _needed(findings: Findings) -> Iterator[str]:
+    if findings.portal:
+        yield (
+            "a captive portal answers here for all the internet: open any web page in a browser, and log in"
+            f" or agree ({findings.portal})"
+        )
     nowhere = [each for each in findings.mediators if each.works is False]
     if nowhere and len(nowhere) == len(findings.mediators):
         names = ", ".join(each.name for each in nowhere)
@@ -73,6 +78,11 @@ def _worse(findings: Findings) -> Iterator[str]:
             )
         elif each.works and each.tcp is not None and not each.tcp.works:
             yield f"the mediator {each.name} is not reached by TCP: {each.tcp.why}"
+    if findings.proxy is not None and not findings.proxy.url:
+        yield (
+            "mediators are reached through an HTTP proxy only: no TCP connection can be made to anywhere"
+            " from this network"
+        )
     for each in findings.relays:
         if each.works is False and any(other.works for other in findings.relays):
             yield f"the relay {each.name} cannot be reached: {_why(each)}"

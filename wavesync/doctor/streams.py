@@ -6,7 +6,11 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.error import ConnectionRefusedError, TimeoutError
+from twisted.internet.error import (
+    ConnectingCancelledError,
+    ConnectionRefusedError,
+    TimeoutError,
+)
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
@@ -216,7 +220,7 @@ def _best(trials: Sequence[Trial]) -> Trial | None:
 
 def _sentence(error: Exception) -> str:
     """Say why, in a few words and without a full stop."""
-    if isinstance(error, CancelledError | TimeoutError):
+    if isinstance(error, CancelledError | ConnectingCancelledError | TimeoutError):
         return "no answer comes"
     if isinstance(error, ConnectionRefusedError):
         return "the connection is refused"

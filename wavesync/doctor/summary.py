@@ -22,6 +22,7 @@ def findings_of(summary: NetworkSummary, *, mapped: str = "") -> Findings:
             mapped=mapped,
             translated=summary.translated,
             udp=summary.udp,
+            tcp=False if summary.proxy else None,
             mapping=summary.mapping,
             filtering=summary.filtering,
             hairpinning=summary.hairpinning,

@@ -17,7 +17,6 @@ from wavesync.doctor.pairing import (
     BOTH_ENDS,
     LAN,
     LIKELY,
-    NO,
     PATHS,
     RELAY,
     TCP,
@@ -100,6 +99,9 @@ def judge(client: Findings, server: Findings | None, tried: Sequence[Tried] = ()
     remarks = list(remarks_on(client, "client"))
     if server is not None and server.source != SUMMARY:
         remarks += remarks_on(server, "server")
+    elif server is not None:
+        # Nobody has tried anything there.
+        remarks += [each for each in remarks_on(server, "server") if not each.needed]
     last = tried[-1] if tried else None
     taken = last.path if last is not None and last.outcome == "ok" else None
     paths: list[Possibility] = []
@@ -208,21 +210,25 @@ def _advice(client: Findings, server: Findings, paths: Sequence[Possibility]) ->
     if any(each.good for each in paths if each.path in _DIRECT):
         return  # direct already
     relayed = any(each.good for each in paths if each.path == RELAY)
+    before = judge_paths(client, server)
     found: list[tuple[int, int, Advice]] = []
     for change in changes(client, server):
         after = judge_paths(*change.apply(client, server))
-        gains = next((each.path for each in after if each.possible == YES), None)
-        if gains is None or (gains == RELAY and relayed) or not _gained(paths, gains):
+        gains = next(
+            (
+                new.path
+                for old, said, new in zip(before, paths, after, strict=True)
+                if new.good and new.possible != old.possible and not said.good
+            ),
+            None,
+        )
+        if gains is None or (gains == RELAY and relayed):
             continue
         advice = Advice(side=change.side, text=change.text, gains=gains)
         found.append((gains == RELAY, change.effort, advice))
     found.sort(key=lambda each: each[:2])
     for _, _, advice in found:
         yield advice
-
-
-def _gained(paths: Sequence[Possibility], gains: str) -> bool:
-    return any(each.path == gains and each.possible in (NO, UNKNOWN) for each in paths)
 
 
 assert set(PATHS) == {path for each in _KINDS.values() for path in each}
