@@ -70,6 +70,9 @@ class Accepting:
             accepted.setblocking(False)
             self._on_accepted(accepted, (address[0].partition("%")[0], address[1]))
 
+    def doWrite(self) -> None:
+        """What was to be told to an older socket of this number: it is no news here (IWriteDescriptor)."""
+
     def connectionLost(self, reason: Failure) -> None:
         """The reactor watches it no more (IFileDescriptor)."""
         self.close()
