@@ -13,7 +13,10 @@ from tests.relay.join_cases import BIG, digest
 from tests.relay.join_support import Legs, far_reset, receive, receive_all, send, until
 from wavesync.relay.joining import join
 from wavesync.relay.legs import bottom
-from wavesync.relay.pair import CLIENT_BROKE, DONE
+from wavesync.relay.pair import CLIENT_BROKE, DONE, SERVER_BROKE
+
+NOTICED = 2.0
+"""Seconds until a side knows that the other one broke."""
 
 MUCH = 48 << 20
 """Bytes behind an end."""
@@ -185,6 +188,20 @@ class BelowTests(HalfClosingCase):
         with self.assertRaises(OSError):
             while True:
                 await send(server, b"hello?")
+
+    async def test_proxy_killed(self) -> None:
+        """What a server's leg goes through is killed while it streams: its client knows at once."""
+        for client_tls in (False, True):
+            for break_off in (socket.socket.close, far_reset):
+                _, client, server = await self.joined(client_tls, True)
+                await send(server, BIG)
+                began = reactor.seconds()  # type: ignore[attr-defined]
+                break_off(server.plain)
+                with self.assertRaises((OSError, SSL.Error)):
+                    await receive_all(client)
+                await self.over(SERVER_BROKE)
+                self.assertLess(reactor.seconds() - began, NOTICED)  # type: ignore[attr-defined]
+                self.ended.clear()
 
     async def test_bytes_behind(self) -> None:
         """What comes behind an end goes nowhere, and is not kept."""
