@@ -51,16 +51,14 @@ class AssemblerTests(SynchronousTestCase):
         )
         self.assertEqual(self.assembled(), [])
 
-    def test_bursts(self) -> None:
-        """What is a burst already stays one, in its place."""
+    def test_waiting(self) -> None:
+        """It is known whether there is anything."""
         assembler = BurstAssembler()
+        self.assertFalse(assembler.waiting)
         assembler.add(b"aa", SOURCE)
-        assembler.add_burst(b"bbbb", 2, SOURCE)
-        assembler.add(b"cc", SOURCE)
-        self.assertEqual(
-            assembler.take(),
-            [Arrival(b"aa", 2, SOURCE), Arrival(b"bbbb", 2, SOURCE), Arrival(b"cc", 2, SOURCE)],
-        )
+        self.assertTrue(assembler.waiting)
+        assembler.take()
+        self.assertFalse(assembler.waiting)
 
 
 class Script:

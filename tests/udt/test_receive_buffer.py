@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from wavesync.udt.packet import DataPacket
-from wavesync.udt.receive_buffer import ReceiveBuffer, parse_burst
+from wavesync.udt.receive_buffer import (
+    LARGE,
+    ReceiveBuffer,
+    one_destination,
+    parse_burst,
+    split_burst,
+)
 
 
 def _burst(first: int, payloads: list[bytes], destination: int = 5) -> bytes:
@@ -57,8 +63,32 @@ class ParseBurstTests(SynchronousTestCase):
     @settings(deadline=None)
     @given(st.binary(max_size=200), st.integers(1, 60))
     def test_total(self, data: bytes, segment_size: int) -> None:
-        """Any bytes of any segment size give something or nothing, never an error."""
+        """Any bytes of any segment size give something or nothing, never an error; cut up, they are
+        all there, in whole packets."""
         parse_burst(data, segment_size, 0)
+        parts = split_burst(memoryview(data), segment_size)
+        self.assertEqual(b"".join(data[start:stop] for start, stop in parts), data)
+        self.assertTrue(all(start % segment_size == 0 for start, _ in parts))
+        if len(data) >= segment_size:
+            one_destination(data, segment_size)
+
+    def test_split(self) -> None:
+        """A burst with gaps is cut at the gaps only; a short last packet stands alone."""
+        payloads = [b"a" * 20] * 3
+        data = _burst(7, payloads) + _burst(12, payloads) + _burst(12, [b"b" * 20, b"short"])
+        parts = split_burst(memoryview(data), 36)
+        self.assertEqual(parts, [(0, 108), (108, 216), (216, 252), (252, 273)])
+        self.assertEqual(split_burst(memoryview(data[:70]), 35), [(0, 35), (35, 70)])
+
+    def test_one_destination(self) -> None:
+        """A packet for somebody else is found wherever it is, even as a short last one."""
+        for size in (20, 21):
+            for stranger in range(3):
+                last = [b"x" * size, b"x" * size, b"x" * 5]
+                data = [_burst(7 + index, [last[index]], 5) for index in range(3)]
+                self.assertTrue(one_destination(b"".join(data), size + 16))
+                data[stranger] = _burst(7 + stranger, [last[stranger]], 6)
+                self.assertFalse(one_destination(b"".join(data), size + 16))
 
 
 class ReceiveBufferTests(SynchronousTestCase):
@@ -83,7 +113,7 @@ class ReceiveBufferTests(SynchronousTestCase):
                 buffer.highest - buffer.expected, buffer.missing.count + buffer.waiting
             )
             if buffer.held:
-                got += buffer.take()
+                got += b"".join(buffer.take())
         self.assertEqual(got, stream)
         self.assertEqual(fresh, total)
         self.assertEqual(buffer.expected, 1000 + total)
@@ -109,9 +139,20 @@ class ReceiveBufferTests(SynchronousTestCase):
         self.assertEqual(buffer.accept(0, 10, bytes(10), 1), 10)
         self.assertEqual(buffer.free, 0)
         self.assertEqual(buffer.accept(10, 1, b"x", 1), 0)
-        self.assertEqual(buffer.take(), bytes(10))
+        self.assertEqual(buffer.take(), [bytes(10)])
         self.assertEqual(buffer.free, 10)
         self.assertEqual(buffer.accept(10, 1, b"x", 1), 1)
+
+    def test_pieces(self) -> None:
+        """Large runs are given out as they came, small ones in one piece."""
+        for size, pieces in ((LARGE, 2), (LARGE - 1, 1)):
+            buffer = ReceiveBuffer(0, 100)
+            buffer.accept(0, size, b"a" * size, 1)
+            buffer.accept(size, size, b"b" * size, 1)
+            taken = buffer.take()
+            self.assertEqual(len(taken), pieces)
+            self.assertEqual(b"".join(taken), b"a" * size + b"b" * size)
+            self.assertEqual((buffer.take(), buffer.held), ([], 0))
 
     def test_far_away(self) -> None:
         """Numbers long past or far ahead change nothing."""
@@ -126,4 +167,4 @@ class ReceiveBufferTests(SynchronousTestCase):
         buffer.accept(0, 2, b"ab", 1)
         buffer.accept(5, 2, b"xy", 1)
         buffer.clear()
-        self.assertEqual((buffer.take(), buffer.waiting), (b"ab", 0))
+        self.assertEqual((buffer.take(), buffer.waiting), ([b"ab"], 0))

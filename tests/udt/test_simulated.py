@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from wavesync.testing.link import End, Link, Simulation, connect_pair
-from wavesync.udt.connection import HIGH_WATER, CloseReason
+from wavesync.udt.connection import CloseReason
 from wavesync.udt.native import NativeControl
 from wavesync.udt.packet import ControlType
 from wavesync.udt.patience import DRAIN_TIMEOUT, PEER_TIMEOUT
+from wavesync.udt.send_buffer import HIGH_WATER
 
 PATTERN = random.Random(7).randbytes(1_500_000)
 DIGEST = hashlib.sha256(PATTERN).hexdigest()

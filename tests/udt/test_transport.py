@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 
 from tests.udt.ends import Pair, Recorder
 from wavesync.testing.time import run_for
-from wavesync.udt.connection import HIGH_WATER
+from wavesync.udt.send_buffer import HIGH_WATER
 from wavesync.udt.transport import UDTTransport, udt_address
 
 

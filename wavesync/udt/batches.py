@@ -239,12 +239,17 @@ class BatchInlet:
         """Give what may be of several sources and sizes, merged and not."""
         assembler = BurstAssembler()
         for slot, (size, segment) in enumerate(zip(sizes, segments, strict=True)):
-            if max(1, min(segment, size) or size) > MAX_DATAGRAM:
-                self.dropped += -(-size // (segment or size))
-            elif 0 < segment < size:
-                assembler.add_burst(arena.data(slot, size), segment, arena.source(slot))
-            else:
+            if 0 < segment < size:
+                if assembler.waiting:
+                    yield from assembler.take()
+                if segment <= MAX_DATAGRAM:
+                    yield Arrival(arena.data(slot, size), segment, arena.source(slot))
+                else:
+                    self.dropped += -(-size // segment)
+            elif size <= MAX_DATAGRAM:
                 assembler.add(arena.data(slot, size), arena.source(slot))
+            else:
+                self.dropped += 1
         yield from assembler.take()
 
 

@@ -30,7 +30,7 @@ from wavesync.udt.packet import (
 )
 from wavesync.udt.path_size import PathSize
 from wavesync.udt.patience import KEEP_ALIVE_INTERVAL, PEER_TIMEOUT, Patience
-from wavesync.udt.receive_buffer import parse_burst
+from wavesync.udt.receive_buffer import parse_burst, split_burst
 from wavesync.udt.receiver import Receiver
 from wavesync.udt.send_buffer import SendBuffer
 from wavesync.udt.sender import Sender
@@ -50,12 +50,6 @@ __all__ = [
 
 MAX_DATAGRAMS = 12 * 44
 """Data packets that one call of :meth:`Connection.datagrams` gives out at most by default."""
-
-HIGH_WATER = 2 << 20
-"""Unsent bytes at which :attr:`Connection.writable` turns false."""
-
-LOW_WATER = 512 << 10
-"""Unsent bytes at which it turns true again."""
 
 
 class Connection:
@@ -81,7 +75,6 @@ class Connection:
     """
 
     __slots__ = (
-        "_above_high",
         "_buffer",
         "_closed",
         "_closing",
@@ -152,7 +145,6 @@ class Connection:
         self._patience = Patience(now)
         self.keep_alive_interval = KEEP_ALIVE_INTERVAL
         self._keep_alive = False
-        self._above_high = False
         self._closing = False
         self._closed: CloseReason | None = None
         self._ending = Ending(replies=sparing)
@@ -168,17 +160,28 @@ class Connection:
         :param segment_size: 1 or more; ``len(data)`` for a single datagram.
         :param now: seconds.
         """
-        self._now = now
-        if segment_size < HEADER_SIZE or len(data) < HEADER_SIZE:
+        if self.receive_run(data, segment_size, now):
+            return
+        if not data:
             self.statistics.dropped_bad += 1
-            return
-        run = parse_burst(data, segment_size, self._local_id)
-        if run is not None:
-            self._on_run(*run, segment_size - HEADER_SIZE, now)
-            return
         view = memoryview(data)
-        for start in range(0, len(view), segment_size):
-            self._on_packet(view[start : start + segment_size], now)
+        for start, stop in split_burst(view, segment_size):
+            part = view[start:stop]
+            if stop - start <= segment_size or not self.receive_run(part, segment_size, now):
+                for at in range(0, len(part), segment_size):
+                    self._on_packet(part[at : at + segment_size], now)
+
+    def receive_run(self, data: bytes | memoryview, segment_size: int, now: float) -> bool:
+        """Take a burst if it is what most are: consecutive data packets for us.
+
+        :returns: whether it was; nothing happened otherwise.
+        """
+        self._now = now
+        run = parse_burst(data, segment_size, self._local_id)
+        if run is None:
+            return False
+        self._on_run(*run, segment_size - HEADER_SIZE, now)
+        return True
 
     def _on_packet(self, packet: memoryview, now: float) -> None:
         """Take one datagram."""
@@ -234,8 +237,6 @@ class Connection:
         if self._closing or self._closed is not None:
             return
         self._buffer.write(data)
-        if self._buffer.unsent >= HIGH_WATER:
-            self._above_high = True
 
     def close(self) -> None:
         """Send what was written, wait until all is acknowledged, then say SHUTDOWN three times."""
@@ -296,7 +297,7 @@ class Connection:
     @property
     def writable(self) -> bool:
         """Whether a producer may go on: false from the high-water mark down to the low one."""
-        return not self._above_high
+        return not self._buffer.full
 
     @property
     def finished(self) -> bool:
@@ -323,8 +324,7 @@ class Connection:
         if self._closed is None:
             self._control(now, out)
             self._sender.datagrams(now, limit, out)
-            if self._above_high and self._buffer.unsent <= LOW_WATER:
-                self._above_high = False
+            if self._buffer.turned_low():
                 self._deliveries.add(SendBufferLow())
             if self._closing:
                 self._drain(now)

@@ -29,12 +29,12 @@ class Deliveries:
         """Move received bytes into an event, ahead of the end."""
         if self.paused or not self._receiver.readable:
             return
-        data = self._receiver.take()
-        if data:
+        events: list[Event] = [DataReceived(data) for data in self._receiver.take()]
+        if events:
             at = len(self._events)
             if at and isinstance(self._events[-1], Closed):
                 at -= 1
-            self._events.insert(at, DataReceived(data))
+            self._events[at:at] = events
 
     def take(self) -> list[Event]:
         """Give, and forget, what happened since the last call, oldest first."""

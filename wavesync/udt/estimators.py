@@ -82,11 +82,12 @@ def _typical(gaps: "deque[float]") -> tuple[float, int]:
 class ArrivalRate:
     """How fast packets arrive while they do: pauses fall out by the median filter."""
 
-    __slots__ = ("_count", "_gaps", "_start")
+    __slots__ = ("_count", "_gaps", "_spacing", "_start")
 
     def __init__(self) -> None:
         """Begin knowing nothing."""
         self._gaps: deque[float] = deque(maxlen=ARRIVAL_SAMPLES)
+        self._spacing: float | None = 0.0  # None when there are new gaps
         self._start = 0.0
         self._count = 0
 
@@ -99,16 +100,21 @@ class ArrivalRate:
         if self._count:
             # The packets of the group now beginning took this long to come.
             self._gaps.append(elapsed / self._count)
+            self._spacing = None
         self._start = now
         self._count = packets
 
     @property
     def spacing(self) -> float:
         """Seconds from one packet to the next; 0 for unknown."""
-        if len(self._gaps) < ARRIVAL_SAMPLES // 2:
-            return 0.0
-        mean, count = _typical(self._gaps)
-        return mean if count >= ARRIVAL_SAMPLES // 2 else 0.0
+        spacing = self._spacing
+        if spacing is None:
+            spacing = 0.0
+            if len(self._gaps) >= ARRIVAL_SAMPLES // 2:
+                mean, count = _typical(self._gaps)
+                spacing = mean if count >= ARRIVAL_SAMPLES // 2 else 0.0
+            self._spacing = spacing
+        return spacing
 
     @property
     def rate(self) -> int:

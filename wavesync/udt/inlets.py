@@ -67,10 +67,10 @@ class BurstAssembler:
             self._source = source
             self._size = size
 
-    def add_burst(self, data: bytes | memoryview, segment_size: int, source: Address) -> None:
-        """Take datagrams that are a burst already."""
-        self._flush()
-        self._arrivals.append(Arrival(data, segment_size, source))
+    @property
+    def waiting(self) -> bool:
+        """Whether there is anything to :meth:`take`."""
+        return bool(self._arrivals or self._pieces)
 
     def take(self) -> list[Arrival]:
         """:return: the bursts so far."""

@@ -142,6 +142,19 @@ class Link:
         self.connection.receive(data, segment_size, now)
         self._port.touch(self)
 
+    def receive_run(self, data: bytes | memoryview, segment_size: int, now: float) -> bool:
+        """Take a burst if it is consecutive data packets for us, as most are.
+
+        :return: whether it was; nothing happened otherwise.
+        """
+        courtesy = self._courtesy
+        if courtesy is not None and not courtesy.shown:
+            return False
+        if not self.connection.receive_run(data, segment_size, now):
+            return False
+        self._port.touch(self)
+        return True
+
     def greet(self, packet: Handshake, now: float) -> None:
         """Take a handshake addressed to an accepted connection: the client missed the answer."""
         if packet.request >= REQUEST and packet.socket_id == self.agreement.peer_id:

@@ -14,11 +14,15 @@ from wavesync.udt.packet import HEADER_SIZE
 from wavesync.udt.ranges import RangeSet
 from wavesync.udt.sequence import MODULUS
 
-__all__ = ["EARLY_WINDOW", "ReceiveBuffer", "parse_burst"]
+__all__ = ["EARLY_WINDOW", "ReceiveBuffer", "one_destination", "parse_burst", "split_burst"]
 
 EARLY_WINDOW = 64
 """Packets held of a peer of whom nobody knows yet who it is (93 kB): its side of a TLS handshake and
 what comes right behind, out of order.  With 8192 a few hundred strangers could fill gigabytes."""
+
+LARGE = 8
+"""Packets in a run, on the average, from which on runs are given out as they are: joining them would
+copy every byte once more."""
 
 _TWO = Struct("!I8xI")
 _SWAP = sys.byteorder == "little"
@@ -68,6 +72,46 @@ def parse_burst(
         return None
     pieces = _stripper(payload, count).unpack_from(view)
     return first, total, b"".join((*pieces, view[count * segment_size + HEADER_SIZE :]))
+
+
+def split_burst(data: memoryview, segment_size: int) -> list[tuple[int, int]]:
+    """Cut a burst where its packets are not consecutive.
+
+    :returns: from which byte to which; a part of several packets may yet be anything.
+    """
+    size = len(data)
+    if segment_size < HEADER_SIZE or segment_size % 4:
+        return [(at, min(at + segment_size, size)) for at in range(0, size, segment_size)]
+    count = size // segment_size
+    numbers = array("I", data[: count * segment_size].cast("I")[:: segment_size // 4])
+    if _SWAP:
+        numbers.byteswap()
+    parts = []
+    begin = 0
+    for index in range(1, count):
+        if numbers[index] != numbers[index - 1] + 1:
+            parts.append((begin * segment_size, index * segment_size))
+            begin = index
+    if begin < count:
+        parts.append((begin * segment_size, count * segment_size))
+    if size % segment_size:
+        parts.append((count * segment_size, size))
+    return parts
+
+
+def one_destination(data: bytes | memoryview, segment_size: int) -> bool:
+    """:return: whether all packets of a burst carry the same destination id; the last may be shorter."""
+    first = data[12:HEADER_SIZE]
+    whole = len(data) // segment_size * segment_size
+    if whole < len(data) and data[whole + 12 : whole + HEADER_SIZE] != first:
+        return False
+    if segment_size % 4:
+        return all(
+            data[start + 12 : start + HEADER_SIZE] == first
+            for start in range(segment_size, whole, segment_size)
+        )
+    words = memoryview(data)[:whole].cast("I")[3 :: segment_size // 4]
+    return _all_equal(words, int.from_bytes(first, "big"))
 
 
 def _all_equal(words: memoryview, expected: int) -> bool:
@@ -162,15 +206,13 @@ class ReceiveBuffer:
             if payload:
                 self._ready.append(payload)
 
-    def take(self) -> bytes:
-        """Give the reader all bytes that are in order; empty when there are none."""
-        self.held = 0
-        ready = self._ready
-        if len(ready) == 1:
-            return ready.pop()
-        data = b"".join(ready)
-        ready.clear()
-        return data
+    def take(self) -> list[bytes]:
+        """Give the reader all bytes that are in order: in one piece, or in several large ones."""
+        held, self.held = self.held, 0
+        ready, self._ready = self._ready, []
+        if len(ready) > 1 and held < LARGE * len(ready):
+            return [b"".join(ready)]
+        return ready
 
     def clear(self) -> None:
         """Forget what waits behind a gap: it will never be filled."""

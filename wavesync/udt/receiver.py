@@ -86,8 +86,8 @@ class Receiver:
         self._buffer.widen(window)
         self._acknowledger.window_widened()
 
-    def take(self) -> bytes:
-        """Give all bytes that are in order."""
+    def take(self) -> list[bytes]:
+        """Give all bytes that are in order; see :meth:`ReceiveBuffer.take`."""
         return self._buffer.take()
 
     def stop(self) -> None:

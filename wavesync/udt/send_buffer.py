@@ -18,12 +18,19 @@ from wavesync.interfaces import Burst
 from wavesync.udt.packet import HEADER_SIZE, MAX_BURST_BYTES, MAX_BURST_PACKETS, Position
 from wavesync.udt.sequence import FIRST_MESSAGE, MODULUS, next_message, to_wire
 
-__all__ = ["SendBuffer", "SentBurst"]
+__all__ = ["HIGH_WATER", "LOW_WATER", "SendBuffer", "SentBurst"]
 
 _FIRST = Position.FIRST << 30
 _LAST = Position.LAST << 30
 _ONLY = Position.ONLY << 30
 _COMPACT = 1024
+
+
+HIGH_WATER = 2 << 20
+"""Unsent bytes at which :attr:`SendBuffer.full` turns true."""
+
+LOW_WATER = 512 << 10
+"""Unsent bytes at which it turns false again."""
 
 
 @lru_cache(maxsize=256)
@@ -84,6 +91,7 @@ class SendBuffer:
     :ivar payload: bytes of a full packet's payload from now on (:meth:`resize`).
     :ivar max_burst: packets that one burst can hold.
     :ivar acknowledged: sequence number of the oldest packet kept.
+    :ivar full: whether a producer had better wait for :meth:`turned_low`.
     :ivar next: sequence number of the next new packet.
     :ivar unsent: bytes written and not cut into packets yet.
     """
@@ -100,6 +108,7 @@ class SendBuffer:
         "_partial",
         "_peer_id",
         "acknowledged",
+        "full",
         "max_burst",
         "next",
         "payload",
@@ -112,6 +121,7 @@ class SendBuffer:
         self.acknowledged = isn
         self.next = isn
         self.unsent = 0
+        self.full = False
         self._peer_id = peer_id
         self._opened_at = opened_at
         self._message = FIRST_MESSAGE
@@ -138,6 +148,15 @@ class SendBuffer:
         if data:
             self._chunks.append(data)
             self.unsent += len(data)
+            if self.unsent >= HIGH_WATER:
+                self.full = True
+
+    def turned_low(self) -> bool:
+        """:return: whether it was full and is no longer so; once."""
+        if not self.full or self.unsent > LOW_WATER:
+            return False
+        self.full = False
+        return True
 
     def clear(self) -> None:
         """Forget everything queued or kept; sequence numbers stay."""

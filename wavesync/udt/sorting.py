@@ -25,6 +25,7 @@ from wavesync.udt.handshake import (
 )
 from wavesync.udt.link import Link
 from wavesync.udt.packet import HEADER_SIZE
+from wavesync.udt.receive_buffer import one_destination
 
 __all__ = ["Sorter", "StunHandler"]
 
@@ -67,16 +68,31 @@ class Sorter:
         if len(data) <= segment_size:
             self._take_run(data, segment_size, source, now)
             return
+        if self._take_data(data, segment_size, source, now):
+            return
         # A last, shorter datagram may be anything; a handshake's size needs a look at each.
         tail = len(data) % segment_size
         body = memoryview(data)[: len(data) - tail] if tail == HANDSHAKE_SIZE else data
         rest = 0
-        if segment_size != HANDSHAKE_SIZE and _one_destination(body, segment_size):
+        if segment_size != HANDSHAKE_SIZE and one_destination(body, segment_size):
             self._take_run(body, segment_size, source, now)
             rest = len(body)
         for start in range(rest, len(data), segment_size):
             piece = data[start : start + segment_size]
             self._take_run(piece, len(piece), source, now)
+
+    def _take_data(
+        self, data: bytes | memoryview, segment_size: int, source: Address, now: float
+    ) -> bool:
+        """Take a burst if it is what most are: consecutive data packets of a live connection."""
+        socket_id = int.from_bytes(data[12:HEADER_SIZE], "big")
+        link = self.links.get(socket_id)
+        if link is None or source not in link.sources:
+            return False
+        call = self.calls.get(socket_id)
+        if isinstance(call, Rendezvous) and call.unsettled:
+            return False
+        return link.receive_run(data, segment_size, now)
 
     def _take_run(
         self, data: bytes | memoryview, segment_size: int, source: Address, now: float
@@ -151,12 +167,3 @@ class Sorter:
             return False
         link.answer_again(now)
         return True
-
-
-def _one_destination(data: bytes | memoryview, segment_size: int) -> bool:
-    """:return: whether all datagrams of a burst carry the same destination id."""
-    first = data[12:HEADER_SIZE]
-    return all(
-        data[start + 12 : start + HEADER_SIZE] == first
-        for start in range(segment_size, len(data), segment_size)
-    )
