@@ -16,8 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidSignature
-
+from wavesync.identity.signatures import signed
 from wavesync.identity.verify import Leaf, Peer, Reason, Role, VerificationError, read_leaf
 
 if TYPE_CHECKING:
@@ -268,15 +267,13 @@ def _check(
         at = time if now is None else now
     peer = leaf.check(role=role, at=at, revoked=revoked)
     statement = _statement(purpose, audience, proof.time, proof.nonce, message)
-    try:
-        leaf.public_key.verify(proof.signature, statement)
-    except InvalidSignature:
+    if not signed(proof.signature, statement, leaf.raw_key):
         raise VerificationError(
             Reason.BAD_SIGNATURE, "the proof's signature does not fit the message."
-        ) from None
+        )
     if not fresh and (nonce_ok is None or not nonce_ok(proof.nonce)):
         raise VerificationError(Reason.STALE, "the proof's nonce is not good any more.")
-    digest = hashlib.sha256(leaf.public_key.public_bytes_raw() + statement).digest()
+    digest = hashlib.sha256(leaf.raw_key + statement).digest()
     return CheckedProof(peer, time, proof.nonce, digest, proof.system_key)
 
 

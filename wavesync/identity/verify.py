@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from wavesync.identity.certificates import ISSUER
 from wavesync.identity.ids import system_id
+from wavesync.identity.signatures import signed
 
 __all__ = [
     "MAX_CERTIFICATE",
@@ -134,6 +135,7 @@ class Leaf:
 
     :ivar peer: whom it names.
     :ivar public_key: the peer's key.
+    :ivar raw_key: the same, 32 bytes.
     :ivar serial: serial number, as a CRL would list it.
     :ivar not_before: first second of validity, since the epoch.
     :ivar not_after: last second of validity, since the epoch.
@@ -141,6 +143,7 @@ class Leaf:
 
     peer: Peer
     public_key: Ed25519PublicKey
+    raw_key: bytes
     serial: int
     not_before: float
     not_after: float
@@ -224,19 +227,16 @@ def _read_leaf(der: bytes, system_key: bytes) -> Leaf:
         raise VerificationError(Reason.WRONG_ISSUER, "the certificate's issuer is not a system.")
     if der[-67:-64] != _SIGNATURE_HEAD:
         raise ValueError("not the end of a leaf")
-    try:
-        Ed25519PublicKey.from_public_bytes(system_key).verify(
-            certificate.signature, certificate.tbs_certificate_bytes
-        )
-    except InvalidSignature:
+    if not signed(certificate.signature, certificate.tbs_certificate_bytes, system_key):
         raise VerificationError(
             Reason.BAD_SIGNATURE, "the certificate was not signed by the system."
-        ) from None
+        )
     server, client = (name, None) if role is Role.SERVER else (None, name)
     serial = certificate.serial_number
     return Leaf(
         peer=Peer(role, system, server, client, hashlib.sha256(der).digest(), serial),
         public_key=public_key,
+        raw_key=public_key.public_bytes_raw(),
         serial=serial,
         not_before=certificate.not_valid_before_utc.timestamp(),
         not_after=certificate.not_valid_after_utc.timestamp(),

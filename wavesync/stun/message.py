@@ -19,7 +19,6 @@ from wavesync.stun.attributes import (
     PADDING,
     TRANSACTION_ID_SIZE,
     StunError,
-    is_required,
 )
 
 __all__ = [
@@ -71,6 +70,7 @@ _SHA256_SIZE = 32
 _SHA256_SHORTEST = 16  # RFC 8489 section 14.6
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))  # by the size's remainder
 _FINGERPRINT_HEAD = _ATTRIBUTE.pack(FINGERPRINT, 4)
+_OPTIONAL = 0x8000  # from here on attributes may be skipped (RFC 8489 section 14)
 _PLACED_BY_ENCODE = frozenset({MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256, FINGERPRINT})
 
 
@@ -351,7 +351,7 @@ def unknown_required(message: Message, known: Collection[int]) -> tuple[int, ...
     """
     return tuple(
         dict.fromkeys(
-            [found for found, _ in message.attributes if is_required(found) and found not in known]
+            [found for found, _ in message.attributes if found < _OPTIONAL and found not in known]
         )
     )
 
