@@ -41,8 +41,7 @@ class _Session:
         self.path_kind = ""
         self.path_address: tuple[str, int] | None = None
         self.path_words = ""
-        self.broken = False
-        self.ended: Deferred[bool] = Deferred()
+        self.parting = False
 
 
 class _PathEnd(Protocol):
@@ -251,14 +250,14 @@ class RelayPathTests(SynchronousTestCase):
     def test_broken(self) -> None:
         """A session that is broken off behind a proxy counts against the way: the proxy may do that always.
 
-        One that fell silent, that ended in order, or that has no proxy before it, does not.
+        One that is over anyway, or that has no proxy before it, does not.  That is known before the path's
+        end is, with which a command may end.
         """
-        for route, broken, silent, cuts in (
-            (Route.CONNECT, True, False, 1),
-            (Route.ABSOLUTE, True, False, 1),
-            (Route.CONNECT, True, True, 0),
-            (Route.CONNECT, False, False, 0),
-            (Route.DIRECT, True, False, 0),
+        for route, parting, cuts in (
+            (Route.CONNECT, False, 1),
+            (Route.ABSOLUTE, False, 1),
+            (Route.CONNECT, True, 0),
+            (Route.DIRECT, False, 0),
         ):
             told: list[float] = []
             way = Way(ONE.url, route, "upgrade")
@@ -271,9 +270,10 @@ class RelayPathTests(SynchronousTestCase):
             self.assertIs(self.successResultOf(opening), session)
             self.assertIn("the relay", session.path_words)
             self.clock.advance(20.0)
-            session.broken = broken
-            session.ended.callback(silent)
-            self.assertEqual(told, [20.0] * cuts, (route, broken, silent))
+            session.parting = parting
+            self.ends[0].connectionLost = lambda reason=None, told=told: told.append(0.0)  # type: ignore[method-assign]
+            self.calls[0].drop()
+            self.assertEqual(told, [*[20.0] * cuts, 0.0], (route, parting))
 
     def test_prepared_in_vain(self) -> None:
         """What was made ready while relays were dialled does not outlive the dialling."""

@@ -131,8 +131,6 @@ class StreamTests(SessionCase):
         app = Recorder()
         path, session = self.opened(app)
         session.path_words = "through the relay r.example:443"
-        self.assertFalse(session.broken)
-        path.clock.advance(0.0)
         path.server.abortConnection()
         path.pump()
         assert app.lost is not None
@@ -140,7 +138,6 @@ class StreamTests(SessionCase):
             app.lost.getErrorMessage(),
             "the path through the relay r.example:443 broke in the middle of the session, after 0 s",
         )
-        self.assertTrue(session.broken)
 
     def test_truncated_after_one_end(self) -> None:
         """One END does not make the other direction complete."""

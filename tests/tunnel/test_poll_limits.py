@@ -137,6 +137,21 @@ class LimitedTests(SynchronousTestCase):
                 server.answers(0.0)
         self.assertEqual(len(server), MAX_LIVE + 1)
 
+    def test_turn(self) -> None:
+        """What waits for its turn is answered then, not when it would be in any case."""
+        server: ServerCore[int] = ServerCore(PollLimits(rate=10.0))
+        for serial in range(1, MAX_REQUESTS + 1):
+            server.request(serial, _request(serial), b"", 5.0)
+            server.outgoing.write(b"x")
+            self.assertEqual(len(server.answers(5.0)), 1)
+        server.request(MAX_REQUESTS + 1, _request(MAX_REQUESTS + 1), b"", 5.0)
+        server.outgoing.write(b"x")
+        self.assertEqual(server.answers(5.0), [])
+        due = server.deadline()
+        assert due is not None
+        self.assertAlmostEqual(due, 5.1)
+        self.assertEqual(len(server.answers(due)), 1)
+
     def test_bytes(self) -> None:
         """What is held each way is what is allowed."""
         limits = PollLimits(held=50_000)

@@ -207,6 +207,18 @@ class UselessTests(EndpointCase):
             self.assertEqual(endpoint.in_use == self.world.ways[-1], avoided)
             self.through_proxy()
 
+    def test_cut_long_ago(self) -> None:
+        """What was cut an hour ago is forgotten."""
+        self.through_proxy()
+        endpoint = self.world.endpoint()
+        for _ in range(3):
+            speaker = self.connected(endpoint)
+            self.assertEqual(way_of(speaker.transport), self.first)
+            self.world.clock.advance(20.0)
+            self.world.pipe.end(ConnectionDone())
+            cut_short(speaker.transport)
+            self.world.clock.advance(AVOIDED_FOR)
+
     def test_cut_on_every_road(self) -> None:
         """It does not have to happen on each road through the proxy anew."""
         self.world = WaysWorld(

@@ -1,5 +1,7 @@
 """A connection to a relay, on which a client asks once, and which then is the path to the server."""
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.internet.protocol import Protocol, connectionDone
@@ -19,10 +21,12 @@ class RelayLeg(Protocol):
     :ivar answered: an answer has come, whatever it says.
     :ivar waited_for: nobody has cancelled the wait for it.
     :ivar lost: nothing can be asked any more; whoever has not asked yet may learn of it so.
+    :ivar on_lost: is told that the connection is gone before the path is.
     """
 
     def __init__(self) -> None:
         self.lost: Deferred[None] = Deferred()
+        self.on_lost: Callable[[], None] = lambda: None
         self.answered, self.waited_for = False, True
         self._reader: AnswerReader | None = None
         self._answer: Deferred[RelayAnswer] | None = None
@@ -99,6 +103,7 @@ class RelayLeg(Protocol):
         self._gone = True
         path, self._path = self._path, None
         self._fail("the relay closed the connection")
+        self.on_lost()
         if path is not None:
             path.connectionLost(reason)
         self.lost.callback(None)

@@ -199,7 +199,9 @@ class RelayPath:
             return None, again
         session.path_address = relay.host, relay.port
         session.path_words = f"through the relay {self.way or relay}"
-        session.ended.addCallback(partial(_ended, session, leg))
+        leg.on_lost = partial(
+            _leg_lost, session, leg
+        )  # whoever uses it may leave when it hears of that
         session.connection_id = self._connection_id
         return session, None
 
@@ -218,16 +220,15 @@ class RelayPath:
         return None
 
 
-def _ended(session: ClientSession, leg: RelayLeg, silent: bool) -> bool:
-    """A session is over.
+def _leg_lost(session: ClientSession, leg: RelayLeg) -> None:
+    """A path is gone.
 
-    Where it was broken off behind a proxy, the proxy may do that with whatever lasts.  Without one it is the
+    Where it is broken off behind a proxy, the proxy may do that with whatever lasts.  Without one it is the
     server's end that breaks, more likely, and the server sees to that.
     """
     way = way_of(leg.transport)
-    if session.broken and not silent and way is not None and way.route is not Route.DIRECT:
+    if not session.parting and way is not None and way.route is not Route.DIRECT:
         cut_short(leg.transport)
-    return silent
 
 
 def _related(relay: Relay, other: Relay) -> bool:

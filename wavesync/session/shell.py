@@ -60,7 +60,6 @@ class SessionShell(Protocol):
     :ivar path_address: where the path leads to, if that is not where its transport does.
     :ivar path_words: what to call the path when it breaks, if there is more to say of it.
     :ivar congested: the path takes no bytes now.
-    :ivar broken: the path has gone in the middle of the session.
     """
 
     transport: TLSMemoryBIOProtocol
@@ -82,7 +81,7 @@ class SessionShell(Protocol):
         self.peer: Peer | None = None
         self.path_kind = self.path_words = ""
         self.path_address: Address | None = None
-        self.broken, self._since = False, 0.0
+        self._since = 0.0
 
     # Hooks of the two roles.
 
@@ -139,7 +138,6 @@ class SessionShell(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The path is gone (IProtocol)."""
         self._path_lost = True
-        self.broken = self._core is not None and not (self._core.over or self._core.closing)
         self._outbox.drop()
         self._handshake_by = self._abort_path_by = None
         tls_spoken = self._verdict.ended(reason)
