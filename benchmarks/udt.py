@@ -1,85 +1,104 @@
-"""One UDT flow over loopback, MSS 1500: ours against libudt 4.11, in interleaved runs.
+"""One UDT flow over loopback, MSS 1500: ours against libudt 4.11.
 
 Needs Debian's libudt-dev and g++.
 """
 
-import os
-import shutil
-import socket
-import statistics
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
+import functools
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["measure"]
+from benchmarks.figures import Bar, Row, compared, line, plain
+from benchmarks.samples import Samples, interleave
+from benchmarks.udt_ends import LIBUDT, OURS, best_libudt, flow, ours
+from benchmarks.udt_places import LOOPBACK, Place
 
-_SECONDS = 5.0
+__all__ = ["SECONDS", "THROUGHPUT", "cpu_rows", "measure", "measure_flow"]
 
+SECONDS = 5.0
+"""Length of each flow."""
 
-def _build(directory: Path) -> str:
-    """Compile the libudt program."""
-    compiler = shutil.which("g++")
-    if compiler is None:
-        raise SystemExit("this benchmark needs g++ and libudt-dev")
-    program = directory / "udt_peer"
-    source = Path(__file__).with_name("udt_peer.cpp")
-    command = [compiler, "-std=c++17", "-O2", "-o", str(program), str(source), "-ludt", "-lpthread"]
-    subprocess.run(command, check=True)
-    return str(program)
+THROUGHPUT = Bar(4, 7)
+SENDER_CPU = Bar(0.25, 0.14, higher=False)
+RECEIVER_CPU = Bar(0.40, 0.22, higher=False)
+
+_TRIAL = 2.0
 
 
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def cpu_rows(taken: Mapping[str, Samples]) -> list[Row]:
+    """Judge the CPU seconds of both sides."""
+    sides = (("sender", SENDER_CPU), ("receiver", RECEIVER_CPU))
+    return [
+        compared(
+            f"CPU of the {side}",
+            "s/GB",
+            f"{side}_cpu_s_per_gb",
+            taken[OURS],
+            taken[LIBUDT],
+            bar,
+            peer="libudt",
+        )
+        for side, bar in sides
+    ]
 
 
-def _cpu(process: subprocess.Popen[str]) -> float:
-    """Wait for the end of a process; its CPU seconds, user and system."""
-    _, _, usage = os.wait4(process.pid, 0)
-    return usage.ru_utime + usage.ru_stime
+def measure_flow(
+    what: str,
+    place: Place,
+    bar: Bar,
+    runs: int,
+    seconds: float,
+    *,
+    carrier: str = "",
+    flows: int = 1,
+    judge_cpu: bool = False,
+) -> Row:
+    """Send flows as fast as they go between two processes of one kind, and judge them.
+
+    :param what: for people.
+    :param place: where.
+    :param bar: for the throughput.
+    :param runs: of each kind.
+    :param seconds: length of each.
+    :param carrier: of ours.
+    :param flows: at a time.
+    :param judge_cpu: whether the CPU seconds are figures of their own.
+    """
+    best, tried = best_libudt(
+        lambda kind: flow(kind, place, seconds=min(seconds, _TRIAL), flows=flows)["mbit_s"]
+    )
+    kinds = {OURS: ours(carrier), LIBUDT: best}
+    taken = interleave(
+        {
+            name: functools.partial(flow, kind, place, seconds=seconds, flows=flows)
+            for name, kind in kinds.items()
+        },
+        runs,
+    )
+    rows = [compared(what, "Mbit/s", "mbit_s", taken[OURS], taken[LIBUDT], bar, peer="libudt")]
+    rows += cpu_rows(taken) if judge_cpu else []
+    settings: dict[str, Any] = {name: kind.settings for name, kind in kinds.items()}
+    settings |= {"seconds": seconds, "flows": flows, "mss": 1500, "libudt_tried_mbit_s": tried}
+    return line(
+        rows,
+        runs=runs,
+        settings=settings,
+        medians={name: plain(samples) for name, samples in taken.items()},
+    )
 
 
-def _flow(command: list[str], seconds: float) -> dict[str, float]:
-    """Run one flow between two processes of one kind."""
-    port = str(_free_port())
-    sink = subprocess.Popen([*command, "sink", port], stdout=subprocess.PIPE, text=True)
-    assert sink.stdout is not None
-    sink.stdout.readline()
-    sender = subprocess.Popen([*command, "send", port, str(seconds)], text=True)
-    total, took = sink.stdout.readline().split()
-    sent_cpu, sunk_cpu = _cpu(sender), _cpu(sink)
-    gigabytes = int(total) / 1e9
-    return {
-        "mbit_s": gigabytes * 8000 / float(took),
-        "sender_cpu_s_per_gb": sent_cpu / gigabytes,
-        "receiver_cpu_s_per_gb": sunk_cpu / gigabytes,
-    }
-
-
-def measure(runs: int = 5, seconds: float = _SECONDS) -> dict[str, object]:
+def measure(runs: int = 5, seconds: float = SECONDS, carrier: str = "") -> Row:
     """Take the figures.
 
     :param runs: flows of each kind, interleaved.
     :param seconds: length of each.
+    :param carrier: of ours: how packets are carried; empty for the product's own choice.
     """
-    flows: dict[str, list[dict[str, float]]] = {"ours": [], "libudt": []}
-    with tempfile.TemporaryDirectory() as directory:
-        commands = {
-            "ours": [sys.executable, "-m", "benchmarks.udt_end"],
-            "libudt": [_build(Path(directory))],
-        }
-        for _ in range(runs):
-            for name, command in commands.items():
-                flows[name].append(_flow(command, seconds))
-    medians = {
-        name: {figure: round(statistics.median(f[figure] for f in each), 3) for figure in each[0]}
-        for name, each in flows.items()
-    }
-    ratio = {
-        figure: round(medians["ours"][figure] / medians["libudt"][figure], 3)
-        for figure in medians["ours"]
-    }
-    return {**medians, "ratio": ratio, "runs": runs}
+    return measure_flow(
+        "UDT, one flow, loopback",
+        LOOPBACK,
+        THROUGHPUT,
+        runs,
+        seconds,
+        carrier=carrier,
+        judge_cpu=True,
+    )
