@@ -51,6 +51,7 @@ class _PathEnd(Protocol):
         self.verified = verified
         self.heard = b""
         self.lost = False
+        self.told: list[float] = []
 
     def connectionMade(self) -> None:
         assert self.transport is not None
@@ -61,6 +62,7 @@ class _PathEnd(Protocol):
 
     def connectionLost(self, reason: object = None) -> None:
         self.lost = True
+        self.told.append(0.0)
 
 
 class _Call:
@@ -271,7 +273,7 @@ class RelayPathTests(SynchronousTestCase):
             self.assertIn("the relay", session.path_words)
             self.clock.advance(20.0)
             session.parting = parting
-            self.ends[0].connectionLost = lambda reason=None, told=told: told.append(0.0)  # type: ignore[method-assign]
+            self.ends[0].told = told
             self.calls[0].drop()
             self.assertEqual(told, [*[20.0] * cuts, 0.0], (route, parting))
 

@@ -195,12 +195,12 @@ class BelowTests(HalfClosingCase):
             for break_off in (socket.socket.close, far_reset):
                 _, client, server = await self.joined(client_tls, True)
                 await send(server, BIG)
-                began = reactor.seconds()  # type: ignore[attr-defined]
+                began = reactor.seconds()
                 break_off(server.plain)
                 with self.assertRaises((OSError, SSL.Error)):
                     await receive_all(client)
                 await self.over(SERVER_BROKE)
-                self.assertLess(reactor.seconds() - began, NOTICED)  # type: ignore[attr-defined]
+                self.assertLess(reactor.seconds() - began, NOTICED)
                 self.ended.clear()
 
     async def test_bytes_behind(self) -> None:
