@@ -29,6 +29,7 @@ from wavesync.stun.message import (
     Message,
     MessageClass,
     encode,
+    encode_attributes,
     encode_body,
 )
 
@@ -36,6 +37,7 @@ _ANSWER_SIZE = 218
 """Bytes of the longest answer to ``connect`` without signed addresses, relays and a whole revocation
 list, but with room for the heads and the padding of the first two."""
 
+_CONNECT_TYPES = tuple(map(ConnectType, range(0x20)))
 _HEAD_SIZE = 4
 _MAPPED_HEADS = {
     size: Attribute.XOR_MAPPED_ADDRESS.to_bytes(2, "big") + size.to_bytes(2, "big")
@@ -179,8 +181,7 @@ class ConnectAnswer:
         attributes += crl_number_fields(self.crl_number)
         if self.crl:
             attributes.append((Attribute.CRL, self.crl))
-        message = Message(Method.CONNECT, MessageClass.SUCCESS, bytes(12), tuple(attributes))
-        return encode(message, fingerprint=False)[HEADER_SIZE:]
+        return encode_attributes(attributes)
 
     @classmethod
     def decode(cls, message: Message, *, allow_loopback: bool = False) -> "ConnectAnswer":
@@ -235,10 +236,11 @@ class ConnectionRequested:
             (Attribute.FORWARDED_REQUEST, self.request),
             observed_field(self.observed),
         )
-        return encode(
-            Message(
-                Method.CONNECTION_REQUESTED, MessageClass.INDICATION, transaction_id, attributes
-            )
+        return encode_body(
+            Method.CONNECTION_REQUESTED,
+            MessageClass.INDICATION,
+            transaction_id,
+            encode_attributes(attributes),
         )
 
     @classmethod
@@ -389,6 +391,6 @@ class ConnectionResult:
         return cls(
             fields.connection_id(),
             fields.u32(Attribute.RESULT_CODE),
-            ConnectType(fields.u32(Attribute.CONNECT_TYPE) & 0x1F),
+            _CONNECT_TYPES[fields.u32(Attribute.CONNECT_TYPE) & 0x1F],
             fields.seconds(Attribute.DURATION, 0.0),
         )

@@ -63,14 +63,23 @@ class SourceBuckets:
 
         :param key: from :func:`source_key`, or any bytes if all keys of these buckets are such.
         """
-        tokens, since = self._buckets.get(key, (self._burst, now))
-        now = max(now, since)
-        tokens = min(self._burst, tokens + (now - since) * self._rate)
+        buckets = self._buckets
+        bucket = buckets.get(key)
+        if bucket is None:
+            tokens = self._burst
+            if len(buckets) >= self._max_sources:
+                buckets.popitem(last=False)
+        else:
+            tokens, since = bucket
+            if now > since:
+                tokens += (now - since) * self._rate
+                if tokens > self._burst:
+                    tokens = self._burst
+            else:
+                now = since
         allowed = tokens >= cost
-        self._buckets[key] = (tokens - cost if allowed else tokens, now)
-        self._buckets.move_to_end(key)
-        if len(self._buckets) > self._max_sources:
-            self._buckets.popitem(last=False)
+        buckets[key] = (tokens - cost if allowed else tokens, now)
+        buckets.move_to_end(key)
         return allowed
 
     def allow_all(self, counts: Mapping[bytes, int], now: float) -> bool:

@@ -7,7 +7,7 @@
 import hmac
 import struct
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
@@ -35,6 +35,7 @@ __all__ = [
     "check_integrity",
     "decode",
     "encode",
+    "encode_attributes",
     "encode_body",
     "encoded_size",
     "is_stun",
@@ -271,6 +272,14 @@ def encode(
     return raw + _FINGERPRINT_HEAD + _fingerprint(raw) if fingerprint else raw
 
 
+def encode_attributes(attributes: Iterable[tuple[int, bytes]]) -> bytes:
+    """Write attributes one after the other, padded with zeros, without looking at what they are."""
+    pieces: list[bytes] = []
+    for attribute_type, value in attributes:
+        pieces += _ATTRIBUTE.pack(attribute_type, len(value)), value, _PADDING[len(value) & 3]
+    return b"".join(pieces)
+
+
 def encode_body(
     method: int, message_class: MessageClass, transaction_id: bytes, body: bytes
 ) -> bytes:
@@ -349,11 +358,8 @@ def unknown_required(message: Message, known: Collection[int]) -> tuple[int, ...
 
     Each once, in the order of the wire: what a 420 answer lists (RFC 8489 section 6.3.1).
     """
-    return tuple(
-        dict.fromkeys(
-            [found for found, _ in message.attributes if found < _OPTIONAL and found not in known]
-        )
-    )
+    unknown = [found for found, _ in message.attributes if found < _OPTIONAL and found not in known]
+    return tuple(dict.fromkeys(unknown)) if unknown else ()
 
 
 def pad_message(message: Message, size: int, *, reserve: int = FINGERPRINT_SIZE) -> Message:
