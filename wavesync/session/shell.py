@@ -207,6 +207,8 @@ class SessionShell(Protocol):
         """Send the application's bytes."""
         if self._core is not None and not self.app_gone:
             self._core.write(data, self._clock.seconds())
+            if self._turning and not self._path_lost:  # a producer may write until it is paused
+                self._outbox.put(self._core.data_to_send())
             self._stirred()
 
     def end(self) -> None:
