@@ -98,7 +98,7 @@ class Peer(ProcessProtocol):
                     waiting.callback(line)
 
     def told(self, word: str) -> "Deferred[str]":
-        """:return: fires with the first line that begins with *word*."""
+        """:return: fires with the first line that begins with *word*; fails if the peer ends without."""
         for line in self.lines:
             if line.startswith(word):
                 done: Deferred[str] = Deferred()
@@ -111,6 +111,9 @@ class Peer(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         """Note the exit status."""
         self.ended.callback(getattr(reason.value, "exitCode", None))
+        waiting, self._waiting = self._waiting, []
+        for word, each in waiting:
+            each.errback(AssertionError(f"the peer ended before it told {word!r}: {self.lines}"))
 
     def stop(self) -> "Deferred[int | None]":
         """Kill the peer if it still runs."""
@@ -197,6 +200,11 @@ class LossyCarrier:
     def address(self) -> Address:
         """The local address."""
         return self._carrier.address
+
+    @property
+    def room(self) -> int:
+        """Packets that the system keeps."""
+        return self._carrier.room
 
     @property
     def congested(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet import error, reactor
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests.interop.support import (
@@ -106,10 +107,22 @@ class _Case(TestCase):
         else:
             peer = self.peer("rendezvous", ip, port.address[1], ip, there, *tail, send=back)
             await port.rendezvous([(ip, there)], factory).connected
+
+        def story() -> str:
+            """What is to be known when it comes to nothing."""
+            exchanged = (
+                f"{stream.received} of {theirs} bytes came, {peer.received} of {ours} arrived"
+            )
+            return f"{exchanged}; {port.dropped} stray datagrams; the peer told {peer.lines}"
+
+        def too_late(result: object, seconds: float) -> Failure:
+            return Failure(AssertionError(f"not over after {seconds} s: {story()}"))
+
+        stream.finished.addTimeout(self.timeout - 10, reactor, too_late)
         reason = await stream.finished
-        self.assertIsInstance(reason, error.ConnectionDone)
-        self.assertEqual(await peer.ended, 0, peer.lines)
-        self.assertEqual((stream.received, peer.received), (theirs, ours))
+        self.assertIsInstance(reason, error.ConnectionDone, story())
+        self.assertEqual(await peer.ended, 0, story())
+        self.assertEqual((stream.received, peer.received), (theirs, ours), story())
         self.assertEqual(stream.digest.digest(), hashlib.sha256(back).digest())
         self.assertEqual(peer.digest.digest(), hashlib.sha256(out).digest())
         return port
