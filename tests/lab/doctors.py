@@ -1,6 +1,6 @@
 """Doctors at all sites: every host of the matrix examines its network, and every pair is judged by that.
 
-Nobody connects: what ``wavesync doctor`` finds out at two sites has to say which paths come about between
+That takes half a minute; `tests.lab.whole` has the whole of it.  Nobody connects: what ``wavesync doctor`` finds out at two sites has to say which paths come about between
 them, and `tests.lab.truth` says whether that is so.
 """
 
@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.lab.commands import LabError
+from tests.lab.diagnosis import as_direct
 from tests.lab.hosts import Host
 from tests.lab.kinds import KINDS
 from tests.lab.nursery import Nursery
@@ -24,10 +25,9 @@ from tests.lab.sites import SiteSettings
 from tests.lab.topology import MEDIATOR_NAME, Lab
 from tests.lab.truth import SCENES, expected
 from wavesync.doctor.findings import Findings, decode_findings
-from wavesync.doctor.pairing import BOTH_ENDS, LAN, TCP, UDP, judge_paths
+from wavesync.doctor.pairing import BOTH_ENDS, TCP, UDP, judge_paths
 
 __all__ = [
-    "LIMIT",
     "Consultation",
     "Opinion",
     "consult",
@@ -36,9 +36,6 @@ __all__ = [
     "pair_complaints",
 ]
 
-LIMIT = 5.0
-"""Seconds that an examination may take."""
-
 _ENDED = 60.0
 _AT_A_TIME = 8
 _DELAY = 0.02
@@ -46,11 +43,7 @@ _DELAY = 0.02
 
 def direct_paths(client: Findings, server: Findings) -> frozenset[str]:
     """Tell which direct paths doctors count on, in the words of the truth; ``error`` alone where none."""
-    good = {each.path for each in judge_paths(client, server) if each.good}
-    found = good & {LAN, UDP}
-    if good & {TCP, BOTH_ENDS}:
-        found.add("tcp")
-    return frozenset(found or {"error"})
+    return as_direct({each.path for each in judge_paths(client, server) if each.good})
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,20 +170,17 @@ def _read(output: str) -> Findings:
         raise LabError(f"a doctor says: {output} ({error})") from error
 
 
-def consult(
-    only: Iterable[str] = (), *, row: str = "", delay: float = 0.0
-) -> tuple[list[Opinion], float]:
+def consult(only: Iterable[str] = (), *, delay: float = 0.0) -> tuple[list[Opinion], float]:
     """
     Judge the pairs of the matrix, and its scenes.
 
     :param only: with these kinds, only the pairs within them, and no scene.
-    :param row: only the pairs with this client's kind, and no scene.
     :param delay: as for `Consultation`.
     :return: what was judged, and seconds of the longest examination.
     """
     kinds = [kind for kind in KINDS if not only or kind in only]
-    pairs = [pair for pair in itertools.product(kinds, repeat=2) if row in ("", pair[0])]
-    scenes = () if only or row else SCENES
+    pairs = list(itertools.product(kinds, repeat=2))
+    scenes = () if only else SCENES
     between = {pair: Meeting(SiteSettings(pair[0]), SiteSettings(pair[1])) for pair in pairs}
     at = {scene: Meeting(scene.a, scene.b, scene.isp) for scene in scenes}
     with Consultation([*between.values(), *at.values()], delay=delay) as consultation:

@@ -5,16 +5,18 @@ All kinds of proxy: ``python -m tests.lab.proxies``.
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 from tests.lab.case import LabCase
+from tests.lab.diagnosis import LIMIT
 from tests.lab.office import Office, office
 from tests.lab.postures import POSTURES
 from tests.lab.proxied import ProxiedProduct
 from tests.lab.proxies import DELAY, postured, traced
 from tests.lab.proxy_faults import Ending, Strangers, restarted_below
 from tests.lab.scene import side_by_side
-from tests.lab.topology import Lab, SiteSettings
+from tests.lab.topology import MEDIATOR_NAME, Lab, Site, SiteSettings
 
 _WITH_PASSWORD, _POLLS = POSTURES[1], POSTURES[2]
 _ECHOES = 20
@@ -72,3 +74,16 @@ class ProxiesTests(LabCase):
         strangers = Strangers(lab)
         strangers.product.start()
         endings += [strangers.intercepting(), strangers.portal(site)]
+        self._examine(strangers.product, site)
+
+    def _examine(self, product: ProxiedProduct, site: Site) -> None:
+        """The doctor behind that portal names it, though nothing else answers at the mediator's own ports."""
+        product.client_host = site.host
+        options = "--no-port-mapping", "--mediator", MEDIATOR_NAME
+        done = product.wavesync("doctor", "--json", *options)
+        report = json.loads(done.stdout)
+        self.assertIn("HTTP 302 Found", report["client"]["portal"])
+        first = report["verdict"]["remarks"][0]
+        self.assertIn("a captive portal answers here", first["text"])
+        self.assertEqual((done.status, first["needed"]), (1, True))
+        self.assertLess(report["client"]["took"], LIMIT)

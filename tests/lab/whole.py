@@ -86,8 +86,9 @@ def _document(found: Sequence[Diagnosis], delay: float) -> Iterator[str]:
     yield f"{delay * 1000:g} ms one way between a site and the core.  Both ends are examined.  Held against"
     yield "`tests/lab/truth.py` are the paths that are called possible, the path that was taken, the reasons why"
     yield "no better one, and the advice.  Rows are clients, columns are servers.  A cell holds the path that was"
-    yield "taken and, where there is no direct one, at which end something can be changed.  **!** marks what is"
-    yield "wrong; `python -m tests.lab --list` explains the kinds of site."
+    yield "taken and, where there is no direct one, at which end something can be changed; *relay* alone was taken"
+    yield "before a direct path was ready, to which later connections go.  **!** marks what is wrong;"
+    yield "`python -m tests.lab --list` explains the kinds of site."
     yield ""
     yield f"{len(found)} cells; the doctor is wrong in {len(wrong)} of them."
     again = [each for each in found if each.visits > 1]
