@@ -13,8 +13,10 @@ from wavesync.udt.acknowledger import (
     MAX_HISTORY,
     MAX_REPEATS,
     MIN_ACK_INTERVAL,
+    SHORT_TRIP,
     Acknowledger,
 )
+from wavesync.udt.estimators import LOWEST_PERIOD
 from wavesync.udt.packet import (
     Acknowledgement,
     ControlPacket,
@@ -54,6 +56,25 @@ class AcknowledgerTests(SynchronousTestCase):
         self.assertEqual(ack[0], 1)
         self.assertEqual((ack[1].sequence, ack[1].rtt, ack[1].free), (101, 100_000, 50))
         self.assertEqual(ack[1].arrival_rate, 0)
+
+    def test_room(self) -> None:
+        """On a short path a writer is told no more than the system keeps for us; on a longer one, and
+        before it is known, the whole window."""
+        self.acks = Acknowledger(7, 100, room=20)
+        now = 1.0
+        told = []
+        for index, trip in enumerate((SHORT_TRIP, SHORT_TRIP - 0.001, 0.5, 0.5)):
+            now = (1.0, 2.0, 3.0, 3.0 + 2 * LOWEST_PERIOD)[index]
+            self.acks.on_data(101 + index, 1, False, now)
+            ack = self.due(now)
+            assert ack is not None
+            told.append(ack[1].free)
+            self.acks.on_ack2(ack[0], now + trip)
+        self.assertEqual(told, [50, 50, 20, 20])
+        self.acks.on_data(110, 1, False, now + 2 * LOWEST_PERIOD)
+        ack = self.due(now + 2 * LOWEST_PERIOD)
+        assert ack is not None
+        self.assertEqual(ack[1].free, 20)
 
     def test_every_10_ms(self) -> None:
         """Bulk data is acknowledged by a timer, each time with a new number."""

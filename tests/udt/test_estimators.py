@@ -1,8 +1,39 @@
 """Tests for :mod:`wavesync.udt.estimators`."""
 
+import math
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.udt.estimators import MAX_RTT_SAMPLE, ArrivalRate, Capacity, RoundTrip
+from wavesync.udt.estimators import (
+    LOWEST_PERIOD,
+    MAX_RTT_SAMPLE,
+    ArrivalRate,
+    Capacity,
+    Lowest,
+    RoundTrip,
+)
+
+
+class LowestTests(SynchronousTestCase):
+    """The lowest sample is remembered for a while."""
+
+    def test_lowest(self) -> None:
+        """A lower one counts at once, a higher one when the lowest has been forgotten."""
+        lowest = Lowest()
+        self.assertEqual(lowest.value, math.inf)
+        told = []
+        for sample, now in (
+            (0.3, 0.0),
+            (0.1, 1.0),
+            (0.2, 2.0),
+            (0.2, 5.5),
+            (0.4, 6.0),
+            (0.4, 11.0),
+        ):
+            lowest.add(sample, now)
+            told.append(lowest.value)
+        self.assertEqual(LOWEST_PERIOD, 5.0)
+        self.assertEqual(told, [0.3, 0.1, 0.1, 0.1, 0.1, 0.2])
 
 
 class RoundTripTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from wavesync.udt import sockets
-from wavesync.udt.sockets import BUFFER_SIZE, size_buffers
+from wavesync.udt.sockets import BUFFER_SIZE, CHARGE, room, size_buffers
 
 
 class Limited:
@@ -67,6 +67,18 @@ class BufferTests(SynchronousTestCase):
         limited = Limited(212_992, privileged=True)
         size_buffers(limited)  # type: ignore[arg-type]
         self.assertEqual((limited.size, self.lines), (BUFFER_SIZE, []))
+
+    def test_room(self) -> None:
+        """What fits is counted in datagrams as the kernel charges them."""
+        limited = Limited(BUFFER_SIZE, privileged=False)
+        size_buffers(limited)  # type: ignore[arg-type]
+        self.assertEqual(room(limited), 2 * BUFFER_SIZE // CHARGE)  # type: ignore[arg-type]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as real:
+            real.bind(("127.0.0.1", 0))
+            for _ in range(room(real)):
+                real.sendto(bytes(1472), real.getsockname())
+            for _ in range(room(real)):
+                self.assertEqual(len(real.recv(2000, socket.MSG_DONTWAIT)), 1472)
 
     def test_enough(self) -> None:
         """A system that gives all is not asked again."""

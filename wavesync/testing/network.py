@@ -351,6 +351,7 @@ class MemoryCarrier:
     """
 
     congested = False
+    room = 1 << 17
 
     def __init__(self, host: Host, port: int) -> None:
         self.address: Address = (host.address, port)

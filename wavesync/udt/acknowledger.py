@@ -11,7 +11,7 @@ wavesync end they are light as long as little comes: if one is lost, the data co
 
 import math
 
-from wavesync.udt.estimators import ArrivalRate, Capacity, RoundTrip
+from wavesync.udt.estimators import ArrivalRate, Capacity, Lowest, RoundTrip
 from wavesync.udt.packet import (
     Acknowledgement,
     ControlType,
@@ -40,6 +40,11 @@ FEW_PACKETS = 16
 AMPLE = 2 * FEW_PACKETS
 """Free packets from which on that is so: the peer does not know how many are left."""
 
+SHORT_TRIP = 0.02
+"""Seconds; where packets take less than this there and back, all that are in flight may be waiting in
+the system's buffer for us to read them.  The window told is no more than there is room for there.  On
+longer paths they are on their way, and there must be more of them to fill it."""
+
 MAX_HISTORY = 1024
 """ACK numbers remembered to recognise their ACK2."""
 
@@ -60,6 +65,7 @@ class Acknowledger:
 
     :param peer_id: destination id of the ACKs.
     :param isn: extended sequence number of the first packet.
+    :param room: packets that the system keeps until we read them; ``None`` for any number.
     :param sparing: the peer is a wavesync end, which takes a light ACK for as good as any.
     :ivar round_trip: from an ACK to its ACK2.
     :ivar arrival: the arrival rate.
@@ -77,16 +83,22 @@ class Acknowledger:
         "_peer_id",
         "_point",
         "_repeats",
+        "_room",
         "_since_light",
         "_sparing",
         "_told",
+        "_trip",
         "arrival",
         "capacity",
         "round_trip",
     )
 
-    def __init__(self, peer_id: int, isn: int, sparing: bool = False) -> None:
+    def __init__(
+        self, peer_id: int, isn: int, sparing: bool = False, room: int | None = None
+    ) -> None:
         """Begin with nothing to acknowledge."""
+        self._room = room
+        self._trip = Lowest()
         self._sparing = sparing
         self._peer_id = peer_id
         self._point = isn
@@ -143,6 +155,7 @@ class Acknowledger:
             return False
         sent_at, point = entry
         self.round_trip.add(now - sent_at)
+        self._trip.add(now - sent_at, now)
         self._confirmed = max(self._confirmed, point)
         if self._confirmed >= self._point:
             self._due = math.inf
@@ -181,6 +194,8 @@ class Acknowledger:
         full = now >= self._full_at + FULL_INTERVAL
         rate = self.arrival.rate if full else 0
         trip = self.round_trip
+        if self._room is not None and self._trip.value < SHORT_TRIP:
+            free = min(free, self._room)
         ack = Acknowledgement(
             to_wire(self._point),
             min(round(trip.rtt * 1e6), _MAX_MICROSECONDS),

@@ -29,6 +29,11 @@ MERGED = 8
 MAX_CALLS = 3
 """Calls in one turn, so that timers and others get theirs."""
 
+_ONCE_LARGE = 8 << 20
+"""Bytes asked for and given back once: from then on glibc takes what is smaller from memory that it
+keeps (malloc(3), "M_MMAP_THRESHOLD"; 16 MiB at most).  Bursts come and go by the thousand, and memory that
+is given back to the system after each of them costs as much CPU as all the rest of receiving."""
+
 _SLOT = 65536
 _STRIDE = _SLOT + 1536 + 64  # slots one power of two apart would share the cache's lines
 _NAME = 28  # struct sockaddr_in6, the longest
@@ -279,5 +284,6 @@ def batch_inlet(sock: socket.socket) -> BatchInlet | None:
     with suppress(OSError):  # an old kernel: they come unmerged
         sock.setsockopt(_SOL_UDP, _UDP_GRO, 1)
     if _Shared.arena is None:
+        bytearray(_ONCE_LARGE)
         _Shared.arena = Arena()
     return BatchInlet(sock, receive, _Shared.arena)

@@ -22,7 +22,7 @@ from wavesync.interfaces import Address, Burst
 from wavesync.udt.batches import batch_inlet
 from wavesync.udt.inlets import MAX_DATAGRAM, MAX_TURN, Arrival, BurstAssembler, Inlet, PlainInlet
 from wavesync.udt.outlets import Outlet, PlainOutlet, SegmentingOutlet, can_segment
-from wavesync.udt.sockets import BUFFER_SIZE, open_socket
+from wavesync.udt.sockets import BUFFER_SIZE, open_socket, room
 
 __all__ = [
     "AUTO",
@@ -70,6 +70,7 @@ class ICarrier(Interface):
     """Something that carries datagrams of one address family."""
 
     address = Attribute("The local :class:`Address`.")
+    room = Attribute("Full packets that the system keeps for us until we read them.")
     congested = Attribute("Whether bursts had better wait for ``carrier_ready``.")
 
     def start(receiver: Receiver) -> None:
@@ -150,6 +151,7 @@ class SocketCarrier:
         self.congested = False
         self._socket = open_socket(port, interface)
         self.address: Address = self._socket.getsockname()[:2]
+        self.room = room(self._socket)
         try:
             self._outlet, self._inlet = ways(self._socket, mode)
         except OSError as problem:

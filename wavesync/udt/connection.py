@@ -38,15 +38,7 @@ from wavesync.udt.sequence import MODULUS
 from wavesync.udt.statistics import Statistics
 from wavesync.udt.tail import SharedTrip
 
-__all__ = [
-    "CloseReason",
-    "Closed",
-    "Connection",
-    "DataReceived",
-    "Event",
-    "SendBufferLow",
-    "Statistics",
-]
+__all__ = ["CloseReason", "Closed", "Connection", "DataReceived", "Event", "SendBufferLow"]
 
 MAX_DATAGRAMS = 12 * 44
 """Data packets that one call of :meth:`Connection.datagrams` gives out at most by default."""
@@ -64,6 +56,7 @@ class Connection:
     :param peer_window: packets that the peer is ready to buffer (its handshake's window).
     :param receive_mss: IP packet size of the peer's full packets; longer ones are dropped.
     :param receive_window: packets that we are ready to buffer.
+    :param receive_room: packets that the system keeps for us besides; ``None`` for any number.
     :param early_window: packets that we buffer until :meth:`trust`; ``None`` for all the same.
     :param sparing: the peer is a wavesync end: it needs fewer ACKs, and its light ones are final.
     :param shared_trip: what other connections with the peer's address know of the round trip.
@@ -107,6 +100,7 @@ class Connection:
         peer_window: int,
         receive_mss: int = 1500,
         receive_window: int = 8192,
+        receive_room: int | None = None,
         early_window: int | None = None,
         sparing: bool = False,
         shared_trip: SharedTrip | None = None,
@@ -137,6 +131,7 @@ class Connection:
             payload_size(send_mss),
             statistics,
             sparing,
+            receive_room,
         )
         self._window = receive_window
         self._path = PathSize(peer_id, self._buffer, send_mss)

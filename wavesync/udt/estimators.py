@@ -4,9 +4,10 @@ libudt's senders take these words as they come (their rate after a loss *is* the
 they must be truthful, and 0 where nothing is known.  Median filters as in draft-gg-udt-03, 4.6.
 """
 
+import math
 from collections import deque
 
-__all__ = ["ArrivalRate", "Capacity", "RoundTrip"]
+__all__ = ["ArrivalRate", "Capacity", "Lowest", "RoundTrip"]
 
 INITIAL_RTT = 0.1
 """Seconds assumed before the first sample, as libudt does."""
@@ -19,6 +20,9 @@ ARRIVAL_SAMPLES = 16
 
 CAPACITY_SAMPLES = 64
 """Packet-pair gaps that are remembered."""
+
+LOWEST_PERIOD = 5.0
+"""Seconds, and up to twice as many, that a lowest sample is remembered."""
 
 GROUP = 0.0002
 """Seconds; packets that arrive closer than this are measured together (a burst has one time)."""
@@ -70,6 +74,29 @@ class RoundTrip:
     def repeat_interval(self) -> float:
         """Seconds after which something unanswered may be called lost: RTT + 4 deviations."""
         return self.rtt + 4 * self.variance
+
+
+class Lowest:
+    """The lowest of the samples of the last :data:`LOWEST_PERIOD` seconds, or a little more.
+
+    :ivar value: infinity before the first.
+    """
+
+    __slots__ = ("_recent", "_until", "value")
+
+    def __init__(self) -> None:
+        """Begin knowing nothing."""
+        self.value = math.inf
+        self._recent = math.inf  # lowest of the period that runs
+        self._until = -math.inf
+
+    def add(self, sample: float, now: float) -> None:
+        """Take a sample."""
+        if now > self._until:
+            self._until = now + LOWEST_PERIOD
+            self.value, self._recent = self._recent, math.inf
+        self._recent = min(self._recent, sample)
+        self.value = min(self.value, sample)
 
 
 def _typical(gaps: "deque[float]") -> tuple[float, int]:

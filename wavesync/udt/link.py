@@ -61,6 +61,7 @@ def connection_for(
     now: float,
     window: int,
     early_window: int | None,
+    room: int | None,
     hold_data_until: float,
     shared_trip: SharedTrip,
 ) -> Connection:
@@ -75,6 +76,7 @@ def connection_for(
         peer_window=agreement.peer_window,
         receive_mss=agreement.receive_mss,
         receive_window=window,
+        receive_room=room,
         early_window=early_window,
         sparing=agreement.wavesync,
         shared_trip=shared_trip,

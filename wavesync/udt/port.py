@@ -77,7 +77,7 @@ class Port:
             raise ValueError("a UDT port needs one carrier, or two of different address families")
         self._clock = clock
         self._mss = mss
-        self._windows = (window, early_window)
+        self._windows = window, early_window, min(carrier.room for carrier in listed)
         self._randbits = randbits
         self._choose_isn = choose_isn or (lambda: randbits(31))
         self._turns = Turns(clock)

@@ -28,6 +28,7 @@ class Receiver:
     :param payload: bytes that fit behind the header of a packet to the peer.
     :param statistics: counters to keep.
     :param sparing: the peer is a wavesync end; see :class:`Acknowledger`.
+    :param room: packets that the system keeps until we read them; see there, too.
     :ivar round_trip: from an ACK to its ACK2.
     """
 
@@ -53,6 +54,7 @@ class Receiver:
         payload: int,
         statistics: Statistics,
         sparing: bool = False,
+        room: int | None = None,
     ) -> None:
         """Begin with nothing received."""
         self._peer_id = peer_id
@@ -61,7 +63,7 @@ class Receiver:
         self._nak_ranges = max(1, min(MAX_NAK_RANGES, payload // 8))
         self._statistics = statistics
         self._buffer = ReceiveBuffer(isn, window)
-        self._acknowledger = Acknowledger(peer_id, isn, sparing)
+        self._acknowledger = Acknowledger(peer_id, isn, sparing, room)
         self.round_trip = self._acknowledger.round_trip
         self._losses = LossReports(self._buffer.missing, self.round_trip)
         self._backlog: list[tuple[int, int]] = []  # ranges for the next NAKs

@@ -11,10 +11,13 @@ import sys
 from twisted.internet import error
 from twisted.logger import Logger
 
-__all__ = ["BUFFER_SIZE", "open_socket", "size_buffers"]
+__all__ = ["BUFFER_SIZE", "CHARGE", "open_socket", "room", "size_buffers"]
 
 BUFFER_SIZE = 4 * 1024 * 1024
 """Bytes asked for each of the socket's two kernel buffers."""
+
+CHARGE = 2304
+"""Bytes of the buffer, as Linux counts it (twice what was asked for), that a full datagram takes."""
 
 # Linux's names, which the socket module lacks.
 _SIZE_OPTIONS = {  # never fragment, and let us find the size (ip(7))
@@ -75,6 +78,11 @@ def size_buffers(made: socket.socket) -> None:
                 wanted=BUFFER_SIZE,
                 name=name,
             )
+
+
+def room(made: socket.socket) -> int:
+    """:return: full datagrams that wait in the receive buffer without loss, however they came."""
+    return max(1, 2 * _given(made, socket.SO_RCVBUF) // CHARGE)
 
 
 def _given(made: socket.socket, option: int) -> int:
