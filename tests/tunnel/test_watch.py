@@ -219,6 +219,19 @@ class UselessTests(EndpointCase):
             cut_short(speaker.transport)
             self.world.clock.advance(AVOIDED_FOR)
 
+    def test_cut_while_network_is_named(self) -> None:
+        """A cut counts though its connection was made before the network was known by its name."""
+        self.through_proxy()
+        endpoint = self.world.endpoint(lasting=True)
+        for _ in range(CUT_THROUGH_PROXY):
+            speaker = self.connected(endpoint)
+            self.assertEqual(way_of(speaker.transport), self.first)
+            self.world.network = "router"
+            self.world.clock.advance(20.0)
+            self.world.pipe.end(ConnectionDone())
+        self.connected(endpoint)
+        self.assertEqual(endpoint.in_use, self.world.ways[-1])
+
     def test_cut_on_every_road(self) -> None:
         """It does not have to happen on each road through the proxy anew."""
         self.world = WaysWorld(

@@ -205,12 +205,16 @@ class AnyWayEndpoint:
             return
         self._seeker.use(self.in_use)
         if self._lasting and by_peer:
-            self.cut(watch, ladder, lasted)
+            self.cut(watch, lasted)
         elif lasted >= SHORT_LIFE:
             ladder.lasted(watch.way)
 
-    def cut(self, watch: Watch, ladder: Ladder, lasted: float) -> None:
-        """A connection that was to last was ended from outside."""
+    def cut(self, watch: Watch, lasted: float) -> None:
+        """A connection that was to last was ended from outside.
+
+        It counts for the network as it is known now: in the first seconds of a host the router is not.
+        """
+        ladder = self.ladder()
         if lasted >= SHORT_LIFE:
             ladder.lasted(watch.way)
             return
@@ -240,7 +244,7 @@ class _Observer:
         self._endpoint.opened(watch, self._ladder)
 
     def cut(self, watch: Watch, lasted: float) -> None:
-        self._endpoint.cut(watch, self._ladder, lasted)
+        self._endpoint.cut(watch, lasted)
 
     def ended(self, watch: Watch, lasted: float, by_peer: bool) -> None:
         self._endpoint.ended(watch, self._ladder, lasted, by_peer)
