@@ -50,17 +50,17 @@ def read_lines(directory: Path) -> Lines:
     return {line["figure"]: line for line in lines}
 
 
-def write(lines: Mapping[str, dict[str, Any]], directory: Path) -> str:
-    """Write lines, table and plot, in the order of the catalogue.
+def write(lines: Mapping[str, dict[str, Any]], directory: Path) -> list[dict[str, Any]]:
+    """Write lines and table, in the order of the catalogue.
 
-    :return: a sentence about the plot.
+    :return: the lines in that order.
     """
     directory.mkdir(parents=True, exist_ok=True)
     ordered = [lines[entry.name] for entry in CATALOGUE if entry.name in lines]
     text = "".join(json.dumps(line) + "\n" for line in ordered)
     (directory / LINES).write_text(text, encoding="utf-8")
     (directory / TABLE).write_text(table(ordered, PLOT), encoding="utf-8")
-    return plot(ordered, directory / PLOT)
+    return ordered
 
 
 def _chosen(only: Iterable[str] | None) -> list[Entry]:
@@ -77,8 +77,9 @@ def measure_all(
     *,
     take: Callable[[Entry, int], dict[str, Any]] = take,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
+    draw: Callable[[Sequence[Mapping[str, Any]], Path], str] = plot,
 ) -> int:
-    """Take figures, and write table, plot and lines after each, so that a break loses one only.
+    """Take figures, and write them down after each, so that a break loses one only.
 
     :param only: names of figures; all judged ones if None.
     :param runs: of each kind; each figure's own number if None.
@@ -86,6 +87,7 @@ def measure_all(
     :param redraw: measure nothing.
     :param take: takes one figure.
     :param say: tells people.
+    :param draw: makes the plot.
     :return: 0 if everything asked for was measured and is what it must be, 1 otherwise.
     :raises UnknownFigure: there is none of that name.
     """
@@ -102,7 +104,8 @@ def measure_all(
             say(f"{number}/{len(entries)} {entry.name}, {took:.0f} s")
             for text in _told(lines[entry.name]):
                 say(f"    {text}")
-    say(f"{directory / TABLE} is written. {write(lines, directory)}")
+    said = draw(write(lines, directory), directory / PLOT)
+    say(f"{directory / TABLE} is written. {said}")
     asked = [lines[entry.name] for entry in entries if entry.name in lines]
     return 0 if len(asked) == len(entries) and all(map(_good, asked)) else 1
 

@@ -1,7 +1,7 @@
 """The table and the plot of all judged figures."""
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,21 +135,26 @@ def times(row: Mapping[str, Any], value: float) -> float:
     return value / must if row["better"] == "higher" else must / max(value, 1e-9)
 
 
-def plot(lines: Sequence[Mapping[str, Any]], file: Path) -> str:
+def plot(
+    lines: Sequence[Mapping[str, Any]],
+    file: Path,
+    load: Callable[[str], Any] = importlib.import_module,
+) -> str:
     """Draw how each figure stands to what it must be, and to its goal.
 
+    :param load: imports a module.
     :return: a sentence about what was done: matplotlib may be missing.
     """
     rows = [row for line in lines for row in rows_of(line)][::-1]
     if not rows:
         return "No plot was drawn: there is nothing to draw."
     try:
-        matplotlib: Any = importlib.import_module("matplotlib")
+        matplotlib = load("matplotlib")
     except ImportError:
         return "No plot was drawn: matplotlib is not installed (the extra wavesync[benchmark])."
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "wavesync"
-    pyplot: Any = importlib.import_module("matplotlib.pyplot")
+    pyplot = load("matplotlib.pyplot")
     figure, axis = pyplot.subplots(figsize=(8, 1.2 + 0.32 * len(rows)))
     places = range(len(rows))
     reached = [times(row, row["ratio"]) for row in rows]
