@@ -56,6 +56,13 @@ class ConclusionTests(SynchronousTestCase):
         found = family(seen((LOCAL, 5000)))
         self.assertEqual((found.translated, found.mapping, found.udp), (False, FREE, True))
 
+    def test_nobody_has_seen_it(self) -> None:
+        """A private address is translated, if anything leads out; whether a public one is nobody knows."""
+        for host, translated in ((LOCAL, True), ("100.64.0.9", True), ("44.1.0.2", None)):
+            found = of_family([host], seen(None), (), ())
+            assert found is not None
+            self.assertIs(found.translated, translated, host)
+
     def test_mediator_on_this_host(self) -> None:
         """A mediator on this very host sees another address of it, which is no translation."""
         found = of_family([LOCAL, "127.0.0.1"], seen(("127.0.0.1", 5000)), (), ())

@@ -3,13 +3,16 @@
 from typing import Any
 
 from twisted.internet.address import HostnameAddress
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from wavesync.doctor.streams import TIMEOUT, Outside, try_relay
+from wavesync.errors import ConnectFailed
+from wavesync.tunnel.proxies import Proxy
 from wavesync.tunnel.urls import TunnelURL
+from wavesync.tunnel.way import Route, Way
 
 
 class Nowhere:
@@ -23,6 +26,20 @@ class Nowhere:
         """Wait until it is given up, as Twisted's endpoints do."""
         address = HostnameAddress(b"relay.test", 3356)
         return Deferred(lambda waiting: waiting.errback(ConnectingCancelledError(address)))
+
+
+class Refusing(Nowhere):
+    """Roads with a proxy that refuses to connect, and passes short requests on."""
+
+    def connect(self, factory: object) -> Deferred[Any]:
+        """Refuse."""
+        return fail(ConnectFailed("the proxy refuses to connect (403)"))
+
+    def open(self, way: Way, factory: object, **_: object) -> Deferred[Any]:
+        """Open short polls only."""
+        if (way.route, way.method) == (Route.ABSOLUTE, "poll"):
+            return succeed(None)
+        return fail(ConnectFailed("the request was refused"))
 
 
 class StreamsTests(SynchronousTestCase):
@@ -40,3 +57,15 @@ class StreamsTests(SynchronousTestCase):
         clock.advance(TIMEOUT)
         trial, proxied = self.successResultOf(tried)
         self.assertEqual((trial.works, trial.why, proxied), (False, "no answer comes", None))
+
+    def test_proxy_without_connect(self) -> None:
+        """A relay that is reached by tunnels only, through a proxy that does not connect, is reached."""
+        clock: Any = Clock()
+        roads: Any = Refusing()
+        proxy = Proxy("proxy.test", 3128)
+        for scheme, works in (("http", True), ("https", False)):
+            url = TunnelURL(scheme, "relay.test", 3356)
+            trying = try_relay(clock, Outside(roads, lambda url: proxy), url)
+            direct, proxied = self.successResultOf(Deferred.fromCoroutine(trying))
+            assert proxied is not None
+            self.assertEqual((direct.works, proxied.works), (False, works), scheme)

@@ -204,6 +204,8 @@ def of_family(
         why.pop("mapping", None)
     udp = bool(seen) if answers else None
     translated = None if outside is None or not hosts else outside[0] not in hosts
+    if outside is None and local and ":" not in local and not ip_address(local).is_global:
+        translated = True  # or else nothing leads out
     if translated is False and udp:
         mapping = Dependence.ENDPOINT_INDEPENDENT
         why.pop("mapping", None)

@@ -98,14 +98,20 @@ async def ask_stream(
 async def try_relay(
     reactor: IReactor, outside: Outside, url: TunnelURL
 ) -> tuple[Trial, Trial | None]:
-    """Ask a relay for a challenge, directly, and through a proxy that leads there."""
-    ways = list(_ways(outside, url, (RAW,)))
-    trials = [
-        await each
-        for each in [
-            Deferred.fromCoroutine(_ask_relay(reactor, outside.roads, way.road)) for way in ways
-        ]
+    """Ask a relay for a challenge, directly, and through a proxy that leads there.
+
+    One that refuses to connect may pass tunnels on.
+    """
+    trying = [
+        Deferred.fromCoroutine(_ask_relay(reactor, outside.roads, way.road))
+        for way in _ways(outside, url, (RAW,))
     ]
+    trying += [
+        Deferred.fromCoroutine(_open(reactor, outside.roads, way))
+        for way in _ways(outside, url, TRIED)
+        if way.route is Route.ABSOLUTE
+    ]
+    trials = [await each for each in trying]
     return trials[0], _best(trials[1:])
 
 
