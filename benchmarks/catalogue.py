@@ -57,6 +57,8 @@ CATALOGUE = (
     Entry("udt-tls", "udt_tls", 16),
     Entry("udt-idle", "udt_idle", 25, _UDT, runs=3),
     Entry("udt-ping", "udt_ping", 6, _UDT),
+    Entry("stun", "stun", 20, ("coturn",)),
+    Entry("introductions", "introductions", 12),
     Entry("relay", "relay", 100, ("haproxy",), judged=False),
     Entry("congestion", "congestion", 300, judged=False),
     Entry("first_byte", "first_byte", 10, root=True, judged=False),
