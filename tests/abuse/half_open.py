@@ -6,7 +6,7 @@ The attackers have a thousand addresses, each its own, and answer from there: th
 import gc
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 
@@ -250,9 +250,10 @@ class _Inbox:
         self._at = at
         self._took = took
 
-    def bursts_received(self, arrivals: list[Arrival]) -> None:
+    def bursts_received(self, arrivals: Iterable[Arrival]) -> None:
         """Take it."""
-        for data, size, _ in arrivals:
+        for arrival in arrivals:
+            data, size = bytes(arrival.data), arrival.segment_size
             for start in range(0, len(data), size):
                 self._took(data[start : start + size], self._at)
 

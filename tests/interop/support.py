@@ -234,7 +234,7 @@ class LossyCarrier:
     def bursts_received(self, arrivals: Iterable[Arrival]) -> None:
         """Hand on what is not lost."""
         kept = []
-        for data, segment_size, source in arrivals:
+        for data, segment_size, source, _ in arrivals:
             burst = Burst(bytes(data), segment_size)
             pieces = [p for p in slices(burst) if not self._loses()]
             if pieces:

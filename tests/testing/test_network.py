@@ -1,5 +1,6 @@
 """Tests for L{wavesync.testing.network}."""
 
+from collections.abc import Iterable
 from random import Random
 
 from twisted.internet.task import Clock
@@ -25,11 +26,12 @@ class Inbox:
         self._clock = clock
         carrier.start(self)
 
-    def bursts_received(self, arrivals: list[Arrival]) -> None:
+    def bursts_received(self, arrivals: Iterable[Arrival]) -> None:
         """Note them."""
-        self.bursts += arrivals
-        for data, _size, source in arrivals:
-            self.got.append((data, source))
+        for arrival in arrivals:
+            self.bursts.append(arrival)
+            data, _size, source, _ = arrival
+            self.got.append((bytes(data), source))
             self.times.append(self._clock.seconds())
 
     def carrier_ready(self) -> None:

@@ -39,7 +39,7 @@ class BatchTests(SynchronousTestCase):
 
     def taken(self) -> list[tuple[bytes, int, Address]]:
         """:return: what one turn brings, copied."""
-        return [(bytes(data), size, source) for data, size, source in self.inlet.arrivals()]
+        return [(bytes(data), size, source) for data, size, source, _ in self.inlet.arrivals()]
 
     def send(self, *datagrams: bytes) -> None:
         """Send them."""
@@ -155,9 +155,9 @@ class BatchTests(SynchronousTestCase):
         self.send(b"abc")
         second = batch_inlet(self.there)
         assert second is not None
-        for data, _, _ in self.inlet.arrivals():
+        for data, _, _, _ in self.inlet.arrivals():
             self.here.sendto(b"xyz", self.source)
-            inner = [bytes(data) for data, _, _ in second.arrivals()]
+            inner = [bytes(data) for data, _, _, _ in second.arrivals()]
             self.assertEqual((bytes(data), inner), (b"abc", [b"xyz"]))
 
     def test_left(self) -> None:

@@ -68,7 +68,7 @@ class Sink:
 
     def bursts_received(self, arrivals: Iterable[Arrival]) -> None:
         """Note them; the carrier uses the memory again."""
-        self.arrivals += [Arrival(bytes(data), size, source) for data, size, source in arrivals]
+        self.arrivals += [Arrival(bytes(data), size, source) for data, size, source, _ in arrivals]
         if self.arrivals and not self.came.called:
             self.came.callback(None)
 

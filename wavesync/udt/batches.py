@@ -17,6 +17,7 @@ from typing import Protocol
 
 from wavesync.interfaces import Address
 from wavesync.udt.inlets import MAX_DATAGRAM, Arrival, BurstAssembler
+from wavesync.udt.packet import HEADER_SIZE
 
 __all__ = ["MAX_CALLS", "MERGED", "SLOTS", "Arena", "BatchInlet", "Receive", "batch_inlet"]
 
@@ -36,6 +37,7 @@ is given back to the system after each of them costs as much CPU as all the rest
 
 _SLOT = 65536
 _STRIDE = _SLOT + 1536 + 64  # slots one power of two apart would share the cache's lines
+_WORTH_CUTTING = 512  # bytes; of smaller datagrams there would be too many views to keep
 _NAME = 28  # struct sockaddr_in6, the longest
 _SOL_UDP = 17
 _UDP_GRO = 104
@@ -118,6 +120,7 @@ class Arena:
         self._name_bytes = memoryview(self._names).cast("B")
         # One view for each slot, cut once for each size that comes.
         self._cut = lru_cache(maxsize=8)(self._cut_all)
+        self._payloads = lru_cache(maxsize=8 * MERGED)(self._cut_payloads)
 
     def prepare(self, slots: int) -> None:
         """Undo what the last call wrote into the headers that are used next."""
@@ -150,6 +153,18 @@ class Arena:
         if last == size:
             return b"".join(views[:count])
         return b"".join((*views[: count - 1], self.data(count - 1, last)))
+
+    def burst(self, slot: int, size: int, segment: int) -> Arrival:
+        """:return: what is in a slot, merged from datagrams of *segment* bytes."""
+        payloads = self._payloads(slot, segment) if segment >= _WORTH_CUTTING else None
+        return Arrival(self.data(slot, size), segment, self.source(slot), payloads)
+
+    def _cut_payloads(self, slot: int, segment: int) -> tuple[memoryview, ...]:
+        start = slot * _STRIDE
+        return tuple(
+            self._view[at + HEADER_SIZE : at + segment]
+            for at in range(start, start + _SLOT - segment + 1, segment)
+        )
 
     def _cut_all(self, size: int) -> tuple[memoryview, ...]:
         return tuple(self.data(slot, size) for slot in range(SLOTS))
@@ -227,10 +242,12 @@ class BatchInlet:
         if count == 1:
             size = sizes[0]
             segment = segments[0] if segments else size
-            if 0 < segment <= MAX_DATAGRAM:
-                yield Arrival(arena.data(0, size), min(segment, size), arena.source(0))
-            elif size:
+            if size > MAX_DATAGRAM and not 0 < segment <= MAX_DATAGRAM:
                 self.dropped += -(-size // segment)
+            elif 0 < segment < size:
+                yield arena.burst(0, size, segment)
+            elif size:
+                yield Arrival(arena.data(0, size), size, arena.source(0))
         elif not segments and _is_run(sizes) and arena.one_source(count):
             if 0 < sizes[0] <= MAX_DATAGRAM:
                 data = arena.joined(count, sizes[0], sizes[-1])
@@ -248,7 +265,7 @@ class BatchInlet:
                 if assembler.waiting:
                     yield from assembler.take()
                 if segment <= MAX_DATAGRAM:
-                    yield Arrival(arena.data(slot, size), segment, arena.source(slot))
+                    yield arena.burst(slot, size, segment)
                 else:
                     self.dropped += -(-size // segment)
             elif size <= MAX_DATAGRAM:

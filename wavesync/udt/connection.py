@@ -30,7 +30,7 @@ from wavesync.udt.packet import (
 )
 from wavesync.udt.path_size import PathSize
 from wavesync.udt.patience import KEEP_ALIVE_INTERVAL, PEER_TIMEOUT, Patience
-from wavesync.udt.receive_buffer import parse_burst, split_burst
+from wavesync.udt.receive_buffer import Payloads, parse_burst, split_burst
 from wavesync.udt.receiver import Receiver
 from wavesync.udt.send_buffer import SendBuffer
 from wavesync.udt.sender import Sender
@@ -155,24 +155,33 @@ class Connection:
         :param segment_size: 1 or more; ``len(data)`` for a single datagram.
         :param now: seconds.
         """
-        if self.receive_run(data, segment_size, now):
-            return
-        if not data:
-            self.statistics.dropped_bad += 1
+        self._now = now
         view = memoryview(data)
+        if len(view) <= segment_size:
+            self._on_packet(view, now)
+            return
+        if self.receive_run(view, segment_size, now):
+            return
         for start, stop in split_burst(view, segment_size):
             part = view[start:stop]
             if stop - start <= segment_size or not self.receive_run(part, segment_size, now):
                 for at in range(0, len(part), segment_size):
                     self._on_packet(part[at : at + segment_size], now)
 
-    def receive_run(self, data: bytes | memoryview, segment_size: int, now: float) -> bool:
+    def receive_run(
+        self,
+        data: bytes | memoryview,
+        segment_size: int,
+        now: float,
+        payloads: Payloads = None,
+    ) -> bool:
         """Take a burst if it is what most are: consecutive data packets for us.
 
+        :param payloads: see :func:`parse_burst`.
         :returns: whether it was; nothing happened otherwise.
         """
         self._now = now
-        run = parse_burst(data, segment_size, self._local_id)
+        run = parse_burst(data, segment_size, self._local_id, payloads)
         if run is None:
             return False
         self._on_run(*run, segment_size - HEADER_SIZE, now)
@@ -225,10 +234,7 @@ class Connection:
     # What the application does
 
     def write(self, data: bytes) -> None:
-        """Queue bytes for the peer; they leave with the next :meth:`datagrams`.
-
-        Nothing happens once the connection is closing or closed.
-        """
+        """Queue bytes that leave with the next :meth:`datagrams`; none once it is closing."""
         if self._closing or self._closed is not None:
             return
         self._buffer.write(data)
@@ -300,10 +306,7 @@ class Connection:
         return self._ending.finished
 
     def events(self) -> list[Event]:
-        """Give, and forget, what happened since the last call, oldest first.
-
-        While reading is paused neither data nor the end that follows it is given out.
-        """
+        """Give, and forget, what happened since the last call; no data while reading is paused."""
         return self._deliveries.take()
 
     # What goes out

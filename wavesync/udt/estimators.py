@@ -6,6 +6,7 @@ they must be truthful, and 0 where nothing is known.  Median filters as in draft
 
 import math
 from collections import deque
+from collections.abc import Collection
 
 __all__ = ["ArrivalRate", "Capacity", "Lowest", "RoundTrip"]
 
@@ -32,6 +33,7 @@ PAIR_GAP = 0.00002
 slow sender must not count: a libudt sender would take it for the path's capacity and stay slow."""
 
 _OUTLIER = 8
+_ONE_PIECE = -1.0  # the gap of a pair that arrived in one piece
 
 
 class RoundTrip:
@@ -99,7 +101,7 @@ class Lowest:
         self.value = min(self.value, sample)
 
 
-def _typical(gaps: "deque[float]") -> tuple[float, int]:
+def _typical(gaps: Collection[float]) -> tuple[float, int]:
     """Give the mean of the gaps near the median, and how many those are."""
     median = sorted(gaps)[len(gaps) // 2]
     near = [gap for gap in gaps if median / _OUTLIER < gap < median * _OUTLIER]
@@ -109,12 +111,11 @@ def _typical(gaps: "deque[float]") -> tuple[float, int]:
 class ArrivalRate:
     """How fast packets arrive while they do: pauses fall out by the median filter."""
 
-    __slots__ = ("_count", "_gaps", "_spacing", "_start")
+    __slots__ = ("_count", "_gaps", "_start")
 
     def __init__(self) -> None:
         """Begin knowing nothing."""
         self._gaps: deque[float] = deque(maxlen=ARRIVAL_SAMPLES)
-        self._spacing: float | None = 0.0  # None when there are new gaps
         self._start = 0.0
         self._count = 0
 
@@ -127,21 +128,16 @@ class ArrivalRate:
         if self._count:
             # The packets of the group now beginning took this long to come.
             self._gaps.append(elapsed / self._count)
-            self._spacing = None
         self._start = now
         self._count = packets
 
     @property
     def spacing(self) -> float:
         """Seconds from one packet to the next; 0 for unknown."""
-        spacing = self._spacing
-        if spacing is None:
-            spacing = 0.0
-            if len(self._gaps) >= ARRIVAL_SAMPLES // 2:
-                mean, count = _typical(self._gaps)
-                spacing = mean if count >= ARRIVAL_SAMPLES // 2 else 0.0
-            self._spacing = spacing
-        return spacing
+        if len(self._gaps) < ARRIVAL_SAMPLES // 2:
+            return 0.0
+        mean, count = _typical(self._gaps)
+        return mean if count >= ARRIVAL_SAMPLES // 2 else 0.0
 
     @property
     def rate(self) -> int:
@@ -161,12 +157,11 @@ class Capacity:
         self._first_sequence = -1
         self._first_at = 0.0
 
-    def add(self, first: int, count: int, now: float, arrival: ArrivalRate) -> None:
+    def add(self, first: int, count: int, now: float) -> None:
         """Note a run of packets that arrived at *now*.
 
         :param first: the first one's sequence number.
         :param count: how many with consecutive numbers.
-        :param arrival: tells the spacing of a pair that arrived in one piece.
         """
         if first == self._first_sequence + 1 and now > self._first_at:
             self._gaps.append(now - self._first_at)
@@ -175,11 +170,12 @@ class Capacity:
             self._first_sequence, self._first_at = last, now
         elif first <= last - last % 16 < last:
             # A slow sender's pace is no measure: only the pair left back to back.
-            self._gaps.append(min(arrival.spacing or PAIR_GAP, PAIR_GAP))
+            self._gaps.append(_ONE_PIECE)
 
     def rate(self, arrival_rate: int) -> int:
         """Packets a second, never less than *arrival_rate*; 0 for unknown."""
         if not self._gaps:
             return arrival_rate
-        mean, _ = _typical(self._gaps)
+        apart = min(1 / arrival_rate, PAIR_GAP) if arrival_rate else PAIR_GAP
+        mean, _ = _typical([apart if gap == _ONE_PIECE else gap for gap in self._gaps])
         return max(arrival_rate, round(1 / mean)) if mean > 0 else arrival_rate

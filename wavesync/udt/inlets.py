@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from wavesync.interfaces import Address
+from wavesync.udt.receive_buffer import Payloads
 
 __all__ = ["MAX_DATAGRAM", "MAX_TURN", "Arrival", "BurstAssembler", "Inlet", "PlainInlet"]
 
@@ -30,6 +31,8 @@ class Arrival(NamedTuple):
     data: bytes | memoryview
     segment_size: int
     source: Address
+    payloads: Payloads = None
+    """Views of what is behind each whole UDT header in *data*, and maybe more."""
 
 
 class Inlet(Protocol):

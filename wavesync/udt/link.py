@@ -10,6 +10,7 @@ from wavesync.interfaces import Address, Burst
 from wavesync.udt.connection import Connection
 from wavesync.udt.courtesy import Courtesy
 from wavesync.udt.handshake import REQUEST, Agreement, Handshake
+from wavesync.udt.receive_buffer import Payloads
 from wavesync.udt.tail import SharedTrip
 from wavesync.udt.transport import UDTTransport
 
@@ -144,15 +145,22 @@ class Link:
         self.connection.receive(data, segment_size, now)
         self._port.touch(self)
 
-    def receive_run(self, data: bytes | memoryview, segment_size: int, now: float) -> bool:
+    def receive_run(
+        self,
+        data: bytes | memoryview,
+        segment_size: int,
+        now: float,
+        payloads: Payloads,
+    ) -> bool:
         """Take a burst if it is consecutive data packets for us, as most are.
 
+        :param payloads: views of the packets' payloads, if the carrier has them.
         :return: whether it was; nothing happened otherwise.
         """
         courtesy = self._courtesy
         if courtesy is not None and not courtesy.shown:
             return False
-        if not self.connection.receive_run(data, segment_size, now):
+        if not self.connection.receive_run(data, segment_size, now, payloads):
             return False
         self._port.touch(self)
         return True

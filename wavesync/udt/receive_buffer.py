@@ -7,14 +7,23 @@ anything else goes packet by packet.  The buffer keeps *runs* (consecutive packe
 
 import sys
 from array import array
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from struct import Struct
+from typing import TypeAlias
 
 from wavesync.udt.packet import HEADER_SIZE
 from wavesync.udt.ranges import RangeSet
 from wavesync.udt.sequence import MODULUS
 
-__all__ = ["EARLY_WINDOW", "ReceiveBuffer", "one_destination", "parse_burst", "split_burst"]
+__all__ = [
+    "EARLY_WINDOW",
+    "Payloads",
+    "ReceiveBuffer",
+    "one_destination",
+    "parse_burst",
+    "split_burst",
+]
 
 EARLY_WINDOW = 64
 """Packets held of a peer of whom nobody knows yet who it is (93 kB): its side of a TLS handshake and
@@ -23,6 +32,9 @@ what comes right behind, out of order.  With 8192 a few hundred strangers could 
 LARGE = 8
 """Packets in a run, on the average, from which on runs are given out as they are: joining them would
 copy every byte once more."""
+
+Payloads: TypeAlias = Sequence[memoryview] | None
+"""Views of what is behind the headers of a burst's packets, if somebody has them."""
 
 _TWO = Struct("!I8xI")
 _SWAP = sys.byteorder == "little"
@@ -34,11 +46,21 @@ def _stripper(payload: int, count: int) -> Struct:
     return Struct(f"{HEADER_SIZE}x{payload}s" * count)
 
 
+@lru_cache(maxsize=64)
+def _numbers(count: int) -> Struct:
+    """Give the struct of *count* words."""
+    return Struct(f"!{count}I")
+
+
 def parse_burst(
-    data: bytes | memoryview, segment_size: int, local_id: int
+    data: bytes | memoryview,
+    segment_size: int,
+    local_id: int,
+    payloads: Payloads = None,
 ) -> tuple[int, int, bytes] | None:
     """Parse a burst of consecutive data packets for *local_id*, all but the last full.
 
+    :param payloads: of each full packet in *data*, or more: cutting them out takes most of the time.
     :returns: the first sequence number (wire), the number of packets, and their payloads joined;
         None when the burst is anything else, or the numbers wrap within it.
     """
@@ -58,19 +80,22 @@ def parse_burst(
         step = segment_size // 4
         if not _all_equal(words[3::step], local_id):
             return None
-        numbers = array("I", words[::step])
-        if _SWAP:
-            numbers.byteswap()
-        if numbers != array("I", range(first, first + count)):
+        if words[::step].tobytes() != _numbers(count).pack(*range(first, first + count)):
             return None
     payload = segment_size - HEADER_SIZE
     if not rest:
         if count == 1:
             return first, 1, bytes(view[HEADER_SIZE:])
+        if payloads is not None:
+            return first, count, b"".join(payloads[:count])
         return first, count, b"".join(_stripper(payload, count).unpack(view))
     if _TWO.unpack_from(view, count * segment_size) != (first + count, local_id):
         return None
-    pieces = _stripper(payload, count).unpack_from(view)
+    pieces: Iterable[bytes | memoryview]
+    if payloads is not None:
+        pieces = payloads[:count]
+    else:
+        pieces = _stripper(payload, count).unpack_from(view)
     return first, total, b"".join((*pieces, view[count * segment_size + HEADER_SIZE :]))
 
 
@@ -116,8 +141,7 @@ def one_destination(data: bytes | memoryview, segment_size: int) -> bool:
 
 def _all_equal(words: memoryview, expected: int) -> bool:
     """Tell whether all of the big-endian *words* are *expected*."""
-    native = int.from_bytes(expected.to_bytes(4, "big"), sys.byteorder)
-    return words.tolist().count(native) == len(words)
+    return words.tobytes() == expected.to_bytes(4, "big") * len(words)
 
 
 class ReceiveBuffer:

@@ -124,7 +124,7 @@ class Receiver:
                 self._losses.filled(number, number + count, now)
             acknowledger = self._acknowledger
             acknowledger.arrival.add(count, now)
-            acknowledger.capacity.add(number, count, now, acknowledger.arrival)
+            acknowledger.capacity.add(number, count, now)
         elif number + count <= buffer.highest:
             statistics.duplicates += count
         else:

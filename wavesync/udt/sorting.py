@@ -64,11 +64,11 @@ class Sorter:
 
     def take(self, arrival: Arrival, now: float) -> None:
         """Take a burst."""
-        data, segment_size, source = arrival
+        data, segment_size, source, _ = arrival
         if len(data) <= segment_size:
             self._take_run(data, segment_size, source, now)
             return
-        if self._take_data(data, segment_size, source, now):
+        if self._take_data(arrival, now):
             return
         # A last, shorter datagram may be anything; a handshake's size needs a look at each.
         tail = len(data) % segment_size
@@ -81,10 +81,9 @@ class Sorter:
             piece = data[start : start + segment_size]
             self._take_run(piece, len(piece), source, now)
 
-    def _take_data(
-        self, data: bytes | memoryview, segment_size: int, source: Address, now: float
-    ) -> bool:
+    def _take_data(self, arrival: Arrival, now: float) -> bool:
         """Take a burst if it is what most are: consecutive data packets of a live connection."""
+        data, segment_size, source, payloads = arrival
         socket_id = int.from_bytes(data[12:HEADER_SIZE], "big")
         link = self.links.get(socket_id)
         if link is None or source not in link.sources:
@@ -92,7 +91,7 @@ class Sorter:
         call = self.calls.get(socket_id)
         if isinstance(call, Rendezvous) and call.unsettled:
             return False
-        return link.receive_run(data, segment_size, now)
+        return link.receive_run(data, segment_size, now, payloads)
 
     def _take_run(
         self, data: bytes | memoryview, segment_size: int, source: Address, now: float
