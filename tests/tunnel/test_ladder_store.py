@@ -5,7 +5,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.tunnel.test_ladder import WAYS, direct
+from tests.tunnel.test_ladder import PLAIN, TUNNELS, WAYS, direct
 from wavesync.tunnel.ladder import SINKS_BY, Ladder
 from wavesync.tunnel.ladder_store import (
     KEEP_FOR,
@@ -15,7 +15,8 @@ from wavesync.tunnel.ladder_store import (
     Ladders,
     ladders_path,
 )
-from wavesync.tunnel.way import RAW
+from wavesync.tunnel.proxies import Proxy
+from wavesync.tunnel.way import RAW, Route, Way, ways_of
 
 NAME = "mediator.example"
 
@@ -99,6 +100,25 @@ class LaddersTests(SynchronousTestCase):
         ladders = self.ladders(self.path)
         self.learn(ladders)
         self.assertIsNone(ladders.ladder("other.example", WAYS).proven)
+
+    def test_cut_by_proxy(self) -> None:
+        """A proxy that cuts what lasts does so on the way to all destinations, on that network."""
+        ways = ways_of([PLAIN], [TUNNELS], lambda url: Proxy("corp", 3128))
+        ladders = self.ladders(self.path)
+        proxied = Way(PLAIN, Route.CONNECT, RAW)
+        for network, cuts in (("home", False), ("office", True)):
+            self.network = network
+            ladders.ladder(NAME, ways)
+            other = ladders.ladder("other.example", ways)
+            if cuts:
+                ladders.cut_by_proxy()
+            self.assertEqual(other.ails(proxied, self.now), cuts)
+            self.assertFalse(other.ails(direct(RAW), self.now))
+        ladders.save()
+        again = self.ladders(self.path)
+        for network, cuts in (("home", False), ("office", True)):
+            self.network = network
+            self.assertEqual(again.ladder(NAME, ways).ails(proxied, self.now), cuts)
 
     def test_other_ways(self) -> None:
         """A new proxy, say, makes a new ladder; what was known of the same ways stays."""

@@ -224,6 +224,8 @@ class AnyWayEndpoint:
             why = f"cut again and again, now after {lasted:.0f} s"
             self.log.info("{way} is avoided: it is {why}", way=str(watch.way), why=why)
             ladder.cut(watch.way, now, why)
+            if watch.way.route is not Route.DIRECT:
+                self._ladders.cut_by_proxy()
         self._ladders.note()
 
 

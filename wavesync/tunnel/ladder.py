@@ -212,14 +212,19 @@ class Ladder:
     def cut(self, way: Way, now: float, why: str) -> None:
         """Connections on a way do not last; what lasts there, if anything, is many short ones.
 
-        So it is with all ways through the same proxy, wherever they lead; without one, with those of the
-        same road.
+        So it is with all ways through the same proxy; without one, with those of the same road.
         """
         self.failed(way, now, why)
-        proxied = way.route is not Route.DIRECT
+        if way.route is not Route.DIRECT:
+            self.cut_by_proxy(now)
         for other, standing in self._standings.items():
-            alike = other.route is not Route.DIRECT if proxied else other.road == way.road
-            if other == way or (alike and other.method != LASTING):
+            if other == way or (other.road == way.road and other.method != LASTING):
+                standing.avoided_until = now + AVOIDED_FOR
+
+    def cut_by_proxy(self, now: float) -> None:
+        """The proxy cuts what lasts, wherever that leads: maybe it was found on another ladder."""
+        for way, standing in self._standings.items():
+            if way.route is not Route.DIRECT and way.method != LASTING:
                 standing.avoided_until = now + AVOIDED_FOR
 
     def lasted(self, way: Way) -> None:

@@ -122,6 +122,13 @@ class Ladders:
         elif self._path is not None and self._saving is None:
             self._saving = self._later(self.save)
 
+    def cut_by_proxy(self) -> None:
+        """The proxy on this network cuts what lasts: so it does on the way to every destination."""
+        network = self._network()
+        for key, ladder in self._ladders.items():
+            if key.startswith(f"{network} "):
+                ladder.cut_by_proxy(self._clock())
+
     def save(self) -> None:
         """Write all down now; nothing is left to be written later."""
         saving, self._saving = self._saving, None
