@@ -23,6 +23,8 @@ from tests.lab.whole import as_markdown as diagnoses_as_markdown
 
 _FULL_DELAY = 20.0  # milliseconds: without any, a side that starts late is punished everywhere
 
+_JOBS, _DOCTORS = 6, 3
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -76,14 +78,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--hosts", type=int, default=1, metavar="N", help="hosts at each site (default 1)"
     )
-    full = parser.add_argument_group("with --full")
+    full = parser.add_argument_group(
+        "with --full, and with --doctor --whole, but for --rounds and --relay"
+    )
     full.add_argument(
         "--rounds", type=int, default=3, metavar="N", help="connects in each cell (default 3)"
     )
     full.add_argument(
         "--only",
         metavar="KIND,KIND",
-        help="only the pairs within these kinds, and no other scene (with --doctor, too)",
+        help="only the pairs within these kinds, and no other scene (with --doctor alone, too)",
     )
     full.add_argument(
         "--relay",
@@ -92,7 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     full.add_argument("--output", type=Path, metavar="FILE", help="write the Markdown table there")
     full.add_argument(
-        "--jobs", type=int, default=6, metavar="N", help="clients at one time (default 6)"
+        "--jobs",
+        type=int,
+        metavar="N",
+        help=f"clients at one time (default {_JOBS}, with --doctor --whole {_DOCTORS})",
     )
     return parser
 
@@ -120,7 +127,7 @@ def _whole(options: argparse.Namespace, delay: float) -> int:
     done: list[Diagnosis] = []
     began = time.monotonic()
     try:
-        for each in diagnose_all(cells, delay=delay, jobs=options.jobs):
+        for each in diagnose_all(cells, delay=delay, jobs=options.jobs or _DOCTORS):
             done.append(each)
             now = time.monotonic() - began
             what = f"{each.cell.name}: {each.as_text()}"
@@ -146,7 +153,9 @@ def _full(options: argparse.Namespace, delay: float) -> int:
     done: list[Cell] = []
     began = time.monotonic()
     try:
-        for cell in run_cells(cells, rounds=options.rounds, delay=delay, jobs=options.jobs):
+        for cell in run_cells(
+            cells, rounds=options.rounds, delay=delay, jobs=options.jobs or _JOBS
+        ):
             done.append(cell)
             tried = sum(len(each.trials) for each in cells)
             print(
@@ -207,7 +216,10 @@ def main(argv: list[str]) -> int:
 
     :return: the exit status.
     """
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.whole and not options.doctor:
+        parser.error("--whole goes with --doctor")
     if options.list:
         _list()
         return 0

@@ -1,6 +1,6 @@
 """Doctors at all sites: every host of the matrix examines its network, and every pair is judged by that.
 
-That takes half a minute; `tests.lab.whole` has the whole of it.  Nobody connects: what ``wavesync doctor`` finds out at two sites has to say which paths come about between
+That takes a minute; `tests.lab.whole` has the whole of it.  Nobody connects: what ``wavesync doctor`` finds out at two sites has to say which paths come about between
 them, and `tests.lab.truth` says whether that is so.
 """
 
