@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from tests.lab.fronts import FRONTS
 from tests.lab.office import Office, office
 from tests.lab.postures import POSTURES, Posture
 from tests.lab.processes import poll
+from tests.lab.product import PARKED
 from tests.lab.proxied import ProxiedProduct
 from tests.lab.proxy_faults import FAULTS, Ending, Strangers
 from tests.lab.topology import RELAY_NAME, Lab
@@ -119,8 +121,10 @@ def pass_through(lab: Lab, posture: Posture, *, both: bool, front: str = "") -> 
     down, up = product.download(SIZE), product.upload(SIZE)
     echoes = product.echoes(_ECHOES)
     assert product.agent is not None
-    words = rf"{RELAY_NAME}\S* is reached by (.*)"
-    parked = product.agent.wait_for_line(words)[1]
+    relay = product.agent.wait_for_line(rf"{PARKED} (\S+),")[1]
+    product.agent.wait_for_line(rf"{re.escape(relay)} is reached by (.*)")
+    ways = re.findall(rf"{re.escape(relay)} is reached by (.*)", product.agent.output())
+    parked = ways[-1]
     product.agent.kill()
     for each in offices:
         traced(each, posture)
@@ -164,16 +168,19 @@ def _passages(only: str) -> Iterator[Passage]:
                     yield Passage(posture, both, front, complaint=str(error))
 
 
-def _endings() -> Iterator[Ending]:
+def _endings(only: str) -> Iterator[Ending]:
     for fault in FAULTS:
+        if only not in fault.__name__:
+            continue
         began = time.monotonic()
         try:
             yield fault()
         except LabError as error:
             what = (fault.__doc__ or fault.__name__).splitlines()[0]
             yield Ending(what, f"**!** {error}"[:500], time.monotonic() - began, right=False)
-    with closing(Lab(office(DELAY), "port", delay=DELAY)) as lab:
-        yield from Strangers(lab).endings()
+    if only in "strangers":
+        with closing(Lab(office(DELAY), "port", delay=DELAY)) as lab:
+            yield from Strangers(lab).endings()
 
 
 def _document(passages: Sequence[Passage], endings: Sequence[Ending]) -> Iterator[str]:
@@ -221,6 +228,10 @@ def main(argv: Sequence[str]) -> int:
         "exit status is 1 when something fails.",
     )
     parser.add_argument("--only", default="", help="postures with these words; writes nothing")
+    faults = ", ".join([*(each.__name__.strip("_") for each in FAULTS), "strangers"])
+    parser.add_argument(
+        "--fault", help=f"faults with this in their names only, of {faults}; writes nothing"
+    )
     parser.add_argument("--output", type=Path, default=Path("docs/matrix-proxies.md"))
     options = parser.parse_args(argv)
     reason = unavailable()
@@ -229,16 +240,22 @@ def main(argv: Sequence[str]) -> int:
         return 1
     passages: list[Passage] = []
     endings: list[Ending] = []
-    faults: Iterator[Passage | Ending] = iter(()) if options.only else _endings()
-    steps: Iterator[Passage | Ending] = itertools.chain(_passages(options.only), faults)
-    for done in steps:
+    one = options.only or options.fault is not None
+    begun = time.monotonic()
+    steps: list[Iterator[Passage | Ending]] = []
+    if options.fault is None:
+        steps.append(_passages(options.only))
+    if not options.only:
+        steps.append(_endings(options.fault or ""))
+    for done in itertools.chain.from_iterable(steps):
         print(done, flush=True)
         if isinstance(done, Passage):
             passages.append(done)
         else:
             endings.append(done)
-        if not options.only:
+        if not one:
             options.output.write_text("\n".join(_document(passages, endings)))
+    print(f"{time.monotonic() - begun:.0f} s")
     wrong = any(each.complaint for each in passages) or any(not each.right for each in endings)
     return int(wrong)
 

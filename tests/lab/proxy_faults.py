@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.commands import LabError
+from tests.lab.commands import Completed, LabError
 from tests.lab.office import PROXY_PORT, Office, Rude, office
 from tests.lab.processes import Process, poll
 from tests.lab.proxied import ProxiedProduct
@@ -24,6 +24,10 @@ __all__ = ["FAULTS", "Ending", "Strangers", "restarted_below"]
 _DELAY = 0.01
 _SIZE = 10_000_000
 _CUT = 20  # seconds that a connection lasts
+_NOTICED = 2.0  # seconds until a client knows that the agent's proxy was killed
+_GONE_OVER = (
+    2 * _CUT + 15
+)  # seconds until short polls are taken: the second cut, and what parking waits
 _PATIENCE = 120.0
 _PORTAL_PORT = 8080
 _PORTAL = f"""
@@ -109,8 +113,10 @@ def _restarted_connect() -> Ending:
         product.start()
         process, file = _downloading(product, os.urandom(20 * _SIZE))
         poll(lambda: file.exists() and file.stat().st_size > _SIZE, 60, process.output)
+        began = time.monotonic()
         here.kill()
         status = process.wait(_PATIENCE)
+        noticed = time.monotonic() - began
         here.start()
         began = time.monotonic()
         said = process.output().strip().splitlines()[-1:]
@@ -124,9 +130,11 @@ def _restarted_connect() -> Ending:
         took = time.monotonic() - began
     return Ending(
         "Squid is killed under a CONNECT of the agent, and started again",
-        f"the stream ends ({' '.join(said)}); from then until the next one has worked",
+        f"the stream ends after {noticed:.1f} s ({' '.join(said)}); from then until the next one has worked",
         took,
-        right=bool(status) and bool(said),
+        right=bool(status)
+        and "in the middle of the session" in "".join(said)
+        and noticed < _NOTICED,
     )
 
 
@@ -148,26 +156,61 @@ def _cut() -> Ending:
         product.start()
         assert product.agent is not None
         began = time.monotonic()
+        command = shlex.join(product.command("connect", str(product.server.target), "echo"))
+        stream = product.client_host.start(
+            ["sh", "-c", f"sleep {_PATIENCE} | {command}"],
+            name="stream",
+            env=product.environments["client"],
+        )
+        broken = stream.wait_for_line(f".*{_BROKEN}.*", 2 * _CUT)[0]
         for name in (MEDIATOR_NAME, RELAY_NAME):
             product.agent.wait_for_line(rf"{name}\S* is reached by tunnel poll", 12 * _CUT)
         took = time.monotonic() - began
-        # The agent parks anew by and by.
-        poll(lambda: _lasts(product, 1.5 * _CUT), 4 * _CUT, product.agent.output)
+        lasted = _lasting(product, 1.5 * _CUT)
     return Ending(
-        f"a proxy cuts each connection after {_CUT} s",
-        f"the agent has gone over to short polls; a stream through them lasted {1.5 * _CUT:g} s",
+        f"the agent's proxy cuts each connection after {_CUT} s",
+        f"a stream ends ({broken}); the agent goes over to short polls, and a stream"
+        f" through them lasts {1.5 * _CUT:g} s{_unless(lasted)}",
         took,
-        right=True,
+        right=lasted.stdout == "onetwo" and took < _GONE_OVER,
     )
 
 
-def _lasts(product: ProxiedProduct, seconds: float) -> bool:
-    """Tell whether a stream lasts so long."""
+def _cut_client() -> Ending:
+    """The client's proxy does so: a command for one connection learns from those before."""
+    with closing(Lab(office(_DELAY), "port", delay=_DELAY)) as lab:
+        here = Office(lab.a, Rude("cut", "--seconds", str(_CUT)))
+        product = ProxiedProduct(lab, (lab.a.host, lab.b.host), client=here.variables)
+        product.start()
+        product.download(1000)  # now the client knows its router, hence the network
+        began = time.monotonic()
+        broken = [_lasting(product, 1.5 * _CUT) for _ in range(2)]
+        took = time.monotonic() - began
+        lasted = _lasting(product, 1.5 * _CUT)
+    return Ending(
+        f"the client's proxy cuts each connection after {_CUT} s",
+        f"two streams end ({broken[-1].stderr.strip()}); the next one goes by short polls, and lasts"
+        f" {1.5 * _CUT:g} s{_unless(lasted)}",
+        took,
+        right=all(_BROKEN in each.stderr for each in broken) and lasted.stdout == "onetwo",
+    )
+
+
+_BROKEN = "in the middle of the session, after"
+
+
+def _unless(lasted: Completed) -> str:
+    return "" if lasted.stdout == "onetwo" else f"; it did not: {lasted}"
+
+
+def _lasting(product: ProxiedProduct, seconds: float) -> Completed:
+    """Have a stream last so long, if it can: a word at its beginning, and one at its end."""
     command = shlex.join(product.command("connect", str(product.server.target), "echo"))
     script = f"(printf one; sleep {seconds}; printf two) | {command}"
     env = product.environments["client"]
-    done = product.client_host.run(["sh", "-c", script], env=env, check=False)
-    return done.stdout == "onetwo"
+    return product.client_host.run(
+        ["sh", "-c", script], env=env, check=False, timeout=2 * seconds + 30
+    )
 
 
 class Strangers:
@@ -267,5 +310,10 @@ class Strangers:
         return Ending(what, " ".join(done.stderr.split()), took, right)
 
 
-FAULTS: tuple[Callable[[], Ending], ...] = (_restarted_polls, _restarted_connect, _cut)
+FAULTS: tuple[Callable[[], Ending], ...] = (
+    _restarted_polls,
+    _restarted_connect,
+    _cut,
+    _cut_client,
+)
 """Those that need a laboratory of their own."""
