@@ -4,22 +4,20 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
 
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
-from wavesync.doctor.datagrams import Answered, Asked, ask_all, behave, of_family
+from wavesync.doctor.datagrams import ask_all, behave, of_family
 from wavesync.doctor.findings import (
     Family,
     Findings,
-    Interface,
     Place,
     ProxyFound,
     RouterFound,
-    Trial,
 )
+from wavesync.doctor.gathered import Gathered, addresses_of, place_of_mediator, place_of_relay
 from wavesync.doctor.limits import LIMIT, within
 from wavesync.doctor.portal import NOBODY, look_for_portal
 from wavesync.doctor.routers import look_at_routers
@@ -38,7 +36,7 @@ from wavesync.signalling.network import network_name
 from wavesync.signalling.relay_urls import Relay
 from wavesync.signalling.resolving import resolve
 from wavesync.signalling.urls import Mediator
-from wavesync.stun.behaviour_words import Behaviour, Lifetime
+from wavesync.stun.behaviour_words import Lifetime
 from wavesync.stun.discover import discover_lifetime
 from wavesync.tunnel.proxies import Proxies, Proxy
 from wavesync.tunnel.roads import Roads
@@ -87,38 +85,6 @@ class Examination:
     nobody: TunnelURL = NOBODY
 
 
-class _Gathered:
-    """What has been found so far."""
-
-    def __init__(self) -> None:
-        self.hosts: dict[str, Sequence[str]] = {}
-        self.asked = {False: Asked(), True: Asked()}
-        self.streams: dict[Address, tuple[Answered, str]] = {}
-        self.behaviours: dict[bool, list[Behaviour]] = {False: [], True: []}
-        self.tunnels: dict[Mediator, list[Trial]] = {}
-        self.relays: dict[Relay, tuple[Trial, Trial | None]] = {}
-        self.interfaces: tuple[Interface, ...] = ()
-        self.routers: tuple[RouterFound, ...] = ()
-        self.proxy: ProxyFound | None = None
-        self.portal = ""
-
-    @property
-    def far(self) -> bool:
-        """Whether something could be between this host and a mediator."""
-        return not self.hosts or not all(
-            hosts and all(ip_address(each).is_loopback for each in hosts)
-            for hosts in self.hosts.values()
-        )
-
-    @property
-    def reached(self) -> bool:
-        """Whether any mediator has answered in any way."""
-        answers = [each for asked in self.asked.values() for each in asked.answers.values()]
-        answers += [answered for answered, _ in self.streams.values()]
-        trials = [each for trials in self.tunnels.values() for each in trials]
-        return any(each.ms is not None for each in answers) or any(each.works for each in trials)
-
-
 async def examine(reactor: IReactor, wanted: Examination) -> Findings:
     """Examine this host's network.
 
@@ -127,7 +93,7 @@ async def examine(reactor: IReactor, wanted: Examination) -> Findings:
     began, at = reactor.seconds(), wanted.wall_clock()
     mediators = list(wanted.mediators)[:MAX_PLACES]
     relays = list(wanted.relays)[:MAX_PLACES]
-    gathered = _Gathered()
+    gathered = Gathered()
     outside = Outside(
         Roads(reactor, proxy=wanted.proxy, random=os.urandom),
         wanted.proxy,
@@ -172,16 +138,16 @@ async def _step(wanted: Examination, name: str, work: Any) -> None:
     wanted.progress(name)
 
 
-async def _look_here(reactor: IReactor, gathered: _Gathered) -> None:
+async def _look_here(reactor: IReactor, gathered: Gathered) -> None:
     gathered.interfaces = await look_at_interfaces(reactor)
 
 
-async def _routers(reactor: IReactor, gathered: _Gathered) -> None:
+async def _routers(reactor: IReactor, gathered: Gathered) -> None:
     gathered.routers = await look_at_routers(reactor)
 
 
 async def _mediators(
-    reactor: IReactor, wanted: Examination, mediators: Sequence[Mediator], gathered: _Gathered
+    reactor: IReactor, wanted: Examination, mediators: Sequence[Mediator], gathered: Gathered
 ) -> None:
     """Find their addresses, then ask them in all ways at once."""
 
@@ -191,10 +157,10 @@ async def _mediators(
 
     await _all(map(find, mediators))
     by_udp = [
-        address for each in mediators for address in _addresses(gathered, each, each.udp_port)
+        address for each in mediators for address in addresses_of(gathered, each, each.udp_port)
     ]
     by_tcp = [
-        address for each in mediators for address in _addresses(gathered, each, each.tcp_port)
+        address for each in mediators for address in addresses_of(gathered, each, each.tcp_port)
     ]
 
     async def over_udp() -> None:
@@ -226,7 +192,7 @@ async def _mediators(
 
 
 async def _tunnels(
-    reactor: IReactor, outside: Outside, mediators: Sequence[Mediator], gathered: _Gathered
+    reactor: IReactor, outside: Outside, mediators: Sequence[Mediator], gathered: Gathered
 ) -> None:
     async def one(mediator: Mediator, url: TunnelURL) -> None:
         trial = await try_tunnels(reactor, outside, url)
@@ -237,7 +203,7 @@ async def _tunnels(
 
 
 async def _relays(
-    reactor: IReactor, outside: Outside, relays: Sequence[Relay], gathered: _Gathered
+    reactor: IReactor, outside: Outside, relays: Sequence[Relay], gathered: Gathered
 ) -> None:
     async def one(relay: Relay) -> None:
         gathered.relays[relay] = await try_relay(reactor, outside, _relay_url(relay))
@@ -250,7 +216,7 @@ async def _proxy(
     outside: Outside,
     mediators: Sequence[Mediator],
     relays: Sequence[Relay],
-    gathered: _Gathered,
+    gathered: Gathered,
 ) -> None:
     urls = [url for each in mediators for url in (*each.tunnels, *each.raw)]
     urls += map(_relay_url, relays)
@@ -265,12 +231,12 @@ async def _proxy(
 
 
 async def _lifetime(
-    reactor: IReactor, wanted: Examination, mediators: Sequence[Mediator], gathered: _Gathered
+    reactor: IReactor, wanted: Examination, mediators: Sequence[Mediator], gathered: Gathered
 ) -> Lifetime | None:
     """How long the router keeps mappings: as is known, or looked for now."""
     if wanted.slow:
         for mediator in mediators:
-            for address in _addresses(gathered, mediator, mediator.udp_port):
+            for address in addresses_of(gathered, mediator, mediator.udp_port):
                 if ":" in address[0]:
                     continue
                 found = await within(reactor, _SLOW, discover_lifetime(reactor, address))
@@ -283,7 +249,7 @@ async def _lifetime(
 def _put_together(
     wanted: Examination,
     mediators: Sequence[Mediator],
-    gathered: _Gathered,
+    gathered: Gathered,
     lifetime: Lifetime | None,
 ) -> Findings:
     hosts = _own_hosts()
@@ -311,8 +277,8 @@ def _put_together(
         port=wanted.port,
         proxy=gathered.proxy,
         portal=gathered.portal,
-        mediators=tuple(_mediator(each, gathered) for each in mediators),
-        relays=tuple(_relay(*each) for each in gathered.relays.items()),
+        mediators=tuple(place_of_mediator(each, gathered) for each in mediators),
+        relays=tuple(place_of_relay(*each) for each in gathered.relays.items()),
     )
 
 
@@ -328,56 +294,6 @@ def _doubted(router: RouterFound, ipv4: Family | None) -> RouterFound:
     if seen and router.external and ":" not in router.external and router.external != seen:
         return replace(router, another_nat=True)
     return router
-
-
-def _mediator(mediator: Mediator, gathered: _Gathered) -> Place:
-    hosts = gathered.hosts.get(mediator.host, ())
-    unknown = "" if hosts else "the name cannot be resolved"
-    errors: list[float] = []
-    udp, tcp = [], []
-    for address in _addresses(gathered, mediator, mediator.udp_port):
-        answered = gathered.asked[":" in address[0]].answers.get(address, Answered())
-        udp.append(_trial(answered, "no answer comes"))
-        errors += [] if answered.clock_error is None else [answered.clock_error]
-    for address in _addresses(gathered, mediator, mediator.tcp_port):
-        answered, why = gathered.streams.get(address, (Answered(), "no answer comes"))
-        tcp.append(_trial(answered, why))
-        errors += [] if answered.clock_error is None else [answered.clock_error]
-    lost = Trial(works=False, why=unknown)
-    return Place(
-        name=str(mediator),
-        host=mediator.host,
-        udp=_best(udp, lost) if mediator.udp_port else None,
-        tcp=_best(tcp, lost) if mediator.tcp_port else None,
-        http=_best(gathered.tunnels.get(mediator, []), Trial(works=False, why="no answer comes"))
-        if mediator.tunnels
-        else None,
-        clock_error=min(errors, key=abs, default=None),
-    )
-
-
-def _relay(relay: Relay, trials: tuple[Trial, Trial | None]) -> Place:
-    return Place(name=str(relay), host=relay.host, tcp=trials[0], http=trials[1])
-
-
-def _trial(answered: Answered, why: str) -> Trial:
-    if answered.ms is None:
-        return Trial(works=False, why=why)
-    return Trial(works=True, ms=answered.ms)
-
-
-def _best(trials: Sequence[Trial], otherwise: Trial) -> Trial:
-    good = sorted((each for each in trials if each.works), key=lambda each: each.ms or 0.0)
-    return next(iter((*good, *trials)), otherwise)
-
-
-def _addresses(gathered: _Gathered, mediator: Mediator, port: int | None) -> list[Address]:
-    """At most one address a family: more would only take the mediator's patience."""
-    if port is None:
-        return []
-    hosts = gathered.hosts.get(mediator.host, ())
-    found = {":" in host: (host, port) for host in reversed(hosts)}
-    return [found[six] for six in sorted(found)]
 
 
 def _relay_url(relay: Relay) -> TunnelURL:
@@ -402,8 +318,8 @@ async def examine_relays(
     proxy: Callable[[TunnelURL], Proxy | None] | None = None,
 ) -> tuple[Place, ...]:
     """Look at relays only."""
-    gathered = _Gathered()
+    gathered = Gathered()
     proxy = proxy if proxy is not None else Proxies()
     outside = Outside(Roads(reactor, proxy=proxy, random=os.urandom), proxy)
     await within(reactor, LIMIT, _relays(reactor, outside, list(relays)[:MAX_PLACES], gathered))
-    return tuple(_relay(*each) for each in gathered.relays.items())
+    return tuple(place_of_relay(*each) for each in gathered.relays.items())
