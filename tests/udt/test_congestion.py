@@ -266,6 +266,15 @@ class BottleneckControlTests(SynchronousTestCase):
         self.assertTrue(3000 <= control.rate <= 5000)
         self.assertTrue(2 * 160 <= control.window <= 2.5 * 160, control.window)
 
+    def test_the_window_outlasts_a_peer_that_acknowledges_only_what_comes(self) -> None:
+        """On a short path a transfer to libudt goes on for more than the 10 ms between ACKs, also
+        while it probes: libudt acknowledges nothing while nothing comes."""
+        control = BottleneckControl()
+        for _ in range(60):
+            self.feed(control, 4000, 1, rtt=0.0004)
+            if control.mode is Mode.PROBE:
+                self.assertGreater(control.window / control.rate, 0.018)
+
     def test_loss_alone_changes_nothing(self) -> None:
         """Random loss does not slow it down."""
         control = BottleneckControl()

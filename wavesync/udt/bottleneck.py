@@ -87,6 +87,12 @@ WINDOW_GAIN = 2.0
 ACK_ALLOWANCE = 0.012
 """Seconds of sending that the window has on top: ACKs come every 10 ms and may be late."""
 
+MIN_SENDING = 0.03
+"""Seconds of sending that the window has room for in any case.  libudt acknowledges what comes 10 ms or
+more after its last ACK; when nothing does, since the window is full, it is silent for 100 ms, and each
+such pause would make the path seem slower.  So these are the 10 ms, at the pace of the largest probe,
+with all the credit that a late timer gives, and a little more."""
+
 RTT_SAMPLES = 8
 """Round trips whose lowest tells whether there is a queue now."""
 
@@ -263,7 +269,7 @@ class BottleneckControl(CongestionControl):
         if self._full and (was_full or self._fruitless == FRUITLESS_ROUNDS - 1):
             self._fruitless = FRUITLESS_ROUNDS
         flight = self.bandwidth * self.min_rtt
-        floor = flight + self.bandwidth * ACK_ALLOWANCE
+        floor = max(flight + self.bandwidth * ACK_ALLOWANCE, self.bandwidth * MIN_SENDING)
         queued = self._shows_queue(self._round_rtt)
         self._sharing.end_round(gained, self._lost, queued, flight, floor, self.window)
 
@@ -337,7 +343,8 @@ class BottleneckControl(CongestionControl):
             gain = max(gain, CROWD_GAIN) if gain >= 1 else gain
             headroom = sharing.headroom(flight) + self.bandwidth * ACK_ALLOWANCE
         self.rate = max(MIN_RATE, gain * self.bandwidth)
-        window = flight / 2 if self.mode is Mode.RTT else min(flight + headroom, sharing.cap)
+        window = max(flight + headroom, self.bandwidth * MIN_SENDING)
+        window = flight / 2 if self.mode is Mode.RTT else min(window, sharing.cap)
         self.window = max(MIN_WINDOW, window)
 
     def on_loss(self, loss: LossEvent) -> None:
