@@ -25,9 +25,7 @@ _DELAY = 0.01
 _SIZE = 10_000_000
 _CUT = 20  # seconds that a connection lasts
 _NOTICED = 2.0  # seconds until a client knows that the agent's proxy was killed
-_GONE_OVER = (
-    2 * _CUT + 15
-)  # seconds until short polls are taken: the second cut, and what parking waits
+_GONE_OVER = 2 * _CUT + 25  # seconds until short polls are taken; 49 without other work
 _PATIENCE = 120.0
 _PORTAL_PORT = 8080
 _PORTAL = f"""
