@@ -51,15 +51,6 @@ class AssemblerTests(SynchronousTestCase):
         )
         self.assertEqual(self.assembled(), [])
 
-    def test_waiting(self) -> None:
-        """It is known whether there is anything."""
-        assembler = BurstAssembler()
-        self.assertFalse(assembler.waiting)
-        assembler.add(b"aa", SOURCE)
-        self.assertTrue(assembler.waiting)
-        assembler.take()
-        self.assertFalse(assembler.waiting)
-
 
 class Script:
     """A socket that gives datagrams and errors in turn, then has nothing."""

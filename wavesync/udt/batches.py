@@ -12,11 +12,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
-from itertools import pairwise
 from typing import Protocol
 
 from wavesync.interfaces import Address
-from wavesync.udt.inlets import MAX_DATAGRAM, Arrival, BurstAssembler
+from wavesync.udt.inlets import MAX_DATAGRAM, Arrival
 from wavesync.udt.packet import HEADER_SIZE
 
 __all__ = ["MAX_CALLS", "MERGED", "SLOTS", "Arena", "BatchInlet", "Receive", "batch_inlet"]
@@ -147,12 +146,14 @@ class Arena:
         start = slot * _STRIDE
         return self._view[start : start + size]
 
-    def joined(self, count: int, size: int, last: int) -> bytes:
-        """:return: the first *count* slots' contents: *size* bytes each, *last* in the last."""
+    def joined(self, first: int, stop: int, size: int, last: int) -> bytes | memoryview:
+        """:return: the contents of several slots: *size* bytes of each, *last* of the last."""
+        if stop == first + 1:
+            return self.data(first, size)
         views = self._cut(size)
         if last == size:
-            return b"".join(views[:count])
-        return b"".join((*views[: count - 1], self.data(count - 1, last)))
+            return b"".join(views[first:stop])
+        return b"".join((*views[first : stop - 1], self.data(stop - 1, last)))
 
     def burst(self, slot: int, size: int, segment: int) -> Arrival:
         """:return: what is in a slot, merged from datagrams of *segment* bytes."""
@@ -171,15 +172,12 @@ class Arena:
 
     def source(self, slot: int) -> Address:
         """:return: who sent what is in a slot."""
-        return _address(self._name(slot))
+        return _address(self._name_bytes[slot * _NAME : (slot + 1) * _NAME].tobytes())
 
-    def one_source(self, count: int) -> bool:
-        """:return: whether all of the first *count* slots have the same one."""
-        names = self._name_bytes[: count * _NAME].tobytes()
-        return names == names[:_NAME] * count
-
-    def _name(self, slot: int) -> bytes:
-        return self._name_bytes[slot * _NAME : (slot + 1) * _NAME].tobytes()
+    def one_source(self, first: int, stop: int) -> bool:
+        """:return: whether these slots have the same one."""
+        names = self._name_bytes[first * _NAME : stop * _NAME].tobytes()
+        return names == names[:_NAME] * (stop - first)
 
 
 @lru_cache(maxsize=1024)
@@ -235,50 +233,35 @@ class BatchInlet:
             arena.busy = False
 
     def _bursts(self, arena: Arena, count: int) -> Iterator[Arrival]:
-        """Give what one call has brought."""
+        """Give what one call has brought: bursts as they are, others put together."""
         sizes = arena.sizes(count)
         segments = arena.segments(count)
         self._slots = MERGED if segments else SLOTS
-        if count == 1:
-            size = sizes[0]
-            segment = segments[0] if segments else size
-            if size > MAX_DATAGRAM and not 0 < segment <= MAX_DATAGRAM:
-                self.dropped += -(-size // segment)
-            elif 0 < segment < size:
-                yield arena.burst(0, size, segment)
-            elif size:
-                yield Arrival(arena.data(0, size), size, arena.source(0))
-        elif not segments and _is_run(sizes) and arena.one_source(count):
-            if 0 < sizes[0] <= MAX_DATAGRAM:
-                data = arena.joined(count, sizes[0], sizes[-1])
-                yield Arrival(data, sizes[0], arena.source(0))
-            else:
-                self.dropped += count if sizes[0] else 0
-        else:
-            yield from self._mixed(arena, sizes, segments or [0] * count)
-
-    def _mixed(self, arena: Arena, sizes: list[int], segments: list[int]) -> Iterator[Arrival]:
-        """Give what may be of several sources and sizes, merged and not."""
-        assembler = BurstAssembler()
-        for slot, (size, segment) in enumerate(zip(sizes, segments, strict=True)):
-            if 0 < segment < size:
-                if assembler.waiting:
-                    yield from assembler.take()
-                if segment <= MAX_DATAGRAM:
-                    yield arena.burst(slot, size, segment)
+        alike = arena.one_source(0, count)
+        first = 0
+        while first < count:
+            size = last = sizes[first]
+            stop = first + 1
+            if segments and 0 < segments[first] < size:
+                if segments[first] <= MAX_DATAGRAM:
+                    yield arena.burst(first, size, segments[first])
                 else:
-                    self.dropped += -(-size // segment)
-            elif size <= MAX_DATAGRAM:
-                assembler.add(arena.data(slot, size), arena.source(slot))
-            else:
-                self.dropped += 1
-        yield from assembler.take()
-
-
-def _is_run(sizes: list[int]) -> bool:
-    """Tell whether all but the last are equal, and that is no longer than they."""
-    first = sizes[0]
-    return sizes.count(first) >= len(sizes) - 1 and all(a >= b for a, b in pairwise(sizes))
+                    self.dropped += -(-size // segments[first])
+                first = stop
+                continue
+            while stop < count and 0 < sizes[stop] <= last == size:
+                if segments and segments[stop]:
+                    break
+                if not alike and not arena.one_source(first, stop + 1):
+                    break
+                last = sizes[stop]
+                stop += 1
+            if 0 < size <= MAX_DATAGRAM:
+                data = arena.joined(first, stop, size, last)
+                yield Arrival(data, size, arena.source(first))
+            elif size:
+                self.dropped += stop - first
+            first = stop
 
 
 class _Shared:

@@ -70,11 +70,6 @@ class BurstAssembler:
             self._source = source
             self._size = size
 
-    @property
-    def waiting(self) -> bool:
-        """Whether there is anything to :meth:`take`."""
-        return bool(self._arrivals or self._pieces)
-
     def take(self) -> list[Arrival]:
         """:return: the bursts so far."""
         self._flush()
