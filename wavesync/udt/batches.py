@@ -249,6 +249,10 @@ class BatchInlet:
                     self.dropped += -(-size // segments[first])
                 first = stop
                 continue
+            if not 0 < size <= MAX_DATAGRAM:
+                self.dropped += size > 0
+                first = stop
+                continue
             while stop < count and 0 < sizes[stop] <= last == size:
                 if segments and segments[stop]:
                     break
@@ -256,11 +260,7 @@ class BatchInlet:
                     break
                 last = sizes[stop]
                 stop += 1
-            if 0 < size <= MAX_DATAGRAM:
-                data = arena.joined(first, stop, size, last)
-                yield Arrival(data, size, arena.source(first))
-            elif size:
-                self.dropped += stop - first
+            yield Arrival(arena.joined(first, stop, size, last), size, arena.source(first))
             first = stop
 
 
