@@ -20,6 +20,7 @@ from tests.relay.processes import RelayProcess, TwistProcess
 from tests.relay.redis_server import HOST, RedisServer, free_port
 from tests.relay.world import Leg, connect_request, reactor, until
 from wavesync.agent.parking import MIN_IDLE
+from wavesync.agent.parking_waits import ParkingWaits
 from wavesync.agent.relays import Relays
 from wavesync.client.relay_choice import RelayOption
 from wavesync.client.relay_path import Relaying, RelayPath
@@ -145,7 +146,7 @@ class TwoRelaysCase(TestCase):
 
     async def becomes(self, relay: Relay, status: int, location: Relay | None = None) -> None:
         """Wait until a relay answers so."""
-        end = reactor.seconds() + 30
+        end = reactor.seconds() + 60  # processes take their time to start on a busy machine
         while True:
             answer = await self.answer(relay)
             if (answer.status, answer.location) == (status, location):
@@ -333,7 +334,8 @@ class KilledTests(TwoRelaysCase):
             await dead.ready()
             began = reactor.seconds()
             await self.becomes(dead.relay, 101)
-            self.note("the server back at the relay", began, 15.0)
+            # The agent's pause grows for as long as the relay needed to start.
+            self.note("the server back at the relay", began, ParkingWaits.LONGEST + 9.0)
             self.assertFalse(whole.lost)
 
         return Deferred.fromCoroutine(test())
