@@ -72,6 +72,16 @@ class SenderTests(SynchronousTestCase):
         self.assertEqual(len(self.send(0.0041)), 4)
         self.assertLessEqual(len(self.send(1.0)), 10)
 
+    def test_late_burst(self) -> None:
+        """What a late timer catches up leaves as one burst, which costs the kernel as much as a packet."""
+        self.strategy.window, self.strategy.rate = 1000, 1000.0
+        self.buffer.write(bytes(10_000))
+        self.send(0.0)
+        out: list[Burst] = []
+        self.sender.datagrams(0.0065, 1000, out)
+        self.assertEqual([len(data) // size for data, size in out], [6])
+        self.assertAlmostEqual(self.sender.deadline(), 0.007)
+
     def test_a_loss_is_told_once(self) -> None:
         """What is asked for twice was lost once; a delivery beyond it is told as well."""
         self.buffer.write(bytes(1000))

@@ -250,9 +250,10 @@ class Sender:
                 self._app_limited = buffer.next
             return
         self._next_send = max(self._next_send, now - PACING_CREDIT)
-        quantum = max(1, int(min(buffer.max_burst, congestion.rate * PACING_INTERVAL)))
         while self._next_send <= now and limit > 0:
-            room = min(quantum, limit, self._room)
+            # What is late leaves as one burst; of many flows, most is.
+            owed = congestion.rate * (now - self._next_send + PACING_INTERVAL)
+            room = min(max(1, int(min(buffer.max_burst, owed))), limit, self._room)
             if room <= 0:
                 return
             if self._queue.count:
