@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.stun.buckets import MAX_SOURCES, SourceBuckets, source_key
+from wavesync.stun.buckets import MAX_SOURCES, Bucket, SourceBuckets, source_key
 
 
 class Rates(SynchronousTestCase):
@@ -119,3 +119,18 @@ class ManyAtOnce(SynchronousTestCase):
         buckets = SourceBuckets(rate=0, burst=4, max_sources=2)
         self.assertTrue(buckets.allow_all({bytes((n,)) * 4: 1 for n in range(5)}, 0.0))
         self.assertEqual(len(buckets), 2)
+
+
+class OneBucket(SynchronousTestCase):
+    """The bucket of a holder that is known."""
+
+    def test_burst_and_rate(self) -> None:
+        """It is full at first, fills at its rate, and holds no more than its burst."""
+        bucket = Bucket(rate=2, burst=3)
+        self.assertEqual([bucket.allow(100.0) for _ in range(4)], [True] * 3 + [False])
+        self.assertFalse(bucket.allow(100.49))
+        self.assertTrue(bucket.allow(100.5))
+        self.assertFalse(bucket.allow(99.0))
+        self.assertFalse(bucket.allow(1000.0, 3.5))
+        self.assertTrue(bucket.allow(1000.0, 3.0))
+        self.assertFalse(bucket.allow(1000.0, 0.5))

@@ -10,7 +10,7 @@ from wavesync.mediator.channel import Channel
 from wavesync.mediator.core import KNOWN_ATTRIBUTES, Mediator
 from wavesync.mediator.fetching import Fetching
 from wavesync.mediator.registration import ServerLeg, build_server_leg
-from wavesync.mediator.registry import Registration, new_registration_id
+from wavesync.mediator.registry import Registration, new_registration_id, parked_at
 from wavesync.signalling.messages import (
     Bind,
     Bound,
@@ -24,7 +24,7 @@ from wavesync.signalling.messages import (
 )
 from wavesync.signalling.numbers import SILENCE_FACTOR, ErrorCode, Method, Purpose
 from wavesync.stun.binding import answer_binding
-from wavesync.stun.buckets import SourceBuckets
+from wavesync.stun.buckets import Bucket
 from wavesync.stun.message import BINDING, Message, MessageClass, encode, unknown_required
 from wavesync.stun.responses import unknown_attributes_response
 
@@ -97,13 +97,13 @@ class Leg:
         "_channel",
         "_fetching",
         "_heard",
-        "_holder",
         "_keep_alive_at",
         "_machine",
         "_mediator",
         "_now",
         "_proofs",
         "_registration",
+        "_serial",
         "source",
         "tunnelled",
     )
@@ -121,16 +121,19 @@ class Leg:
         self.tunnelled = tunnelled
         self._mediator = mediator
         self._channel = channel
-        # A nonce for listening is good for this connection only.
-        self._holder = f"{source[0]} {source[1]} {mediator.next_serial()}"
+        self._serial = mediator.next_serial()
         self._heard = self._now = now
         self._keep_alive_at = 0.0
         self._challenged_at = now
         self._registration: Registration | None = None
-        self._bucket: SourceBuckets | None = None
-        self._proofs = SourceBuckets(PROOF_RATE, PROOF_BURST, 1)
-        self._fetching = Fetching(mediator.admission, mediator.revoking, source[0], self.afford)
+        self._bucket: Bucket | None = None
+        self._proofs = Bucket(PROOF_RATE, PROOF_BURST)
+        self._fetching: Fetching | None = None
         self._machine: ServerLeg = build_server_leg(self)
+
+    @property
+    def _holder(self) -> str:  # a nonce for listening is good for this connection only
+        return f"{self.source[0]} {self.source[1]} {self._serial}"
 
     def send(self, data: bytes) -> None:
         """Send a message; nothing happens when the leg is closed."""
@@ -224,7 +227,7 @@ class Leg:
     def afford(self, now: float, cost: float = 1.0) -> bool:
         """Charge this leg, then its source, for the checking of a signature."""
         sources = self._mediator.stream_proofs
-        return self._proofs.allow_key(b"", now, cost) and sources.allow(self.source[0], now, cost)
+        return self._proofs.allow(now, cost) and sources.allow(self.source[0], now, cost)
 
     def _afford_now(self, cost: float) -> bool:
         return self.afford(self._now, cost)
@@ -232,7 +235,7 @@ class Leg:
     def _within_bucket(self, cost: float, now: float) -> bool:
         """A registered server has a bucket of its own: its neighbours cannot empty it."""
         if self._bucket is not None:
-            return self._bucket.allow_key(b"", now, cost)
+            return self._bucket.allow(now, cost)
         return self._mediator.sources.allow(self.source[0], now)
 
     def _not_understood(self, message: Message) -> bool:
@@ -243,6 +246,9 @@ class Leg:
         return bool(unknown)
 
     def _fetch(self, message: Message) -> None:
+        if self._fetching is None:
+            mine = self._mediator
+            self._fetching = Fetching(mine.admission, mine.revoking, self.source[0], self.afford)
         try:
             self.send(self._fetching.receive(message, self._registration, self._now))
         except Refused as refused:
@@ -340,7 +346,7 @@ class Leg:
         mediator, interval = self._mediator, self._mediator.settings.keep_alive
         self._registration = registration
         older = mediator.registry.add(registration)
-        self._bucket = SourceBuckets(SERVER_RATE, SERVER_BURST, 1)
+        self._bucket = Bucket(SERVER_RATE, SERVER_BURST)
         self._keep_alive_at = self._now + interval
         mediator.statistics.registrations += 1
         self.log.info(
@@ -348,7 +354,7 @@ class Leg:
         )
         number = mediator.revoking.lists.number(registration.server.system)
         date = mediator.wall(self._now)
-        relays = mediator.settings.relay_list
+        relays = mediator.introductions.relays
         answer = Registered(registration.id, public_key, interval, date, number, relays)
         self.send(answer.encode(request.transaction_id))
         if older is not None:
@@ -363,7 +369,7 @@ class Leg:
             return
         registration.sequence = bind.sequence
         registration.signed_addresses = request.raw
-        registration.parked = frozenset(each.relay for each in bind.relays)
+        registration.parked = parked_at(tuple(each.relay for each in bind.relays))
         self.send(Bound().encode(request.transaction_id))
 
     def unregister(self) -> None:

@@ -1,6 +1,7 @@
 """Who is registered: the mediator's one piece of shared state, behind an interface."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from zope.interface import Interface, implementer
@@ -20,6 +21,7 @@ __all__ = [
     "ServerChannel",
     "family",
     "new_registration_id",
+    "parked_at",
 ]
 
 MAX_REGISTRATIONS = 20_000
@@ -27,6 +29,9 @@ MAX_REGISTRATIONS = 20_000
 
 MAX_REGISTRATIONS_PER_SYSTEM = 1_000
 """Servers of one system registered at one time unless the settings say otherwise."""
+
+
+_KNOWN_PARKED = 256
 
 
 def family(address: Address) -> int:
@@ -109,7 +114,7 @@ class Registration:
         self.system_key = system_key
         self.leg_time = LegTime()
         self.signed_addresses = b""
-        self.parked: frozenset[Relay] = frozenset()
+        self.parked: frozenset[Relay] = parked_at(())
         self.sequence = 0
         self.warm_sequence = 0
         self._observed_4: Address | None = None
@@ -248,6 +253,12 @@ class MemoryRegistry:
     def of_system(self, system: str) -> Sequence[Registration]:
         """Return all registered servers of a system."""
         return tuple(self._systems.get(system, {}).values())
+
+
+@lru_cache(maxsize=_KNOWN_PARKED)
+def parked_at(relays: tuple[Relay, ...]) -> frozenset[Relay]:
+    """The same set for all servers that are parked at the same relays."""
+    return frozenset(relays)
 
 
 def new_registration_id(random: Callable[[int], bytes], registry: IRegistry) -> int:

@@ -7,7 +7,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
-    IDelayedCall,
     IPushProducer,
     IReactorTime,
     ITCPTransport,
@@ -16,6 +15,8 @@ from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wavesync.agenda import Agenda, Entry
+from wavesync.alarm import Alarm
 from wavesync.interfaces import Address
 from wavesync.mediator.core import Mediator
 from wavesync.mediator.leg import Leg
@@ -45,6 +46,7 @@ class LegProtocol(Protocol):
     :param factory: what all connections share.
     :param source: where it comes from.
     :param tunnelled: it comes through a tunnel over HTTP.
+    :ivar planned: when it will be looked at next (:class:`~wavesync.agenda.Planned`).
     """
 
     def __init__(self, factory: "LegFactory", source: Address, *, tunnelled: bool = False) -> None:
@@ -53,7 +55,7 @@ class LegProtocol(Protocol):
         self._tunnelled = tunnelled
         self._decoder = StreamDecoder(MAX_STREAM_MESSAGE)
         self._leg: Leg | None = None
-        self._timer: IDelayedCall | None = None
+        self.planned: Entry[LegProtocol] | None = None
         self._clogged = False
         self._closing_until: float | None = None
 
@@ -95,7 +97,6 @@ class LegProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Count the connection out."""
-        self._cancel()
         self._factory.forget(self, self._source[0])
         leg, self._leg = self._leg, None
         if leg is not None:
@@ -142,30 +143,24 @@ class LegProtocol(Protocol):
     def stopProducing(self) -> None:
         """The connection is gone; :meth:`connectionLost` follows."""
 
-    # The one timer.
+    # Time, of which the factory tells.
 
     def _turn(self) -> None:
-        """Set the timer for what the leg wants next."""
-        self._cancel()
+        """Have the factory tell when it is time for what the leg wants next."""
         if self._leg is not None:
             at = self._leg.deadline() if self._closing_until is None else self._closing_until
-            delay = max(0.0, at - self._factory.clock.seconds())
-            self._timer = self._factory.clock.callLater(delay, self._due)
+            self._factory.plan(self, at)
 
-    def _due(self) -> None:
-        self._timer = None
-        assert self._leg is not None
+    def look(self, now: float) -> None:
+        """It may be time for something."""
+        if self._leg is None:
+            return
         if self._closing_until is None:
-            self._leg.timer(self._factory.clock.seconds())
-        else:
+            self._leg.timer(now)
+        elif now >= self._closing_until:
             self._closing_until += CLOSE_LIFE
             self._tcp.abortConnection()
         self._turn()
-
-    def _cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 class LegFactory(ServerFactory):
@@ -183,6 +178,8 @@ class LegFactory(ServerFactory):
         self._legs: dict[LegProtocol, None] = {}
         self._sources: dict[bytes, int] = {}
         self._waiting: list[Deferred[None]] = []
+        self._agenda: Agenda[LegProtocol] = Agenda()
+        self._alarm = Alarm(clock, self._look)
 
     def __len__(self) -> int:
         """Count the connections."""
@@ -221,10 +218,25 @@ class LegFactory(ServerFactory):
         self._sources[source] -= 1
         if not self._sources[source]:
             del self._sources[source]
+        self._agenda.end(leg)
         if not self._legs:
+            self._alarm.set(None)
             waiting, self._waiting = self._waiting, []
             for each in waiting:
                 each.callback(None)
+
+    def plan(self, leg: LegProtocol, at: float) -> None:
+        """Have a leg looked at then, or before."""
+        if leg in self._legs:
+            self._agenda.plan(leg, at)
+            self._alarm.set(self._agenda.deadline())
+
+    def _look(self) -> None:
+        now = self.clock.seconds()
+        for leg in self._agenda.take_due(now):
+            leg.look(now)
+        if self._legs:
+            self._alarm.set(self._agenda.deadline())
 
     def leave(self) -> None:
         """The mediator is shutting down: tell every server and close."""

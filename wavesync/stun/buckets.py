@@ -4,7 +4,7 @@ import socket
 from collections import OrderedDict
 from collections.abc import Mapping
 
-__all__ = ["MAX_SOURCES", "SourceBuckets", "source_key"]
+__all__ = ["MAX_SOURCES", "Bucket", "SourceBuckets", "source_key"]
 
 MAX_SOURCES = 16384
 """Most sources remembered unless said otherwise; the one heard longest ago is forgotten first."""
@@ -25,6 +25,35 @@ def source_key(host: str) -> bytes:
     except (OSError, ValueError):
         return b"name:" + host.encode("utf-8", "surrogateescape")
     return packed[12:] if packed.startswith(_IPV4_IN_IPV6) else packed[:8]
+
+
+class Bucket:
+    """One token bucket, full at first.
+
+    :param rate: tokens a second that flow in.
+    :param burst: tokens that it holds at most.
+    """
+
+    __slots__ = ("_burst", "_rate", "_since", "_tokens")
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = self._tokens = burst
+        self._since = 0.0
+
+    def allow(self, now: float, cost: float = 1.0) -> bool:
+        """Take *cost* tokens.
+
+        :param now: seconds; a time before the last one counts as the last one.
+        :returns: false where fewer are left; then none is taken.
+        """
+        if now > self._since:
+            self._tokens = min(self._burst, self._tokens + (now - self._since) * self._rate)
+            self._since = now
+        if self._tokens < cost:
+            return False
+        self._tokens -= cost
+        return True
 
 
 class SourceBuckets:

@@ -33,6 +33,8 @@ class StreamDecoder:
     :param max_size: longest message taken, in bytes with its header, 20..65535.
     """
 
+    __slots__ = ("_buffer", "_failure", "_max_size")
+
     def __init__(self, max_size: int = DEFAULT_MAX_SIZE) -> None:
         if not HEADER_SIZE <= max_size <= MAX_MESSAGE:
             raise ValueError(f"A stream's longest message is {HEADER_SIZE}..{MAX_MESSAGE} bytes.")
