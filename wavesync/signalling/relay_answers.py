@@ -16,7 +16,7 @@ from wavesync.signalling.relay_heads import (
     RELAY_PROTOCOL,
     HeadError,
     Headers,
-    HeadReader,
+    MessageReader,
     field_map,
     number_field,
     seconds_field,
@@ -140,35 +140,21 @@ class RelayAnswer:
         return "".join(f"{line}\r\n" for line in (*lines, "")).encode("ascii") + body
 
 
-class AnswerReader:
-    """Reads the head of one answer.
+class AnswerReader(MessageReader[RelayAnswer]):
+    """Reads the head of one answer."""
 
-    :ivar rest: what was fed behind it: after a 101, the first bytes from the other side.
-    """
-
-    __slots__ = ("_head",)
+    __slots__ = ()
 
     def __init__(self) -> None:
-        self._head = HeadReader(h11.CLIENT)
+        super().__init__(h11.CLIENT, _read)
 
-    @property
-    def rest(self) -> bytes:
-        """What was fed behind the head."""
-        return self._head.rest
 
-    def feed(self, data: bytes) -> RelayAnswer | None:
-        """Take more bytes; give the answer once its head is whole.  Feed no more after that.
-
-        :raises HeadError: this is no answer of a relay.
-        """
-        event = self._head.feed(data)
-        if not isinstance(event, h11.Response | h11.InformationalResponse):
-            return None
-        headers = field_map(event.headers, _SINGLE)
-        if event.status_code != SWITCHING and _OWN.lower() not in headers:
-            # A proxy's page or a portal's; which relay was asked is known to whoever reads on.
-            raise HeadError(str(judge(event, _NOWHERE)))
-        return _decode(event.status_code, headers)
+def _read(event: h11.Response | h11.InformationalResponse) -> RelayAnswer:
+    headers = field_map(event.headers, _SINGLE)
+    if event.status_code != SWITCHING and _OWN.lower() not in headers:
+        # A proxy's page or a portal's; which relay was asked is known to whoever reads on.
+        raise HeadError(str(judge(event, _NOWHERE)))
+    return _decode(event.status_code, headers)
 
 
 def _decode(status: int, headers: Headers) -> RelayAnswer:

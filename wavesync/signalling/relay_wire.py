@@ -21,7 +21,7 @@ from wavesync.signalling.relay_heads import (
     RELAY_PROTOCOL,
     HeadError,
     Headers,
-    HeadReader,
+    MessageReader,
     field_map,
     number_field,
     wants_upgrade,
@@ -136,29 +136,13 @@ class RelayRequest:
         return "".join(f"{line}\r\n" for line in (*lines, "")).encode("ascii")
 
 
-class RequestReader:
-    """Reads the head of one request.
+class RequestReader(MessageReader[RelayRequest]):
+    """Reads the head of one request."""
 
-    :ivar rest: what was fed behind it.
-    """
-
-    __slots__ = ("_head",)
+    __slots__ = ()
 
     def __init__(self) -> None:
-        self._head = HeadReader(h11.SERVER)
-
-    @property
-    def rest(self) -> bytes:
-        """What was fed behind the head."""
-        return self._head.rest
-
-    def feed(self, data: bytes) -> RelayRequest | None:
-        """Take more bytes; give the request once its head is whole.  Feed no more after that.
-
-        :raises HeadError: this is no request of ours.
-        """
-        event = self._head.feed(data)
-        return decode_request(event) if isinstance(event, h11.Request) else None
+        super().__init__(h11.SERVER, decode_request)
 
 
 def decode_request(event: h11.Request) -> RelayRequest:
