@@ -65,6 +65,7 @@ class AgentSettingsTests(SynchronousTestCase):
             mediators = ["m.example", "tcp://n.example:443"]
             tcp_port = 7001
             udp_port = 65535
+            udp = "plain"
             public_addresses = ["192.0.2.1:7001", "[2001:db8::1]:7001"]
             max_sessions = 1
             allow_loopback = true
@@ -76,7 +77,7 @@ class AgentSettingsTests(SynchronousTestCase):
             name="agent.toml",
         )
         self.assertEqual(settings.credentials_path, Path("/etc/wavesync/server.pem"))
-        self.assertEqual(settings.tcp_port, 7001)
+        self.assertEqual((settings.tcp_port, settings.udp), (7001, "plain"))
         self.assertEqual(list(settings.services), ["web", "camera-1.rtsp_0"])
 
     def test_mistakes(self) -> None:
@@ -87,6 +88,7 @@ class AgentSettingsTests(SynchronousTestCase):
             ("tcp_port = 65536", "tcp_port must be 0 to 65535"),
             ("udp_port = -1", "udp_port must be 0 to 65535"),
             ('tcp_port = "80"', "tcp_port"),
+            ('udp = "fast"', 'udp must be "auto", "gso" or "plain"'),
             ("max_sessions = 0", "max_sessions must be 1 or more"),
             (f"public_addresses = [{nine}]", "at most 8"),
             ('public_addresses = ["example.org:1"]', "is no address"),

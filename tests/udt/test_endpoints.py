@@ -160,6 +160,14 @@ class EndpointTests(TestCase):
         await lines.over
 
     @coroutine
+    async def test_carriers(self) -> None:
+        """Ends that carry datagrams in different ways understand each other."""
+        for theirs, ours in (("plain", "auto"), ("auto", "plain")):
+            port = await self.serve(f"udt:0:interface=127.0.0.1:carrier={theirs}", Calculator)
+            client = await self.connect(f"udt:127.0.0.1:{port}:carrier={ours}", amp.AMP())
+            self.assertEqual(await client.callRemote(Sum, a=2, b=3), {"total": 5})
+
+    @coroutine
     async def test_nobody(self) -> None:
         """With nobody there the connect fails in the time given."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
@@ -212,13 +220,21 @@ class ParserTests(SynchronousTestCase):
             "udt:host:80:90",
             "udt:host:80:timeout=soon",
             "udt:host:80:colour=red",
+            "udt:host:80:carrier=fast",
         ):
             with self.subTest(description):
                 self.assertRaises(ValueError, clientFromString, reactor, description)
 
     def test_bad_servers(self) -> None:
         """What makes no sense is refused with a sentence."""
-        for description in ("udt:", "udt:-1", "udt:65536", "udt:1:2", "udt:1:interface=name"):
+        for description in (
+            "udt:",
+            "udt:-1",
+            "udt:65536",
+            "udt:1:2",
+            "udt:1:interface=name",
+            "udt:1:carrier=fast",
+        ):
             with self.subTest(description):
                 self.assertRaises(ValueError, serverFromString, reactor, description)
 

@@ -314,7 +314,7 @@ class AgentService(Service):
 
     def _open_udp(self) -> Port:
         """Open a UDP port that accepts sessions."""
-        carriers = open_carriers(self._reactor, self._settings.udp_port)
+        carriers = open_carriers(self._reactor, self._settings.udp_port, self._settings.udp)
         port = Port(
             self._reactor, carriers, early_window=EARLY_WINDOW, stun_handler=self._stun_received
         )

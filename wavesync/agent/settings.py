@@ -13,6 +13,7 @@ from wavesync.signalling.numbers import MAX_ADDRESSES
 from wavesync.signalling.relay_urls import Relay, parse_relays
 from wavesync.signalling.urls import parse_mediators
 from wavesync.tunnel.proxies import ProxySettings
+from wavesync.udt.carrier import MODES
 
 __all__ = ["AUTO", "NONE", "AgentSettings", "parse_address"]
 
@@ -43,6 +44,7 @@ class AgentSettings(Section, frozen=True):
     services: dict[str, str] = {}
     tcp_port: int = 0
     udp_port: int = 0
+    udp: str = MODES[0]
     public_addresses: tuple[str, ...] = ()
     port_mapping: bool = True
     lan: bool = True
@@ -65,6 +67,8 @@ class AgentSettings(Section, frozen=True):
         for name in ("tcp_port", "udp_port"):
             if not 0 <= getattr(self, name) <= 65535:
                 raise ValueError(f"{name} must be 0 to 65535")
+        if self.udp not in MODES:
+            raise ValueError(f'udp must be "auto", "gso" or "plain", not {self.udp!r}')
         if self.max_sessions < 1:
             raise ValueError("max_sessions must be 1 or more")
         if len(self.public_addresses) > _MAX_PUBLIC:

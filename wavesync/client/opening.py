@@ -30,7 +30,7 @@ from wavesync.stun.discover import discover_lifetime
 from wavesync.stun.learning import LifetimeLearner
 from wavesync.stun.pace import Pace
 from wavesync.tunnel.destinations import Destinations
-from wavesync.udt.dual import open_carriers
+from wavesync.udt.dual import mode_from, open_carriers
 from wavesync.udt.port import Port
 from wavesync.udt.receive_buffer import EARLY_WINDOW
 
@@ -103,7 +103,7 @@ def open_connector(
             outward=outward,
         )
     try:
-        port = Port(reactor, open_carriers(reactor), early_window=EARLY_WINDOW)
+        port = Port(reactor, open_carriers(reactor, mode=mode_from()), early_window=EARLY_WINDOW)
     except CannotListenError as error:
         raise SettingsError(f"no UDP port can be used: {error.socketError}") from None
     families = {":" in host: number for host, number in port.addresses}

@@ -24,7 +24,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from wavesync.interfaces import Address
-from wavesync.udt.carrier import SocketCarrier
+from wavesync.udt.carrier import AUTO, MODES, SocketCarrier
 from wavesync.udt.connecting import DEFAULT_TIMEOUT
 from wavesync.udt.port import Port
 from wavesync.udt.transport import udt_address
@@ -90,6 +90,7 @@ class UDTClientEndpoint:
     :param port: UDP port, 1 .. 65535.
     :param timeout: seconds for each address.
     :param bind_address: numeric local address and port, or ``None`` for any.
+    :param carrier: how datagrams pass to the system, one of :data:`~wavesync.udt.carrier.MODES`.
     """
 
     def __init__(
@@ -99,12 +100,14 @@ class UDTClientEndpoint:
         port: int,
         timeout: float = DEFAULT_TIMEOUT,
         bind_address: Address | None = None,
+        carrier: str = AUTO,
     ) -> None:
         self._reactor = reactor
         self._host = host
         self._port = port
         self._timeout = timeout
         self._bind_address = bind_address
+        self._carrier = carrier
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect.
@@ -132,7 +135,7 @@ class UDTClientEndpoint:
         ipv6 = ":" in host
         interface, local_port = self._bind_address or ("::" if ipv6 else "", 0)
         try:
-            carrier = SocketCarrier(self._reactor, local_port, interface)
+            carrier = SocketCarrier(self._reactor, local_port, interface, self._carrier)
         except error.CannotListenError as problem:
             raise error.ConnectBindError(string=str(problem)) from None
         port = Port(self._reactor, carrier)
@@ -186,12 +189,14 @@ class UDTServerEndpoint:
     :param port: UDP port, 0 for any.
     :param interface: numeric local address; ``""`` for every IPv4 one, ``"::"`` for every IPv6
         one.
+    :param carrier: how datagrams pass to the system, one of :data:`~wavesync.udt.carrier.MODES`.
     """
 
-    def __init__(self, reactor: Any, port: int, interface: str = "") -> None:
+    def __init__(self, reactor: Any, port: int, interface: str = "", carrier: str = AUTO) -> None:
         self._reactor = reactor
         self._port = port
         self._interface = interface
+        self._carrier = carrier
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen.
@@ -201,7 +206,7 @@ class UDTServerEndpoint:
         return defer.execute(self._listen, protocolFactory)
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
-        carrier = SocketCarrier(self._reactor, self._port, self._interface)
+        carrier = SocketCarrier(self._reactor, self._port, self._interface, self._carrier)
         listening = UDTListeningPort(Port(self._reactor, carrier), factory)
         listening.startListening()
         return listening
@@ -213,36 +218,50 @@ def _port_number(text: str, least: int) -> int:
     return int(text)
 
 
+def _carrier_mode(text: str) -> str:
+    if text not in MODES:
+        raise ValueError(f"{text!r} is no way to carry UDP: auto, gso or plain")
+    return text
+
+
 @implementer(IPlugin, IStreamClientEndpointStringParserWithReactor)
 class UDTClientParser:
-    """``udt:HOST:PORT[:timeout=SECONDS][:bindAddress=ADDR]``; colons in an address as ``\\:``."""
+    """``udt:HOST:PORT[:timeout=SECONDS][:bindAddress=ADDR][:carrier=auto|gso|plain]``.
+
+    Colons in an address as ``\\:``.
+    """
 
     prefix = "udt"
 
     def parseStreamClient(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamClientEndpoint:
         """:raises ValueError: the description makes no sense."""
-        if len(args) != 2 or kwargs.keys() - {"timeout", "bindAddress"}:
-            raise ValueError("a UDT client is udt:HOST:PORT[:timeout=SECONDS][:bindAddress=ADDR]")
+        if len(args) != 2 or kwargs.keys() - {"timeout", "bindAddress", "carrier"}:
+            raise ValueError(
+                "a UDT client is udt:HOST:PORT[:timeout=SECONDS][:bindAddress=ADDR]"
+                "[:carrier=auto|gso|plain]"
+            )
         host, port = args
         try:
             timeout = float(kwargs.get("timeout", DEFAULT_TIMEOUT))
         except ValueError:
             raise ValueError(f"{kwargs['timeout']!r} is not a number of seconds") from None
         bind = (kwargs["bindAddress"], 0) if "bindAddress" in kwargs else None
-        return UDTClientEndpoint(reactor, host, _port_number(port, 1), timeout, bind)
+        carrier = _carrier_mode(kwargs.get("carrier", AUTO))
+        return UDTClientEndpoint(reactor, host, _port_number(port, 1), timeout, bind, carrier)
 
 
 @implementer(IPlugin, IStreamServerEndpointStringParser)
 class UDTServerParser:
-    """``udt:PORT[:interface=ADDR]``; colons in an address as ``\\:``."""
+    """``udt:PORT[:interface=ADDR][:carrier=auto|gso|plain]``; colons in an address as ``\\:``."""
 
     prefix = "udt"
 
     def parseStreamServer(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamServerEndpoint:
         """:raises ValueError: the description makes no sense."""
-        if len(args) != 1 or kwargs.keys() - {"interface"}:
-            raise ValueError("a UDT server is udt:PORT[:interface=ADDR]")
+        if len(args) != 1 or kwargs.keys() - {"interface", "carrier"}:
+            raise ValueError("a UDT server is udt:PORT[:interface=ADDR][:carrier=auto|gso|plain]")
         interface = kwargs.get("interface", "")
         if interface and not _is_numeric(interface):
             raise ValueError(f"{interface!r} is not a numeric address of this machine")
-        return UDTServerEndpoint(reactor, _port_number(args[0], 0), interface)
+        carrier = _carrier_mode(kwargs.get("carrier", AUTO))
+        return UDTServerEndpoint(reactor, _port_number(args[0], 0), interface, carrier)
