@@ -59,6 +59,7 @@ CATALOGUE = (
     Entry("udt-ping", "udt_ping", 6, _UDT),
     Entry("stun", "stun", 20, ("coturn",)),
     Entry("introductions", "introductions", 12),
+    Entry("registrations", "registrations", 500, runs=1),
     Entry("relay", "relay", 100, ("haproxy",), judged=False),
     Entry("congestion", "congestion", 300, judged=False),
     Entry("first_byte", "first_byte", 10, root=True, judged=False),

@@ -4,12 +4,13 @@ import functools
 import importlib.metadata
 import os
 import platform
+import resource
 import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["ROOT", "debian_version", "machine", "versions"]
+__all__ = ["ROOT", "all_descriptors", "debian_version", "machine", "versions"]
 
 ROOT = Path(__file__).resolve().parent.parent
 """The directory that holds the packages."""
@@ -42,6 +43,16 @@ def _said(*command: str) -> str:
         return ""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def all_descriptors() -> int:
+    """Let this process, and those that it starts, open as many files as the system allows.
+
+    :return: how many.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
 
 
 def debian_version(package: str) -> str:
