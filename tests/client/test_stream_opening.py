@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.cli.support import Site, reactor
@@ -189,16 +190,19 @@ class WholeTests(TestCase):
             assert talker.transport is not None
             talker.transport.loseConnection()
         await connector.close()
+        await self.closed(before)
+
+    async def closed(self, before: int) -> None:
+        """The agent's ends of all connections are closed, too."""
         for _ in range(200):
             if descriptors() <= before:
                 break
-            later: Deferred[None] = Deferred()
-            reactor.callLater(0.02, later.callback, None)
-            await later
+            await deferLater(reactor, 0.02)
         self.assertLessEqual(descriptors(), before)
 
     async def test_many(self) -> None:
         """Those who wait for the first one do not wait for each other."""
+        before = descriptors()
         connector = open_connector(
             reactor, self.site.client_credentials, paths={"tcp"}, allow_loopback=True
         )
@@ -214,6 +218,7 @@ class WholeTests(TestCase):
         third = sorted(timeline.ms["introduced"] for timeline in connector.timelines)[2]
         self.assertLess(third, second.ms["accepted"])
         await connector.close()
+        await self.closed(before)
 
     async def test_not_allowed(self) -> None:
         """A client that takes no TCP does not ask for it."""
