@@ -217,6 +217,9 @@ class WholeTests(TestCase):
         self.assertEqual({timeline.outcome for timeline in connector.timelines}, {"ok"})
         third = sorted(timeline.ms["introduced"] for timeline in connector.timelines)[2]
         self.assertLess(third, second.ms["accepted"])
+        for talker in talkers:
+            assert talker.transport is not None
+            talker.transport.loseConnection()
         await connector.close()
         await self.closed(before)
 
