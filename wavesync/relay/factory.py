@@ -15,6 +15,7 @@ from wavesync.tunnel.server import TunnelServer
 __all__ = [
     "CLOSE_LIFE",
     "PARTING",
+    "SOONEST",
     "TELL_EVERY",
     "RelayFactory",
 ]
@@ -24,6 +25,9 @@ CLOSE_LIFE = 5.0
 
 PARTING = 1.0
 """Seconds that connections which carried tunnels have to end by themselves when the relay stops."""
+
+SOONEST = 0.5
+"""Seconds from when anything begins until it may be due, at least; less where settings say so."""
 
 TELL_EVERY = 60.0
 """Seconds between lines in the log that there are too many connections."""
@@ -60,6 +64,7 @@ class RelayFactory(ServerFactory):
         )
         self._carriers: set[RelayProtocol] = set()
         self._timer: IDelayedCall | None = None
+        self._soonest = min(SOONEST, limits.head_time, limits.waiting_time)
         self._timer_at: float | None = None
         self._stopped = False
         self._empty: list[Deferred[None]] = []
@@ -191,6 +196,10 @@ class RelayFactory(ServerFactory):
         """Set the timer for what is due next."""
         if self._stopped:
             return
+        if self._timer is not None and self._timer_at is not None:
+            soonest = self._clock.seconds() + self._soonest
+            if self._timer_at <= soonest:
+                return  # what has begun since it was set is due later
         found = (self.heads.deadline(), self._closing.deadline(), self.house.deadline())
         at = min((each for each in found if each is not None), default=None)
         if self._timer is not None:

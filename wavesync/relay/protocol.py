@@ -16,7 +16,8 @@ from wavesync.relay.vitality import keep_alive
 from wavesync.signalling.addresses import canonical
 from wavesync.signalling.relay_answers import RelayAnswer
 from wavesync.signalling.relay_heads import HeadError, HeadReader
-from wavesync.signalling.relay_wire import decode_request
+from wavesync.signalling.relay_quick import quick_request
+from wavesync.signalling.relay_wire import RelayRequest, decode_request
 from wavesync.tunnel.server import TunnelServer
 from wavesync.tunnel.wire import Role as TunnelRole
 
@@ -44,7 +45,8 @@ class RelayProtocol(Protocol):
     def __init__(self, factory: "RelayFactory", tunnels: TunnelServer | None = None) -> None:
         self._factory = factory
         self._tunnels = tunnels
-        self._reader: HeadReader | None = HeadReader(h11.SERVER)
+        self._asking = True  # its request has not come yet
+        self._reader: HeadReader | None = None
         self._role: Role | None = None
         self._carried: TunnelRole | None = None
         self._silent = False  # nothing that comes is of interest any more
@@ -87,7 +89,7 @@ class RelayProtocol(Protocol):
             self._role.received(data)
         elif self._carried is not None:
             self._carried.received(data)
-        elif self._reader is not None:
+        elif self._asking:
             self._read(data)
         self._factory.turn()
 
@@ -117,8 +119,12 @@ class RelayProtocol(Protocol):
         return False
 
     def _read(self, data: bytes) -> None:
-        assert self._reader is not None
-        house = self._factory.house
+        if self._reader is None:
+            quick = quick_request(data)
+            if quick is not None:
+                self._welcome(*quick)
+                return
+            self._reader = HeadReader(h11.SERVER)
         try:
             event = self._reader.feed(data)
             if not isinstance(event, h11.Request):
@@ -130,18 +136,25 @@ class RelayProtocol(Protocol):
             request = decode_request(event)
         except HeadError as error:
             answer = RelayAnswer(error.status, sentence=f"{error}.")
-            house.refuse(self, answer, f"head-{error.status}")
+            self._factory.house.refuse(self, answer, f"head-{error.status}")
             return
-        self._reader = None
-        self._factory.heads.end(self)
-        role = house.welcome(request, self, rest)
+        self._welcome(request, rest)
+
+    def _welcome(self, request: RelayRequest, rest: bytes) -> None:
+        self._asked()
+        role = self._factory.house.welcome(request, self, rest)
         if not self._silent:
             self._role = role
 
-    def _carry(self, tunnels: TunnelServer, event: h11.Request, rest: bytes) -> None:
-        """Carry a tunnel, or a part of one: another connection comes out of it."""
+    def _asked(self) -> None:
+        """Its request has come."""
+        self._asking = False
         self._reader = None
         self._factory.heads.end(self)
+
+    def _carry(self, tunnels: TunnelServer, event: h11.Request, rest: bytes) -> None:
+        """Carry a tunnel, or a part of one: another connection comes out of it."""
+        self._asked()
         self._factory.carries(self)
         carried = tunnels.welcome(event, self, rest)
         if not self._silent:
@@ -193,8 +206,8 @@ class RelayProtocol(Protocol):
 
     def _silence(self) -> None:
         self._silent = True
-        self._role = self._reader = self._carried = None
-        self._factory.heads.end(self)
+        self._role = self._carried = None
+        self._asked()
 
 
 def _target(event: h11.Request) -> str:

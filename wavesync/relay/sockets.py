@@ -75,7 +75,8 @@ class Side:
         self._registering = True
         self._transport.registerProducer(self, False)
         self._registering = False
-        self._transport.startWriting()
+        if self._transport.doWrite() is not None:
+            self._transport.startWriting()  # it is broken, as the reactor will find
 
     def resumeProducing(self) -> None:
         """Twisted has written all it had (IPullProducer)."""

@@ -1,0 +1,58 @@
+"""Requests to a relay that are written exactly as ours are: read by one regular expression.
+
+:mod:`wavesync.signalling.relay_wire` reads all requests, at five times the price; whatever is written
+otherwise, or has been changed by a proxy on the way, or comes in pieces, is left to it.
+"""
+
+import base64
+import re
+
+from wavesync.identity.ids import Target
+from wavesync.identity.proofs import MAX_PROOF
+from wavesync.signalling.relay_heads import RELAY_PROTOCOL
+from wavesync.signalling.relay_wire import RelayRequest, RequestKind
+
+__all__ = ["quick_request"]
+
+_MOST_TEXT = -(-MAX_PROOF * 4 // 3)
+_HEAD = re.compile(
+    (
+        rf"GET /wavesync/1/(connect|park) HTTP/1\.1\r\n"
+        rf"Host: [A-Za-z0-9.:\[\]_-]{{1,262}}\r\n"
+        rf"Connection: Upgrade\r\nUpgrade: {re.escape(RELAY_PROTOCOL)}\r\n"
+        rf"Wavesync-(Target|Server): ([0-9a-f]{{32}})\.([0-9a-f]{{32}})\r\n"
+        rf"Wavesync-Connection: ([0-9a-f]{{32}})\r\n"
+        rf"(?:Wavesync-Revocations: (0|[1-9][0-9]{{0,14}})\r\n)?"
+        rf"Authorization: Wavesync ([A-Za-z0-9_-]{{1,{_MOST_TEXT}}})\r\n\r\n"
+    ).encode("ascii")
+)
+
+
+def quick_request(data: bytes) -> tuple[RelayRequest, bytes] | None:
+    """Read the head of a request, if it is written as expected and all there.
+
+    :param data: the first bytes of a connection.
+    :returns: the request, and what was sent behind its head; ``None`` for whatever is to be looked
+        at more closely.
+    """
+    found = _HEAD.match(data)
+    if found is None:
+        return None
+    kind, named, server, system, connection, number, proof = found.groups()
+    if len(proof) % 4 == 1:
+        return None
+    if (kind, named, number is None) == (b"connect", b"Target", True):
+        what, revocations = RequestKind.CONNECT, 0
+    elif (kind, named, number is None) == (b"park", b"Server", False):
+        what, revocations = RequestKind.PARK, int(number)
+    else:
+        return None
+    target = Target(system.decode("ascii"), server.decode("ascii"))
+    request = RelayRequest(
+        what,
+        target,
+        connection.decode("ascii"),
+        revocations,
+        proof=base64.urlsafe_b64decode(proof + b"=" * (-len(proof) % 4)),
+    )
+    return request, data[found.end() :]
