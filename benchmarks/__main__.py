@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,7 +95,7 @@ def measure(entry: Entry, runs: int | None, options: dict[str, Any]) -> dict[str
     :raises SystemExit: the figure knows nothing of an option, or cannot be taken here; the
         sentence says why.
     """
-    taken_on = machine()
+    load = os.getloadavg()[0]
     function = entry.load().measure
     known = inspect.signature(function).parameters
     asked = {name: value for name, value in options.items() if value}
@@ -108,7 +109,8 @@ def measure(entry: Entry, runs: int | None, options: dict[str, Any]) -> dict[str
     return {
         "figure": entry.name,
         **result,
-        "machine": taken_on,
+        "machine": machine(),
+        "load_before": round(load, 1),
         "versions": versions(entry.packages),
     }
 

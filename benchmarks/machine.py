@@ -31,9 +31,8 @@ def _processor() -> str:
 def machine() -> str:
     """Describe this machine in one line."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    load = f"load before {os.getloadavg()[0]:.1f}"
     hardware = f"{os.cpu_count()} CPUs ({_processor()}), {memory:.0f} GiB"
-    return f"{hardware}, {platform.system()} {platform.release()}, {load}"
+    return f"{hardware}, {platform.system()} {platform.release()}"
 
 
 @functools.cache

@@ -63,31 +63,33 @@ def _missing(line: Mapping[str, Any]) -> list[str]:
     return [f"{line['figure']}: not measured: {line['failed']}", *[""] * 6, "**no**"]
 
 
-def _by_sets(lines: Sequence[Mapping[str, Any]], name: str) -> Iterator[tuple[str, list[str]]]:
-    """Group figures by what they share: the machine, or the versions."""
-    sets: dict[str, list[str]] = {}
+def _shared(lines: Sequence[Mapping[str, Any]], what: Callable[[Mapping[str, Any]], str]) -> str:
+    """Tell something of all figures: once if it is the same for all, else with the figures' names."""
+    said: dict[str, list[str]] = {}
     for line in lines:
-        if name in line:
-            value = line[name]
-            if isinstance(value, Mapping):
-                value = ", ".join(f"{key} {each}" for key, each in value.items() if each)
-            sets.setdefault(value, []).append(line["figure"])
-    yield from sets.items()
+        if text := what(line):
+            said.setdefault(text, []).append(line["figure"])
+    if len(said) <= 1:
+        return "".join(said)
+    return ", ".join(f"{text} ({', '.join(figures)})" for text, figures in said.items())
 
 
 def _circumstances(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "\n## Where and with what\n\n"
-    for name in ("machine", "versions"):
-        groups = list(_by_sets(lines, name))
-        for value, figures in groups:
-            whose = "" if len(groups) == 1 else f" ({', '.join(figures)})"
-            yield f"- {value}{whose}\n"
+    yield f"- {_shared(lines, lambda line: line.get('machine', ''))}\n"
+    for name in dict.fromkeys(name for line in lines for name in line.get("versions", ())):
+
+        def version(line: Mapping[str, Any], name: str = name) -> str:
+            return str(line.get("versions", {}).get(name, ""))
+
+        yield f"- {name} {_shared(lines, version)}\n"
     yield "\n"
-    rows = [["figure", "runs", "settings"]]
+    rows = [["figure", "runs", "load before", "settings"]]
     for line in lines:
         if "settings" in line:
             shown = "; ".join(f"{key} {_shown(each)}" for key, each in line["settings"].items())
-            rows.append([line["figure"], str(line["runs"]), shown.replace("|", "/")])
+            load = str(line.get("load_before", ""))
+            rows.append([line["figure"], str(line["runs"]), load, shown.replace("|", "/")])
     yield _markdown(rows)
 
 

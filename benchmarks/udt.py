@@ -29,7 +29,7 @@ def cpu_rows(taken: Mapping[str, Samples]) -> list[Row]:
     sides = (("sender", SENDER_CPU), ("receiver", RECEIVER_CPU))
     return [
         compared(
-            f"CPU of the {side}",
+            f"the same: CPU of the {side}",
             "s/GB",
             f"{side}_cpu_s_per_gb",
             taken[OURS],

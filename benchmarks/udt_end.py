@@ -15,7 +15,7 @@ dial      count    opens as many from one UDP port and holds them, prints ``held
 
 All print ``ready`` first: once they listen, or once all are connected; what holds ends with its
 standard input.  Layers are what the product puts on UDT, with the credentials of a directory.
-``WAVESYNC_BENCHMARK_CARRIER`` chooses how packets are carried, where there is a choice.
+``WAVESYNC_BENCHMARK_CARRIER`` chooses how packets are carried: auto, gso or plain.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from benchmarks.udt_layers import Layers
-from wavesync.udt.carrier import SocketCarrier
+from wavesync.udt.carrier import AUTO, SocketCarrier
 from wavesync.udt.port import Port
 
 reactor: Any = _reactor
@@ -200,8 +200,8 @@ class _End:
         self._host = host
         self._port = port
         self._layers = layers
-        carrier = os.environ.get("WAVESYNC_BENCHMARK_CARRIER", "")
-        self._choice = f":carrier={carrier}" if carrier else ""
+        self._carrier = os.environ.get("WAVESYNC_BENCHMARK_CARRIER", "")
+        self._choice = f":carrier={self._carrier}" if self._carrier else ""
 
     async def sink(self, flows: int, _: float) -> None:
         takings = _Takings(flows)
@@ -244,7 +244,7 @@ class _End:
         if count == 1:
             client = clientFromString(reactor, f"udt:{self._host}:{self._port}{self._choice}")
             return [await self._layers.connected(client.connect, _factory(build))]
-        port = Port(reactor, SocketCarrier(reactor, 0, ""))
+        port = Port(reactor, SocketCarrier(reactor, mode=self._carrier or AUTO))
 
         def dial(factory: IProtocolFactory) -> Deferred[IProtocol]:
             return port.connect((self._host, self._port), factory, 30.0)

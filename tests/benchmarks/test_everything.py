@@ -116,7 +116,7 @@ class ReportTests(SynchronousTestCase):
         one = figure(find("udt"), 5.0)
         two = {**figure(find("udt-ping"), 5.0), "machine": "another box"}
         text = table([one, two], PLOT)
-        self.assertIn("- a box (udt)\n- another box (udt-ping)\n- python 3\n", text)
+        self.assertIn("- a box (udt), another box (udt-ping)\n- python 3\n", text)
 
     def test_no_matplotlib(self) -> None:
         """Without matplotlib everything else is there, and a sentence says why there is no plot."""
