@@ -53,6 +53,10 @@ class _Listening(Receiver):
         """Hand it on."""
         self._port.carrier_ready()
 
+    def too_large(self, datagram: bytes, destination: Address) -> bool:
+        """Hand it on."""
+        return self._port.too_large(datagram, destination)
+
 
 class _Wiretap(RecordingCarrier):
     """A UDP socket that also remembers what it received."""

@@ -260,6 +260,10 @@ class _Inbox:
     def carrier_ready(self) -> None:
         """Nothing waits."""
 
+    def too_large(self, datagram: bytes, destination: Address) -> bool:
+        """Nothing is sent."""
+        return False
+
 
 def _peer_of(transport: object) -> Address:
     peer = transport.getPeer()  # type: ignore[attr-defined]

@@ -247,6 +247,10 @@ class LossyCarrier:
         if self._receiver is not None:
             self._receiver.carrier_ready()
 
+    def too_large(self, datagram: bytes, destination: Address) -> bool:
+        """Hand on."""
+        return self._receiver is not None and self._receiver.too_large(datagram, destination)
+
 
 def sleep(seconds: float) -> "Deferred[None]":
     """:return: fires after *seconds* of real time: libudt lives in that."""

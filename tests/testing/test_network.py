@@ -37,6 +37,10 @@ class Inbox:
     def carrier_ready(self) -> None:
         """Never congested."""
 
+    def too_large(self, datagram: bytes, destination: Address) -> bool:
+        """Never too large."""
+        return False
+
     def send(self, data: bytes, destination: Address) -> None:
         """Send a datagram."""
         self.carrier.send(Burst(data, len(data)), destination)

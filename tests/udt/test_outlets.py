@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from typing import Any
 
 from twisted.logger import capturedLogs
@@ -31,8 +32,11 @@ class Fake:
     :ivar whole: the same of bursts.
     """
 
+    family = socket.AF_INET
+
     def __init__(self) -> None:
         self.sent: list[tuple[bytes, int]] = []
+        self.options: list[tuple[int, int, int]] = []
         self.single: list[int] = []
         self.whole: list[int] = []
 
@@ -41,6 +45,10 @@ class Fake:
         number = script.pop(0) if script else 0
         if number:
             raise OSError(number, os.strerror(number))
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """Note it."""
+        self.options.append((level, option, value))
 
     def sendto(self, data: bytes, address: Address) -> int:
         """Send a datagram."""
@@ -64,8 +72,14 @@ class PlainTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Make one."""
         self.fake = Fake()
-        self.told: list[tuple[Address, int]] = []
-        self.outlet = PlainOutlet(self.fake, lambda *what: self.told.append(what))  # type: ignore[arg-type]
+        self.told: list[tuple[bytes, Address]] = []
+        self.must = False
+
+        def too_large(datagram: bytes, destination: Address) -> bool:
+            self.told.append((datagram, destination))
+            return self.must
+
+        self.outlet = PlainOutlet(self.fake, too_large)  # type: ignore[arg-type]
 
     def pieces(self) -> list[bytes]:
         """:return: what left as single datagrams."""
@@ -93,10 +107,23 @@ class PlainTests(SynchronousTestCase):
         self.assertEqual(self.told, [])
 
     def test_too_large(self) -> None:
-        """Somebody is told of a datagram that is too large for the way."""
+        """Somebody is asked what to do with a datagram that is too large for the way: it is left out, or
+        leaves in fragments, and only it."""
         self.fake.single = [errno.EMSGSIZE]
         self.outlet.send(Burst(b"aab", 2), THERE)
-        self.assertEqual((self.pieces(), self.told), ([b"b"], [(THERE, 2)]))
+        self.assertEqual((self.pieces(), self.told), ([b"b"], [(b"aa", THERE)]))
+        self.assertEqual((self.outlet.dropped, self.fake.options), (1, []))
+        self.must = True
+        self.fake.single = [errno.EMSGSIZE]
+        self.assertEqual(self.outlet.send(Burst(b"ccd", 2), THERE), 3)
+        self.assertEqual((self.pieces(), self.outlet.dropped), ([b"b", b"cc", b"d"], 1))
+        if sys.platform == "linux":
+            self.assertEqual([value for _, _, value in self.fake.options], [0, 3])
+        self.fake.single = [errno.EMSGSIZE, errno.EAGAIN]
+        self.assertEqual(self.outlet.send(Burst(b"ee", 2), THERE), 0)
+        self.fake.single = [errno.EMSGSIZE, errno.EMSGSIZE]
+        self.assertEqual(self.outlet.send(Burst(b"ee", 2), THERE), 2)
+        self.assertEqual(self.outlet.dropped, 2)
 
     def test_refused(self) -> None:
         """An ICMP error of an earlier datagram does not lose the next; three in a row do."""
@@ -166,6 +193,14 @@ class SegmentingTests(SynchronousTestCase):
             self.fake.sent.clear()
             self.outlet.send(Burst(b"aabb", 2), ELSEWHERE)
             self.assertEqual(self.fake.sent[0][1], size, errno.errorcode[number])
+
+    def test_datagrams_too_large(self) -> None:
+        """Where it is the datagrams that are too large, smaller ones leave whole again."""
+        self.fake.whole = [errno.EMSGSIZE]
+        self.fake.single = [errno.EMSGSIZE] * 2
+        self.outlet.send(Burst(b"aabb", 2), THERE)
+        self.outlet.send(Burst(b"ab", 1), THERE)
+        self.assertEqual(self.fake.sent, [(b"ab", 1)])
 
     def test_tried_again(self) -> None:
         """After many bursts it is tried again: the way may be another."""

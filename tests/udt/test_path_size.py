@@ -153,6 +153,27 @@ class PathSizeTests(SynchronousTestCase):
         self.path.take(Subtype.SIZE_ANSWER, MOST, 20)
         self.assertEqual(self.buffer.payload, MOST - HEADER_SIZE)
 
+    def test_too_large(self) -> None:
+        """When this host knows that data packets have become too large for the way, smaller ones are
+        sent at once, and the search begins anew; probes that were too large change nothing."""
+        self.path.too_large(MOST, 0.0)
+        self.assertEqual(self.buffer.payload, BASE - HEADER_SIZE)
+        self.buffer.write(bytes(2 * ENOUGH))
+        self.sent()
+        self.path.take(Subtype.SIZE_ANSWER, MOST, 20)
+        self.path.too_large(MOST, 20.0)
+        self.assertEqual(self.buffer.payload, BASE - HEADER_SIZE)
+        self.assertEqual(self.path.deadline(), 20.0)
+
+    def test_too_large_for_libudt(self) -> None:
+        """A peer that answers no probes gets small packets from then on."""
+        self.buffer.resize(MOST - HEADER_SIZE)
+        path = PathSize(7, self.buffer, 1500)
+        self.buffer.write(bytes(2 * ENOUGH))
+        path.too_large(MOST, 1.0)
+        self.assertEqual(self.buffer.payload, BASE - HEADER_SIZE)
+        self.assertEqual(path.deadline(), math.inf)
+
     def test_unknown_subtypes(self) -> None:
         """Others are ignored."""
         for subtype in (0, 3, 0xFFFF):

@@ -21,7 +21,13 @@ from zope.interface import Attribute, Interface, implementer
 from wavesync.interfaces import Address, Burst
 from wavesync.udt.batches import batch_inlet
 from wavesync.udt.inlets import MAX_DATAGRAM, MAX_TURN, Arrival, BurstAssembler, Inlet, PlainInlet
-from wavesync.udt.outlets import Outlet, PlainOutlet, SegmentingOutlet, can_segment
+from wavesync.udt.outlets import (
+    Outlet,
+    PlainOutlet,
+    SegmentingOutlet,
+    TooLarge,
+    can_segment,
+)
 from wavesync.udt.sockets import BUFFER_SIZE, open_socket, room
 
 __all__ = [
@@ -65,6 +71,12 @@ class Receiver(Protocol):
     def carrier_ready(self) -> None:
         """A carrier that was congested takes bursts again."""
 
+    def too_large(self, datagram: bytes, destination: Address) -> bool:
+        """A datagram is too large for the way, as far as this host knows it.
+
+        :return: whether it must be sent all the same, in fragments.
+        """
+
 
 class ICarrier(Interface):
     """Something that carries datagrams of one address family."""
@@ -107,22 +119,27 @@ def slices(burst: Burst) -> list[bytes]:
 
 
 def ways(
-    sock: socket.socket, mode: str, probe: Callable[[socket.socket], bool] = can_segment
+    sock: socket.socket,
+    mode: str,
+    probe: Callable[[socket.socket], bool] = can_segment,
+    too_large: TooLarge = lambda *what: False,
 ) -> tuple[Outlet, Inlet]:
     """Choose how datagrams pass between a socket and its carrier.
 
     :param mode: one of :data:`MODES`.
     :param probe: tells whether the kernel cuts up bursts.
+    :param too_large: see :class:`~wavesync.udt.outlets.PlainOutlet`.
     :raises OSError: *mode* is :data:`GSO` and it does not.
     :raises ValueError: there is no such mode.
     """
     if mode not in MODES:
         raise ValueError(f"{mode!r} is no way to carry UDP: auto, gso or plain")
-    outlet: Outlet = PlainOutlet(sock)
+    plain = PlainOutlet(sock, too_large)
+    outlet: Outlet = plain
     if mode == PLAIN:
         return outlet, PlainInlet(sock)
     if probe(sock):
-        outlet = SegmentingOutlet(sock, PlainOutlet(sock))
+        outlet = SegmentingOutlet(sock, plain)
     elif mode == GSO:
         raise OSError(errno.ENOPROTOOPT, "this system cannot send UDP in bursts (udp = gso)")
     return outlet, batch_inlet(sock) or PlainInlet(sock)
@@ -153,7 +170,7 @@ class SocketCarrier:
         self.address: Address = self._socket.getsockname()[:2]
         self.room = room(self._socket)
         try:
-            self._outlet, self._inlet = ways(self._socket, mode)
+            self._outlet, self._inlet = ways(self._socket, mode, too_large=self._too_large)
         except OSError as problem:
             self._socket.close()
             raise error.CannotListenError(interface, self.address[1], problem) from None
@@ -183,6 +200,9 @@ class SocketCarrier:
         done = 0 if self._queue else self._outlet.send(burst, destination)
         if done < len(burst.data):
             self._enqueue(burst, destination, done)
+
+    def _too_large(self, datagram: bytes, destination: Address) -> bool:
+        return self._receiver is not None and self._receiver.too_large(datagram, destination)
 
     def _enqueue(self, burst: Burst, destination: Address, done: int) -> None:
         data, size = burst

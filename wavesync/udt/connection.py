@@ -144,8 +144,6 @@ class Connection:
         self._closed: CloseReason | None = None
         self._ending = Ending(replies=sparing)
 
-    # What comes in
-
     def receive(self, data: bytes | memoryview, segment_size: int, now: float) -> None:
         """Take one or more datagrams from the peer's address that came back to back.
 
@@ -275,6 +273,13 @@ class Connection:
         """
         self._path.begin(self._now, ask=settled)
 
+    def too_large(self, datagram: bytes, now: float) -> bool:
+        """A packet of ours is too large for the way: send smaller ones, and tell whether it must go."""
+        if datagram[0] & 0x80:
+            return False  # a probe; anything else is small
+        self._path.too_large(len(datagram), now)
+        return True
+
     def expect_round_trip(self, seconds: float | None) -> None:
         """Go by what the handshakes took until a round trip has been measured; ``None``: unknown."""
         if seconds is not None:
@@ -354,8 +359,6 @@ class Connection:
             self._end(CloseReason.LOCAL if done else CloseReason.TIMEOUT)
             self._ending.begin(self._now)
 
-    # Time
-
     def timer(self, now: float) -> None:
         """Note that the time is *now*; calling early or late is harmless."""
         self._now = now
@@ -386,8 +389,6 @@ class Connection:
             self._path.deadline(),
             self._patience.deadline(self.keep_alive_interval),
         )
-
-    # The end
 
     def _end(self, reason: CloseReason) -> None:
         """Be over, for *reason*; what was received in order can still be read."""

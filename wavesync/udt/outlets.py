@@ -11,12 +11,13 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from struct import Struct
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from twisted.logger import Logger
 
 from wavesync.interfaces import Address, Burst
 from wavesync.udt.packet import MAX_BURST_BYTES, MAX_BURST_PACKETS
+from wavesync.udt.sockets import fragmenting
 
 __all__ = [
     "MAX_PATHS",
@@ -24,6 +25,7 @@ __all__ = [
     "Outlet",
     "PlainOutlet",
     "SegmentingOutlet",
+    "TooLarge",
     "can_segment",
 ]
 
@@ -47,6 +49,9 @@ _NOT_HERE = (errno.EIO, errno.EINVAL, errno.EMSGSIZE)
 _ATTEMPTS = 3
 
 
+TooLarge: TypeAlias = Callable[[bytes, Address], bool]
+
+
 class Outlet(Protocol):
     """A way out."""
 
@@ -68,13 +73,14 @@ class PlainOutlet:
     """One datagram at a time.
 
     :param sock: the socket.
-    :param too_large: told the destination and the size of a datagram too large for the way there.
+    :param too_large: given a datagram too large for the way, and its destination; tells whether it is to be
+        sent all the same, in fragments.
+    :ivar oversized: datagrams that were too large.
     """
 
-    def __init__(
-        self, sock: socket.socket, too_large: Callable[[Address, int], None] | None = None
-    ) -> None:
+    def __init__(self, sock: socket.socket, too_large: TooLarge = lambda *what: False) -> None:
         self.dropped = 0
+        self.oversized = 0
         self._socket = sock
         self._too_large = too_large
 
@@ -99,12 +105,25 @@ class PlainOutlet:
                 if problem.errno in _AGAIN:
                     # An ICMP error of an earlier datagram; this one was not sent.
                     continue
-                if problem.errno == errno.EMSGSIZE and self._too_large is not None:
-                    self._too_large(destination, len(datagram))
+                if problem.errno == errno.EMSGSIZE:
+                    self.oversized += 1
+                    if self._too_large(datagram, destination):
+                        return self._sent_in_fragments(datagram, destination)
                 # Too long for the path, no route, a closed socket: as good as lost on the way.
                 break
             return True
         self.dropped += 1
+        return True
+
+    def _sent_in_fragments(self, datagram: bytes, destination: Address) -> bool:
+        """The same, by way of IP's fragments."""
+        try:
+            with fragmenting(self._socket):
+                self._socket.sendto(datagram, destination)
+        except OSError as problem:
+            if problem.errno in _WOULD_BLOCK:
+                return False
+            self.dropped += 1
         return True
 
 
@@ -161,8 +180,11 @@ class SegmentingOutlet:
                 if number in _AGAIN:
                     continue
                 if number in _UNABLE or number in _NOT_HERE:
-                    self._give_up(destination[0], problem)
-                    return self._plain.send(Burst(data, size), destination)
+                    oversized = self._plain.oversized
+                    done = self._plain.send(Burst(data, size), destination)
+                    if self._plain.oversized == oversized:  # it was not the datagrams' size
+                        self._give_up(destination[0], problem)
+                    return done
                 break
             return len(data)
         self._dropped += -(-len(data) // size)

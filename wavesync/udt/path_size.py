@@ -98,19 +98,29 @@ class PathSize:
     :param mss: IP packet size that the peer takes.
     """
 
-    __slots__ = ("_buffer", "_came", "_peer_id", "_search")
+    __slots__ = ("_asks", "_buffer", "_came", "_peer_id", "_search")
 
     def __init__(self, peer_id: int, buffer: SendBuffer, mss: int) -> None:
         """Begin with the agreed size."""
         self._peer_id = peer_id
         self._buffer = buffer
         self._search = SizeSearch(mss - IP_UDP_OVERHEAD)
+        self._asks = False
         self._came = 0  # the largest probe that came, to be answered
 
     def begin(self, now: float, *, ask: bool) -> None:
         """Go back to what every path carries; see :meth:`SizeSearch.begin`."""
+        self._asks = ask
         self._search.begin(now, ask=ask)
         self._buffer.resize(self._search.size - HEADER_SIZE)
+
+    def too_large(self, size: int, now: float) -> None:
+        """The way takes no data packets of so many bytes (any more): begin again.
+
+        What has left in larger ones keeps its sequence numbers, and has to be sent in fragments.
+        """
+        if BASE < size <= self._search.size:
+            self.begin(now, ask=self._asks)
 
     def take(self, subtype: int, info: int, size: int) -> None:
         """Take a user-defined control packet.

@@ -352,8 +352,6 @@ class Port:
         wait = LAST_WORDS if self._sorter.links else 0.0
         self._ending = self._clock.callLater(wait, self._end_if_idle)
 
-    # What carriers call.
-
     def bursts_received(self, arrivals: Iterable[Arrival]) -> None:
         """Take all that came in one turn of the reactor."""
         now = self.seconds()
@@ -368,12 +366,14 @@ class Port:
         finally:
             self._turns.run()
 
+    def too_large(self, datagram: bytes, destination: Address) -> bool:
+        """See :meth:`~wavesync.udt.carrier.Receiver.too_large`."""
+        return self._sorter.too_large(datagram, destination, self.seconds())
+
     def carrier_ready(self) -> None:
         """A carrier that was congested takes bursts again."""
         for link in self._sorter.links.values():
             self._turns.touch(link)
-
-    # Small parts.
 
     def _add_call(self, call: ClientCall | Rendezvous) -> None:
         if self._stopped:

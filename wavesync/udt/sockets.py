@@ -7,11 +7,13 @@ datagrams, and the 208 KiB that many systems give no more than 180.
 
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from twisted.internet import error
 from twisted.logger import Logger
 
-__all__ = ["BUFFER_SIZE", "CHARGE", "open_socket", "room", "size_buffers"]
+__all__ = ["BUFFER_SIZE", "CHARGE", "fragmenting", "open_socket", "room", "size_buffers"]
 
 BUFFER_SIZE = 4 * 1024 * 1024
 """Bytes asked for each of the socket's two kernel buffers."""
@@ -25,6 +27,7 @@ _SIZE_OPTIONS = {  # never fragment, and let us find the size (ip(7))
     socket.AF_INET6: (socket.IPPROTO_IPV6, 23),  # IPV6_MTU_DISCOVER
 }
 _PROBE = 3  # IP_PMTUDISC_PROBE, IPV6_PMTUDISC_PROBE
+_DONT = 0  # IP_PMTUDISC_DONT, IPV6_PMTUDISC_DONT
 _BUFFERS = (  # the option, the one that only the privileged may use, what limits the former
     (socket.SO_RCVBUF, 33, "net.core.rmem_max"),
     (socket.SO_SNDBUF, 32, "net.core.wmem_max"),
@@ -56,6 +59,19 @@ def open_socket(port: int, interface: str) -> socket.socket:
         raise error.CannotListenError(interface, port, problem) from None
     size_buffers(made)
     return made
+
+
+@contextmanager
+def fragmenting(made: socket.socket) -> Iterator[None]:
+    """Let what is sent meanwhile be fragmented; Linux only, elsewhere nothing changes."""
+    option = _SIZE_OPTIONS[socket.AddressFamily(made.family)] if sys.platform == "linux" else None
+    if option is not None:
+        made.setsockopt(*option, _DONT)
+    try:
+        yield
+    finally:
+        if option is not None:
+            made.setsockopt(*option, _PROBE)
 
 
 def size_buffers(made: socket.socket) -> None:

@@ -62,6 +62,17 @@ class Sorter:
         """:return: whether *socket_id* is not free for a new connection."""
         return socket_id in self.links or socket_id in self.calls or socket_id in self.closed
 
+    def too_large(self, datagram: bytes, destination: Address, now: float) -> bool:
+        """Tell the connection that a packet of its is too large for the way.
+
+        :return: whether it must be sent all the same.
+        """
+        peer_id = int.from_bytes(datagram[12:HEADER_SIZE], "big")
+        for link in self.links.values():
+            if link.remote == destination and link.agreement.peer_id == peer_id:
+                return link.connection.too_large(datagram, now)
+        return False
+
     def take(self, arrival: Arrival, now: float) -> None:
         """Take a burst."""
         data, segment_size, source, _ = arrival
