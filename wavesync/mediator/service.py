@@ -18,6 +18,7 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from twisted.python import usage
 
+from wavesync.garbage import collect_seldom
 from wavesync.interfaces import Address
 from wavesync.mediator.core import Mediator
 from wavesync.mediator.keeping import KeptLists
@@ -260,6 +261,7 @@ def makeService(options: Options) -> IService:
     from wavesync.metrics.service import Measured
 
     keep_steady(IReactorTime(reactor))
+    collect_seldom()
 
     def make(settings: MediatorSettings) -> IService:
         mediator = MediatorService(settings, IReactorSocket(reactor))

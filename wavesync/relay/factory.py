@@ -26,7 +26,7 @@ CLOSE_LIFE = 5.0
 PARTING = 1.0
 """Seconds that connections which carried tunnels have to end by themselves when the relay stops."""
 
-SOONEST = 0.5
+SOONEST = 1.0
 """Seconds from when anything begins until it may be due, at least; less where settings say so."""
 
 TELL_EVERY = 60.0
@@ -64,8 +64,9 @@ class RelayFactory(ServerFactory):
         )
         self._carriers: set[RelayProtocol] = set()
         self._timer: IDelayedCall | None = None
-        self._soonest = min(SOONEST, limits.head_time, limits.waiting_time)
-        self._timer_at: float | None = None
+        pong_time = house.settings.keep_alive / 2
+        self._soonest = min(SOONEST, limits.head_time, limits.waiting_time, pong_time)
+        self._timer_at = 0.0
         self._stopped = False
         self._empty: list[Deferred[None]] = []
         self._gone: list[Deferred[None]] = []
@@ -193,25 +194,21 @@ class RelayFactory(ServerFactory):
     # The one timer.
 
     def turn(self) -> None:
-        """Set the timer for what is due next."""
-        if self._stopped:
-            return
-        if self._timer is not None and self._timer_at is not None:
-            soonest = self._clock.seconds() + self._soonest
-            if self._timer_at <= soonest:
-                return  # what has begun since it was set is due later
-        found = (self.heads.deadline(), self._closing.deadline(), self.house.deadline())
-        at = min((each for each in found if each is not None), default=None)
+        """Something has begun, which is not due before :data:`SOONEST`: look then at the latest.
+
+        To find out what is due next each time that anything happens would take longer than what
+        happens.
+        """
+        at = self._clock.seconds() + self._soonest
+        if not self._stopped and (self._timer is None or self._timer_at > at):
+            self._set(at)
+
+    def _set(self, at: float) -> None:
         if self._timer is not None:
-            # One that comes too early does no harm, and finds out when it is due.
-            if at is not None and self._timer_at is not None and self._timer_at <= at:
-                return
             self._timer.cancel()
-            self._timer = None
-        if at is not None:
-            self._timer_at = at
-            delay = max(_LEAST_DELAY, at - self._clock.seconds())
-            self._timer = self._clock.callLater(delay, self._due)
+        self._timer_at = at
+        delay = max(_LEAST_DELAY, at - self._clock.seconds())
+        self._timer = self._clock.callLater(delay, self._due)
 
     def _due(self) -> None:
         self._timer = None
@@ -222,7 +219,10 @@ class RelayFactory(ServerFactory):
         for protocol in self._closing.take_due(now):
             protocol.abort()
         self.house.timer(now)
-        self.turn()
+        found = (self.heads.deadline(), self._closing.deadline(), self.house.deadline())
+        at = min((each for each in found if each is not None), default=None)
+        if at is not None and not self._stopped:
+            self._set(at)
 
     def stop_timer(self) -> None:
         """Nothing is due any more, whatever the last connection leaves to be done."""

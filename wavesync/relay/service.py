@@ -19,6 +19,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python import usage
 
+from wavesync.garbage import collect_seldom
 from wavesync.interfaces import Address, IReactor
 from wavesync.relay.descriptors import Descriptors
 from wavesync.relay.factory import RelayFactory
@@ -227,6 +228,7 @@ def makeService(options: Options) -> IService:
     from wavesync.relay.metrics import RelayMetrics
 
     keep_steady(IReactorTime(reactor))
+    collect_seldom()
 
     def next_signal(act: Callable[[], None]) -> None:
         on_next_signal(IReactorFromThreads(reactor), act)
