@@ -46,6 +46,16 @@ class NoPipes(PipePool):
         """Keep them."""
 
 
+class Quiet:
+    """A flow that has nothing to say when it is looked at."""
+
+    talked = float("-inf")
+    listed = False
+
+    def attend(self) -> None:
+        """Nothing."""
+
+
 class Pairs(TestCase):
     """Makes pairs."""
 
@@ -286,7 +296,7 @@ class PlumbingTests(SynchronousTestCase):
         """For a moment after each small move all take less at a time."""
         plumbing = Plumbing(kernel=False)
         self.assertEqual(plumbing.burst(100.0), PIPE_SIZE)
-        plumbing.talk(100.0)
+        plumbing.talk(Quiet(), 100.0)
         self.assertEqual(plumbing.burst(100.0 + SHARED_FOR / 2), SHARED_BURST)
         self.assertEqual(plumbing.burst(100.0 + 2 * SHARED_FOR), PIPE_SIZE)
 

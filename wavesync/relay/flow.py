@@ -63,6 +63,8 @@ class Flow:
     :ivar moved: bytes read from the source.
     :ivar held: bytes read and not yet written.
     :ivar ended: the source has said all, and the sink has been told so.
+    :ivar talked: when it moved the last of little messages (:class:`~wavesync.relay.plumbing.Talker`).
+    :ivar listed: whether it is looked after for that.
     """
 
     __slots__ = (
@@ -75,7 +77,9 @@ class Flow:
         "_tail",
         "ended",
         "held",
+        "listed",
         "moved",
+        "talked",
     )
 
     def __init__(self, pair: "SocketPair", source: "Side", sink: "Side", tail: bytes) -> None:
@@ -89,6 +93,8 @@ class Flow:
         self._pipe: Pipe | None = None
         self._last = MAX_HELD_ONE_WAY - 1
         self._rest: IDelayedCall | None = None
+        self.talked = float("-inf")
+        self.listed = False
 
     def pull(self) -> None:
         """The source has bytes, or has ended, or broken: move what there is."""
@@ -108,12 +114,25 @@ class Flow:
             now = pair.touch()
             if n <= LITTLE and self._last <= LITTLE:
                 # Twice in a row: a stream of many bytes has a little rest now and then, too.
-                pair.plumbing.talk(now)
+                pair.plumbing.talk(self, now)
             self._last = n
             if self.held:
                 self._wait()
             if self._rested(n, now) or self.held or n < length or length <= SHARED_BURST:
+                if n > LITTLE:
+                    pair.plumbing.attend(now)
                 return
+
+    def attend(self) -> None:
+        """Somebody else's bytes have just been moved: see whether there is something here."""
+        if not self._source.reads:
+            return
+        try:
+            if not self._source.socket.recv(1, socket.MSG_PEEK):
+                return  # its end can wait
+        except OSError:
+            return  # there is nothing, or the reactor finds what is wrong
+        self.pull()
 
     def _length(self) -> int:
         """:return: how many bytes to move; 0 to wait until the sink takes some."""
@@ -243,13 +262,15 @@ class Flow:
             return
         if self._pipe is not None and not self._drain(self._pipe):
             return
-        self._pair.touch()
+        now = self._pair.touch()
         if self.held:
             self._sink.write_on()
-            return
-        self._sink.write_off()
-        if self._rest is None:
-            self._source.read_on()
+        else:
+            self._sink.write_off()
+            if self._rest is None:
+                self._source.read_on()
+        if self._last > LITTLE:
+            self._pair.plumbing.attend(now)
 
     def _push_tail(self) -> bool:
         try:
@@ -309,3 +330,4 @@ class Flow:
             self._pipe = None
         self._tail = b""
         self.held = 0
+        self._pair.plumbing.forget(self)

@@ -102,6 +102,11 @@ class Side:
 
     # While the descriptor is ours:
 
+    @property
+    def reads(self) -> bool:
+        """Whether its bytes are wanted now."""
+        return self._reading
+
     def read_on(self) -> None:
         """Have the reactor tell when there is something to read."""
         if not self._reading:
