@@ -5,7 +5,7 @@ from twisted.internet.tcp import Connection
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper  # it has no public name
 from twisted.protocols.policies import ProtocolWrapper
 
-__all__ = ["attach", "bottom", "half_close", "plain"]
+__all__ = ["attach", "bottom", "emptied", "half_close", "plain", "send_now"]
 
 
 def plain(transport: ITransport) -> Connection | None:
@@ -26,6 +26,26 @@ def bottom(transport: ITransport) -> object:
     while isinstance(inner, ProtocolWrapper):
         inner = inner.transport
     return inner
+
+
+def emptied(connection: Connection) -> bool:
+    """Tell whether Twisted has sent all that was written; it has no public word for that."""
+    return not connection._tempDataLen and connection.offset == len(connection.dataBuffer)
+
+
+def send_now(transport: ITransport, data: bytes) -> None:
+    """Write, and at once: Twisted's own writing waits for the next turn of the reactor.
+
+    What the kernel does not take now goes the usual way; where something is wrong, all of it, so
+    that it is found out as ever.
+    """
+    connection = plain(transport)
+    if connection is not None and connection.connected and emptied(connection):
+        sent = connection.writeSomeData(data)
+        if isinstance(sent, int) and sent > 0:
+            data = data[sent:]
+    if data:
+        transport.write(data)
 
 
 def attach(transport: ITransport, protocol: IProtocol) -> None:

@@ -25,6 +25,7 @@ MOST_READY = 3.0
 """Seconds that it has at most, and while its round trip is not known."""
 
 _ROUND_TRIPS = 4
+_PING = Ping().encode()
 _OUT_OF_TURN = "out of turn"
 
 
@@ -80,8 +81,7 @@ class Parked:
             keep_alive=house.settings.keep_alive,
             revocations=house.lists.number(self.server.system),
         )
-        self.wire.write(RelayAnswer(101, parking=parking).encode())
-        self.ping()
+        self._ask(RelayAnswer(101, parking=parking).encode())
         if rest:
             self.received(rest)
 
@@ -114,22 +114,28 @@ class Parked:
     def ping(self) -> None:
         """Ask whether the server is there, unless it has been asked already."""
         if self._asked_at is None:
-            self._asked_at = self._house.now()
-            self._house.roll.asked(self, self._asked_at)
-            self.wire.write(Ping().encode())
+            self._ask()
+
+    def _ask(self, first: bytes = b"") -> None:
+        self._asked_at = self._house.now()
+        self._house.roll.asked(self, self._asked_at)
+        self.wire.write(first + _PING)
 
     def tell(self, wanted: int, waiting: int) -> None:
         """Tell how many connections are wanted (pool)."""
         self.wire.write(Idle(wanted, waiting).encode())
 
-    def open(self, visitor: "Visitor", connection: str, name: str, source: Address) -> None:
+    def open(
+        self, visitor: "Visitor", connection: str, name: str, source: Address, early: bytes
+    ) -> None:
         """Tell the server that a client takes this connection; the client's bytes follow.
 
         :param visitor: who takes it; is told what comes of it.
+        :param early: the first of those bytes.
         """
         self._visitor = visitor
         self._house.roll.rest(self)
-        self.wire.write(Open(connection, name, source).encode())
+        self.wire.write(Open(connection, name, source).encode() + early)
 
     def move(self) -> None:
         """The relay is going."""

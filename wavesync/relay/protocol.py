@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wavesync.interfaces import Address
-from wavesync.relay.legs import bottom
+from wavesync.relay.legs import bottom, send_now
 from wavesync.relay.pair import ILegTransport
 from wavesync.relay.role import Role
 from wavesync.relay.vitality import keep_alive
@@ -165,7 +165,7 @@ class RelayProtocol(Protocol):
     def write(self, data: bytes) -> None:
         """Send."""
         if not self._silent:
-            self._leg.write(data)
+            send_now(self._leg, data)
 
     def finish(self, data: bytes) -> None:
         """Send, and close once it has left, or after a while anyway."""

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wavesync.relay.flow import Flow
-from wavesync.relay.legs import attach, plain
+from wavesync.relay.legs import attach, emptied, plain
 from wavesync.relay.pair import CLIENT_BROKE, DONE, SERVER_BROKE, IPair
 from wavesync.relay.plumbing import Plumbing
 from wavesync.relay.shaping import Shaper
@@ -72,6 +72,9 @@ class Side:
 
     def take(self) -> None:
         """Let Twisted's transport write all that it has, then tell the pair."""
+        if emptied(self._transport):
+            self._adopt()
+            return
         self._registering = True
         self._transport.registerProducer(self, False)
         self._registering = False
@@ -83,6 +86,9 @@ class Side:
         if self._registering:
             return
         self._transport.unregisterProducer()
+        self._adopt()
+
+    def _adopt(self) -> None:
         self._transport.stopReading()
         self._transport.stopWriting()
         self.fd = self.socket.fileno()

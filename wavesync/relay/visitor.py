@@ -107,8 +107,7 @@ class Visitor:
         """Try a connection of the server's."""
         self._leg = leg
         self._sent = len(self._early)
-        leg.open(self, self.connection, str(self.peer.name), self.wire.source)
-        leg.wire.write(self._early)
+        leg.open(self, self.connection, str(self.peer.name), self.wire.source, self._early)
         self._timer = self._house.clock.callLater(leg.patience, self._late)
 
     def ready(self, leg: Parked, first: bytes) -> None:
