@@ -175,6 +175,9 @@ class Side:
             return
         if abort:
             self._transport.abortConnection()
+        elif emptied(self._transport):
+            # Twisted would have a look whether there is something to write, two turns long.
+            self._transport.connectionLost(connectionDone)
         else:
             self._transport.loseConnection()
 
