@@ -49,8 +49,8 @@ class _Port(DatagramProtocol):
 
     def send(self, data: bytes, address: Address) -> None:
         """Send from it."""
-        assert self.transport is not None
-        self.transport.write(data, address)
+        if self.transport is not None:
+            self.transport.write(data, address)
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """Hand on what a mediator says."""
@@ -97,6 +97,8 @@ async def _all(port: int, count: int) -> list[Link]:
             link.start()
         await gatherResults([link.when_registered() for link in some])
         links += some
+        # Descriptors that are new must not get the events of old ones with the same numbers.
+        await deferLater(reactor, 0.0)
     return links
 
 
