@@ -15,7 +15,6 @@ After the ideas of Cardwell et al., "BBR: Congestion-Based Congestion Control" (
 
 import enum
 import math
-from collections import deque
 
 from wavesync.udt.congestion import (
     INITIAL_RATE,
@@ -172,7 +171,8 @@ class BottleneckControl(CongestionControl):
         self.bandwidth = 0.0
         self.min_rtt = 0.0
         self._rtt_seen = 0.0
-        self._rates: deque[tuple[int, float]] = deque()  # (round, rate), rates falling
+        # Lists, as an empty deque takes ten times the memory; both stay short.
+        self._rates: list[tuple[int, float]] = []  # (round, rate), rates falling
         # A round trip: from one packet's acknowledgement to that of the next one sent then.
         self._round = 0
         self._round_start: float | None = None
@@ -181,7 +181,7 @@ class BottleneckControl(CongestionControl):
         self._round_rtt = math.inf
         self._sharing = Sharing()
         self._cycle_rtt = math.inf  # the lowest round trip of this cycle
-        self._last_rtts: deque[float] = deque((0.0,), RTT_SAMPLES)
+        self._last_rtts: list[float] = [0.0]
         self._delivered = 0
         self._lost = 0  # in this round
         self._saw_queue = False  # in this round
@@ -217,6 +217,8 @@ class BottleneckControl(CongestionControl):
         if sample.rtt is None:
             return False
         self._last_rtts.append(sample.rtt)
+        if len(self._last_rtts) > RTT_SAMPLES:
+            del self._last_rtts[0]
         self._round_rtt = min(self._round_rtt, sample.rtt)
         self._cycle_rtt = min(self._cycle_rtt, sample.rtt)
         stale = self.min_rtt > 0 and sample.now > self._rtt_seen + RTT_LIFETIME
@@ -257,7 +259,7 @@ class BottleneckControl(CongestionControl):
             rates.pop()
         rates.append((self._round, rate))
         while rates[0][0] < self._round - RATE_ROUNDS:
-            rates.popleft()
+            del rates[0]
         self.bandwidth = rates[0][1]
         if self.bandwidth >= self._full_rate * PLATEAU_GROWTH:
             self._full_rate = self.bandwidth

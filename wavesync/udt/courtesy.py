@@ -29,6 +29,16 @@ class Courtesy:
     :ivar shown: something other than a handshake came from the client.
     """
 
+    __slots__ = (
+        "_answered",
+        "_gives_up",
+        "_repeat",
+        "_speaking",
+        "_until",
+        "_wavesync",
+        "shown",
+    )
+
     def __init__(self, now: float, *, wavesync: bool) -> None:
         self.shown = False
         self._wavesync = wavesync

@@ -5,7 +5,6 @@ they must be truthful, and 0 where nothing is known.  Median filters as in draft
 """
 
 import math
-from collections import deque
 from collections.abc import Collection
 
 __all__ = ["ArrivalRate", "Capacity", "Lowest", "RoundTrip"]
@@ -108,6 +107,13 @@ def _typical(gaps: Collection[float]) -> tuple[float, int]:
     return (sum(near) / len(near) if near else 0.0), len(near)
 
 
+def _keep(gaps: list[float], gap: float, most: int) -> None:
+    """Add a gap to the latest ones: a list, as an empty deque takes ten times the memory."""
+    gaps.append(gap)
+    if len(gaps) > most:
+        del gaps[0]
+
+
 class ArrivalRate:
     """How fast packets arrive while they do: pauses fall out by the median filter."""
 
@@ -115,7 +121,7 @@ class ArrivalRate:
 
     def __init__(self) -> None:
         """Begin knowing nothing."""
-        self._gaps: deque[float] = deque(maxlen=ARRIVAL_SAMPLES)
+        self._gaps: list[float] = []
         self._start = 0.0
         self._count = 0
 
@@ -127,7 +133,7 @@ class ArrivalRate:
             return
         if self._count:
             # The packets of the group now beginning took this long to come.
-            self._gaps.append(elapsed / self._count)
+            _keep(self._gaps, elapsed / self._count, ARRIVAL_SAMPLES)
         self._start = now
         self._count = packets
 
@@ -153,7 +159,7 @@ class Capacity:
 
     def __init__(self) -> None:
         """Begin knowing nothing."""
-        self._gaps: deque[float] = deque(maxlen=CAPACITY_SAMPLES)
+        self._gaps: list[float] = []
         self._first_sequence = -1
         self._first_at = 0.0
 
@@ -164,13 +170,13 @@ class Capacity:
         :param count: how many with consecutive numbers.
         """
         if first == self._first_sequence + 1 and now > self._first_at:
-            self._gaps.append(now - self._first_at)
+            _keep(self._gaps, now - self._first_at, CAPACITY_SAMPLES)
         last = first + count - 1
         if last % 16 == 0:
             self._first_sequence, self._first_at = last, now
         elif first <= last - last % 16 < last:
             # A slow sender's pace is no measure: only the pair left back to back.
-            self._gaps.append(_ONE_PIECE)
+            _keep(self._gaps, _ONE_PIECE, CAPACITY_SAMPLES)
 
     def rate(self, arrival_rate: int) -> int:
         """Packets a second, never less than *arrival_rate*; 0 for unknown."""

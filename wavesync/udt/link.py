@@ -98,6 +98,19 @@ class Link:
     :ivar ended: the port knows that the protocol has been told the end.
     """
 
+    __slots__ = (
+        "_answer",
+        "_courtesy",
+        "_port",
+        "agreement",
+        "connection",
+        "ended",
+        "remote",
+        "scheduled",
+        "sources",
+        "transport",
+    )
+
     def __init__(
         self,
         port: Ports,

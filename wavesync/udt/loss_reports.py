@@ -9,7 +9,6 @@ a gap then waits as long as they took, at most half a round trip.
 
 import heapq
 import math
-from collections import deque
 
 from wavesync.udt.estimators import RoundTrip
 from wavesync.udt.ranges import RangeSet
@@ -49,7 +48,7 @@ class LossReports:
         self._due: list[tuple[float, int, int, int]] = []  # heap: when, start, stop, reports made
         # Gaps seen so recently that what fills them cannot be a retransmission.
         self._young = RangeSet()
-        self._young_times: deque[tuple[float, int, int]] = deque()
+        self._young_times: list[tuple[float, int, int]] = []
         self.tolerance = 0.0
 
     def gap(self, start: int, stop: int, now: float) -> None:
@@ -64,9 +63,13 @@ class LossReports:
         """Note that packets *first* .. *stop*, at least partly missing before, came at *now*."""
         limit = self._round_trip.rtt / 2
         times = self._young_times
-        while times and times[0][0] < now - limit:
-            _, start, end = times.popleft()
+        old = 0
+        for since, start, end in times:
+            if since >= now - limit:
+                break
             self._young.remove(start, end)
+            old += 1
+        del times[:old]
         if not self._young.overlap(first, stop):
             self.tolerance *= TOLERANCE_DECAY
             return

@@ -9,7 +9,6 @@ Each burst is numbered as one message (first, middle .., last), as if it were on
 """
 
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct
@@ -125,7 +124,7 @@ class SendBuffer:
         self._peer_id = peer_id
         self._opened_at = opened_at
         self._message = FIRST_MESSAGE
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
         self._offset = 0  # into the first chunk
         self._firsts: list[int] = []
         self._bursts: list[SentBurst | None] = []
@@ -196,20 +195,23 @@ class SendBuffer:
         if left > want:
             self._offset = at + want
             return head, at
-        chunks.popleft()
         self._offset = 0
         if left == want:
+            del chunks[0]
             return head, at
         pieces = [head[at:]]
         missing = want - left
+        taken = 1
         while missing:
-            head = chunks[0]
+            head = chunks[taken]
             if len(head) > missing:
                 pieces.append(head[:missing])
                 self._offset = missing
                 break
-            pieces.append(chunks.popleft())
+            pieces.append(head)
+            taken += 1
             missing -= len(head)
+        del chunks[:taken]
         return b"".join(pieces), 0
 
     def _words(self, payloads: list[bytes], now: float) -> list[object]:

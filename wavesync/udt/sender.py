@@ -1,7 +1,6 @@
 """The sending half of a connection: what leaves when, what is lost, what is sent again."""
 
 import math
-from collections import deque
 from dataclasses import dataclass
 
 from wavesync.interfaces import Burst
@@ -107,7 +106,7 @@ class Sender:
         self._missing = RangeSet()  # what the peer asked for and has not acknowledged
         self._queue = RangeSet()  # to be sent again
         self._recent = RangeSet()  # sent again and still on its way
-        self._recent_times: deque[tuple[float, int, int, int]] = deque()
+        self._recent_times: list[tuple[float, int, int, int]] = []
         # A packet sent again counts as arrived when a later one has, or after a round trip, unless
         # the peer asks for it once more: its ACKs say nothing of what came behind the first hole.
         self._lost = 0
@@ -230,10 +229,14 @@ class Sender:
             return
         times = self._recent_times
         limit = now - self.round_trip.repeat_interval
-        while times and (times[0][3] < self._known or times[0][0] <= limit):
-            _, start, stop, _ = times.popleft()
+        old = 0
+        for at, start, stop, newest in times:
+            if newest >= self._known and at > limit:
+                break
             self._recent.remove(start, stop)
             self._settled += stop - start
+            old += 1
+        del times[:old]
 
     # What leaves
 

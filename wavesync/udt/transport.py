@@ -1,6 +1,5 @@
 """What an application protocol sees of a UDT connection: an ordinary Twisted transport."""
 
-from collections import deque
 from collections.abc import Iterable
 from typing import Protocol as TypingProtocol
 from typing import cast
@@ -76,11 +75,26 @@ class UDTTransport:
 
     log = Logger()
 
+    __slots__ = (
+        "_connection",
+        "_discarding",
+        "_events",
+        "_owner",
+        "_producer",
+        "_producer_paused",
+        "_protocol",
+        "_reading_paused",
+        "_reason",
+        "_streaming",
+        "connected",
+        "disconnecting",
+    )
+
     def __init__(self, owner: Owner, connection: Connection) -> None:
         self._owner = owner
         self._connection = connection
         self._protocol: IProtocol | None = None
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []  # a few at most
         self._reading_paused = False
         self._discarding = False
         self._producer: IPushProducer | None = None
@@ -119,7 +133,7 @@ class UDTTransport:
             event = self._events[0]
             if isinstance(event, DataReceived) and self._reading_paused:
                 break
-            self._events.popleft()
+            del self._events[0]
             match event:
                 case DataReceived(data):
                     if not self._discarding:
