@@ -97,7 +97,7 @@ def _sample(kind: str, load: str, program: str, seconds: float, directory: Path)
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         used = cpu_seconds(server.pid) - before
     answered, took, wrong, lost = done.stdout.split()
-    if int(wrong) or int(lost) > int(answered) // 100:
+    if int(wrong) or int(lost) > int(answered) // 20:
         raise Broken(f"{kind}: {wrong} answers are wrong, {lost} requests were lost")
     busy = used * float(took) / (float(took) + _WARM)
     return {"per_s": int(answered) / float(took), "per_cpu_s": int(answered) / busy}
