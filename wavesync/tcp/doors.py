@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeAlias
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import (
     IDelayedCall,
     IProtocolFactory,
@@ -22,6 +23,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IReadDescriptor,
 )
+from twisted.internet.tcp import Server
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -155,12 +157,16 @@ class Door:
 
     def _adopt(self, made: socket.socket) -> None:
         """Make Twisted's connection of it."""
-        with made:
-            made.setblocking(False)
-            try:
-                made.getpeername()
-            except OSError:
-                return  # gone again
+        made.setblocking(False)
+        try:
+            peer = made.getpeername()
+        except OSError:
+            made.close()  # gone again
+            return
+        if self._family == socket.AF_INET:
+            self._connected(made, peer)
+            return
+        with made:  # scopes and the like are Twisted's to understand; it works on a copy
             try:
                 self._sockets.adoptStreamConnection(
                     made.fileno(),
@@ -170,6 +176,16 @@ class Door:
             except OSError as error:
                 if error.errno not in (*_FULL, errno.ENOTCONN):  # it may be gone by now, too
                     raise
+
+    def _connected(self, made: socket.socket, peer: tuple[str, int]) -> None:
+        """As the reactor adopts a connection, without a copy of the socket and questions to it."""
+        protocol = self._factory.buildProtocol(IPv4Address("TCP", *peer))
+        if protocol is None:
+            made.close()
+            return
+        transport = Server(made, protocol, peer, None, peer[1], self._reactor)  # type: ignore[arg-type]
+        transport.repstr = f"<{protocol.__class__.__name__} from {peer[0]}:{peer[1]}>"
+        protocol.makeConnection(transport)
 
     def _overfull(self, error: OSError) -> None:
         """There is no room for another connection: close those that are there, and rest."""
