@@ -18,6 +18,7 @@ COMMAND_TIMEOUT = 60.0
 TOOLS = {
     "ip": "iproute2",
     "nft": "nftables",
+    "ethtool": "ethtool",
     "conntrack": "conntrack",
     "g++": "g++",
     "ping": "iputils-ping",

@@ -76,7 +76,7 @@ class _Source(Protocol):
             self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        print(reason.type.__name__, self._digest.hexdigest(), flush=True)
+        print(type(reason.value).__name__, self._digest.hexdigest(), flush=True)
         reactor.callLater(0.1, reactor.stop)
 
 

@@ -97,10 +97,8 @@ class CarrierTests(SynchronousTestCase):
 
     def test_becomes_narrow(self) -> None:
         """A device that takes only smaller packets from now on stops nothing."""
-        self.here.run(
-            ["tc", "qdisc", "add", "dev", "e0", "root", "tbf"]
-            + [*("rate", "40mbit", "burst", "200kb", "latency", "100ms")]
-        )
+        shaper = "qdisc add dev e0 root tbf rate 40mbit burst 200kb latency 100ms"
+        self.here.run(["tc", *shaper.split()])
         sink, source = self.begin("auto", "auto")
         deadline = time.monotonic() + _TIMEOUT
         while self.packets("to1")[0] < _SIZE // 10 and time.monotonic() < deadline:
