@@ -226,10 +226,14 @@ class LossyCarrier:
         self._carrier.stop()
 
     def send(self, burst: Burst, destination: Address) -> None:
-        """Send what is not lost."""
-        for datagram in slices(burst):
-            if not self._loses():
-                self._carrier.send(Burst(datagram, len(datagram)), destination)
+        """Send what is not lost, in bursts as far as they are whole."""
+        run: list[bytes] = []
+        for datagram in [*slices(burst), b""]:
+            if datagram and not self._loses():
+                run.append(datagram)
+            elif run:
+                self._carrier.send(Burst(b"".join(run), burst.segment_size), destination)
+                run = []
 
     def bursts_received(self, arrivals: Iterable[Arrival]) -> None:
         """Hand on what is not lost."""

@@ -21,7 +21,7 @@ from tests.interop.support import (
     peer_program,
     sleep,
 )
-from wavesync.udt.carrier import SocketCarrier
+from wavesync.udt.carrier import AUTO, PLAIN, SocketCarrier
 from wavesync.udt.port import Port
 
 TEN = 10_000_000
@@ -55,6 +55,7 @@ def _same(stream: Stream) -> Stream:
 
 class _Case(TestCase):
     timeout = 60
+    mode = AUTO
 
     def setUp(self) -> None:
         """Build the peer, or skip."""
@@ -62,7 +63,7 @@ class _Case(TestCase):
 
     def port(self, ip: str = "127.0.0.1", port: int = 0, loss: float = 0.0, **more: Any) -> Port:
         """:return: a port on a real socket that is closed after the test."""
-        carrier: Any = SocketCarrier(reactor, port, ip)
+        carrier: Any = SocketCarrier(reactor, port, ip, self.mode)
         if loss:
             carrier = LossyCarrier(carrier, loss, seed=7)
         made = Port(reactor, carrier, **more)
@@ -172,6 +173,22 @@ class LossTests(_Case):
     async def test_rendezvous(self) -> None:
         """A rendezvous comes about, and a megabyte each way arrives."""
         await self.converse("rendezvous", ours=1_000_000, theirs=1_000_000, loss=0.02)
+
+
+class PlainTests(_Case):
+    """One datagram at a time, as where the system has no bursts."""
+
+    mode = PLAIN
+
+    @coroutine
+    async def test_client(self) -> None:
+        """Our client and libudt's server exchange two megabytes each way."""
+        await self.converse("client", ours=2_000_000, theirs=2_000_000)
+
+    @coroutine
+    async def test_loss(self) -> None:
+        """A rendezvous comes about where 2 % are lost, and what is sent arrives."""
+        await self.converse("rendezvous", ours=500_000, theirs=500_000, loss=0.02)
 
 
 class WrapTests(_Case):
