@@ -73,7 +73,7 @@ _SERVERS = {"ours": _ours, "coturn": _coturn}
 
 @contextlib.contextmanager
 def _answering(kind: str, directory: Path, processor: int) -> Iterator[tuple[Program, int]]:
-    port = free_port()
+    port = free_port(socket.SOCK_STREAM)
     with Program(_SERVERS[kind](directory, port), processor=processor) as server:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.settimeout(0.1)

@@ -1,6 +1,5 @@
 """The mediator without its sockets: datagrams in, answers out, and what all legs share."""
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
@@ -232,13 +231,12 @@ class Mediator:
             return None
         return answer
 
-    def allow_all(self, hosts: Sequence[int], now: float) -> bool:
+    def allow_all(self, hosts: Sequence[bytes], now: float) -> bool:
         """Charge the sources of many datagrams for them; all, or none where one has sent too much.
 
-        :param hosts: IPv4 addresses as numbers in this host's byte order, one for each datagram.
+        :param hosts: IPv4 addresses, four bytes each, one for each datagram.
         """
-        counts = {host.to_bytes(4, sys.byteorder): n for host, n in Counter(hosts).items()}
-        return self.sources.allow_all(counts, now)
+        return self.sources.allow_all(Counter(hosts), now)
 
     def drop(self, host: str, why: str, now: float) -> None:
         """Count something that is dropped; now and then one line in the log tells of it."""

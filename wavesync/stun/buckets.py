@@ -117,17 +117,29 @@ class SourceBuckets:
         :param counts: how many, by the key that :func:`source_key` gives.
         :param now: seconds, as for :meth:`allow`.
         """
+        buckets, rate, burst = self._buckets, self._rate, self._burst
         left: list[tuple[bytes, tuple[float, float]]] = []
         for key, count in counts.items():
-            tokens, since = self._buckets.get(key, (self._burst, now))
-            at = max(now, since)
-            tokens = min(self._burst, tokens + (at - since) * self._rate) - count
+            bucket = buckets.get(key)
+            at = now
+            if bucket is None:
+                tokens = burst - count
+            else:
+                tokens, since = bucket
+                if now > since:
+                    tokens += (now - since) * rate
+                    if tokens > burst:
+                        tokens = burst
+                else:
+                    at = since
+                tokens -= count
             if tokens < 0:
                 return False
             left.append((key, (tokens, at)))
-        for key, bucket in left:
-            self._buckets[key] = bucket
-            self._buckets.move_to_end(key)
+        move = buckets.move_to_end
+        for key, changed in left:
+            buckets[key] = changed
+            move(key)
         while len(self._buckets) > self._max_sources:
             self._buckets.popitem(last=False)
         return True

@@ -28,6 +28,7 @@ _NAME = 32  # bytes for a sockaddr_in (16) or a sockaddr_in6 (28)
 _NAME_SIZES = {socket.AF_INET: 16, socket.AF_INET6: 28}
 _ANSWER_SIZE = len(ANSWER_HEAD) + 12 + len(ATTRIBUTE_HEAD) + 8
 _WORDS, _HALVES = SLOT // 8, SLOT // 4
+_HOSTS = [struct.Struct("4x4s24x" * count) for count in range(BATCH + 1)]
 _COOKIE = PLAIN_HEAD[4:]
 # What turns the head of a sockaddr_in into XOR-MAPPED-ADDRESS: its family's number into 0 and 1,
 # port and address by the magic cookie.
@@ -107,7 +108,6 @@ class Batch:
         "_in",
         "_ipv4",
         "_kept",
-        "_name_halves",
         "_name_words",
         "_names",
         "_out",
@@ -138,7 +138,6 @@ class Batch:
         self._halves = self._data.cast("I")
         self._names = memoryview(names)
         self._name_words = self._names.cast("Q")
-        self._name_halves = self._names.cast("I")
         self._sizes = memoryview(received).cast("B").cast("I")
         self._in = ctypes.addressof(received)
         self._out = ctypes.addressof(answers)
@@ -183,9 +182,9 @@ class Batch:
             == _PLAIN_SIZES[: count * 4]
         )
 
-    def hosts(self, count: int) -> list[int]:
-        """:return: the IPv4 addresses of the first *count*, as numbers in this host's byte order."""
-        return self._name_halves[1 : count * 8 : 8].tolist()
+    def hosts(self, count: int) -> tuple[bytes, ...]:
+        """:return: the IPv4 addresses of the first *count*, four bytes each."""
+        return _HOSTS[count].unpack_from(self._names)
 
     def answer(self, count: int) -> int:
         """Answer the first *count*, which are :meth:`plain`, in place.
