@@ -101,6 +101,7 @@ class Link:
     __slots__ = (
         "_answer",
         "_courtesy",
+        "_delivering",
         "_port",
         "agreement",
         "connection",
@@ -132,6 +133,7 @@ class Link:
         self._port = port
         self._answer = answer
         self._courtesy = courtesy
+        self._delivering = False
         if agreement.wavesync:
             connection.new_path(settled=True)
 
@@ -148,6 +150,11 @@ class Link:
     def touch(self) -> None:
         """Ask the port for a turn."""
         self._port.touch(self)
+
+    def wrote(self) -> None:
+        """There is something to send: ask for a turn, unless this one has yet to send."""
+        if not self._delivering:
+            self._port.touch(self)
 
     def receive(self, data: bytes | memoryview, segment_size: int, now: float) -> None:
         """Take a burst from one of :attr:`sources`."""
@@ -205,7 +212,12 @@ class Link:
     def _work(self, now: float) -> None:
         connection = self.connection
         connection.timer(now)
-        self.transport.deliver(connection.events())
+        events = connection.events()
+        self._delivering = True
+        try:
+            self.transport.deliver(events)
+        finally:
+            self._delivering = False
         courtesy = self._courtesy
         if courtesy is not None:
             if courtesy.over(now):

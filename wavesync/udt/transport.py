@@ -49,6 +49,9 @@ class Owner(TypingProtocol):
     def touch(self) -> None:
         """Something is to be sent or delivered: give the connection its turn soon."""
 
+    def wrote(self) -> None:
+        """Something is to be sent."""
+
 
 _REASONS: dict[CloseReason, type[error.ConnectionClosed]] = {
     CloseReason.LOCAL: error.ConnectionDone,
@@ -182,7 +185,7 @@ class UDTTransport:
         if not self.connected or not data:
             return
         self._connection.write(bytes(data))
-        self._owner.touch()
+        self._owner.wrote()
         if self._producer is not None and self._streaming and not self._connection.writable:
             self._pause_producer()
 
