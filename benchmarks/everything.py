@@ -98,7 +98,8 @@ def measure_all(
         say(f"{len(entries)} figures, about {seconds / 60:.0f} min")
         for number, entry in enumerate(entries, 1):
             began = time.monotonic()
-            lines[entry.name] = take(entry, runs or entry.runs)
+            line = take(entry, runs or entry.runs)
+            lines = {**read_lines(directory), entry.name: line}  # others may write there, too
             write(lines, directory)
             took = time.monotonic() - began
             say(f"{number}/{len(entries)} {entry.name}, {took:.0f} s")
