@@ -11,9 +11,10 @@ import os
 import socket
 import struct
 import sys
-from typing import Any, Final
+from typing import Final
 
 from wavesync.interfaces import Address
+from wavesync.mmsg import Message, Piece, libc
 from wavesync.stun.quick import ANSWER_HEAD, ATTRIBUTE_HEAD, PLAIN_HEAD, PLAIN_SIZE
 
 __all__ = ["BATCH", "SLOT", "Batch", "batches_work"]
@@ -41,57 +42,14 @@ _ANSWER_HEADS = memoryview(ANSWER_HEAD * BATCH).cast("Q")
 _ATTRIBUTE_HEADS = memoryview(ATTRIBUTE_HEAD * BATCH).cast("I")
 
 
-class _Piece(ctypes.Structure):
-    """struct iovec."""
-
-    _fields_ = (("base", ctypes.c_void_p), ("size", ctypes.c_size_t))
-
-
-class _Header(ctypes.Structure):
-    """struct msghdr."""
-
-    _fields_ = (
-        ("name", ctypes.c_void_p),
-        ("name_size", ctypes.c_uint32),
-        ("pieces", ctypes.c_void_p),
-        ("piece_count", ctypes.c_size_t),
-        ("control", ctypes.c_void_p),
-        ("control_size", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-    )
-
-
-class _Message(ctypes.Structure):
-    """struct mmsghdr."""
-
-    _fields_ = (("header", _Header), ("size", ctypes.c_uint))
-
-
-_MESSAGE = ctypes.sizeof(_Message)
-_SIZE_AT = _Message.size.offset // 4
+_MESSAGE = ctypes.sizeof(Message)
+_SIZE_AT = Message.size.offset // 4
 _SIZE_STEP = _MESSAGE // 4
-
-
-def _libc() -> ctypes.CDLL | None:
-    """:return: the C library, if it has both calls and this is Linux."""
-    if sys.platform != "linux":
-        return None
-    library = ctypes.CDLL(None, use_errno=True)
-    if not (hasattr(library, "recvmmsg") and hasattr(library, "sendmmsg")):
-        return None
-    arguments: list[Any] = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int]
-    library.recvmmsg.argtypes = [*arguments, ctypes.c_void_p]
-    library.sendmmsg.argtypes = arguments
-    library.recvmmsg.restype = library.sendmmsg.restype = ctypes.c_int
-    return library
-
-
-_LIBC = _libc()
 
 
 def batches_work() -> bool:
     """Tell whether this platform has such calls."""
-    return _LIBC is not None
+    return libc is not None
 
 
 class Batch:
@@ -121,17 +79,17 @@ class Batch:
         data, names = bytearray(BATCH * SLOT), bytearray(BATCH * _NAME)
         first = ctypes.addressof(ctypes.c_char.from_buffer(data))
         first_name = ctypes.addressof(ctypes.c_char.from_buffer(names))
-        received, answers = (_Message * BATCH)(), (_Message * BATCH)()
-        pieces = (_Piece * (2 * BATCH))()
+        received, answers = (Message * BATCH)(), (Message * BATCH)()
+        pieces = (Piece * (2 * BATCH))()
         for i in range(BATCH):
             for at, message, size in (
                 (i, received[i], SLOT),
                 (BATCH + i, answers[i], _ANSWER_SIZE),
             ):
-                pieces[at] = _Piece(first + i * SLOT, size)
+                pieces[at] = Piece(first + i * SLOT, size)
                 message.header.name = first_name + i * _NAME
                 message.header.name_size = _NAME_SIZES[socket.AddressFamily(udp.family)]
-                message.header.pieces = ctypes.addressof(pieces) + at * ctypes.sizeof(_Piece)
+                message.header.pieces = ctypes.addressof(pieces) + at * ctypes.sizeof(Piece)
                 message.header.piece_count = 1
         self._data = memoryview(data)
         self._words = self._data.cast("Q")
@@ -150,8 +108,8 @@ class Batch:
         :returns: how many datagrams; 0 when there are none.
         :raises OSError: the kernel does not do it.
         """
-        assert _LIBC is not None
-        count: int = _LIBC.recvmmsg(self._descriptor, self._in, BATCH, socket.MSG_DONTWAIT, None)
+        assert libc is not None
+        count: int = libc.recvmmsg(self._descriptor, self._in, BATCH, socket.MSG_DONTWAIT, None)
         if count >= 0:
             return count
         problem = ctypes.get_errno()
@@ -200,10 +158,10 @@ class Batch:
         return self._send(count)
 
     def _send(self, count: int) -> int:
-        assert _LIBC is not None
+        assert libc is not None
         done = lost = 0
         while done < count:
-            sent: int = _LIBC.sendmmsg(
+            sent: int = libc.sendmmsg(
                 self._descriptor, self._out + done * _MESSAGE, count - done, socket.MSG_DONTWAIT
             )
             if sent > 0:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from wavesync.interfaces import Address
+from wavesync.mmsg import Header, Message, Piece, libc
 from wavesync.udt.inlets import MAX_DATAGRAM, Arrival
 from wavesync.udt.packet import HEADER_SIZE
 
@@ -44,32 +45,6 @@ _UDP_GRO = 104
 _AGAIN = (errno.ECONNREFUSED, errno.EINTR)
 
 
-class _Piece(ctypes.Structure):
-    """``struct iovec``."""
-
-    _fields_ = (("base", ctypes.c_void_p), ("size", ctypes.c_size_t))
-
-
-class _Header(ctypes.Structure):
-    """``struct msghdr``."""
-
-    _fields_ = (
-        ("name", ctypes.c_void_p),
-        ("name_size", ctypes.c_uint),
-        ("pieces", ctypes.c_void_p),
-        ("piece_count", ctypes.c_size_t),
-        ("control", ctypes.c_void_p),
-        ("control_size", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-    )
-
-
-class _Message(ctypes.Structure):
-    """``struct mmsghdr``."""
-
-    _fields_ = (("header", _Header), ("size", ctypes.c_uint))
-
-
 class Receive(Protocol):
     """``recvmmsg`` as ctypes gives it."""
 
@@ -93,8 +68,8 @@ class Arena:
         control = socket.CMSG_SPACE(ctypes.sizeof(ctypes.c_int))
         self._names = ctypes.create_string_buffer(SLOTS * _NAME)
         self._controls = ctypes.create_string_buffer(SLOTS * control)
-        self._pieces = (_Piece * SLOTS)()
-        self.messages = (_Message * SLOTS)()
+        self._pieces = (Piece * SLOTS)()
+        self.messages = (Message * SLOTS)()
         start = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         for slot in range(SLOTS):
             message = self.messages[slot].header
@@ -109,10 +84,10 @@ class Arena:
         self._blank = bytes(self.messages)
         self._used = 0
         headers = self._headers = memoryview(self.messages).cast("B")
-        step = ctypes.sizeof(_Message) // 4
-        self._sizes = headers.cast("I")[_Message.size.offset // 4 :: step]
-        step = ctypes.sizeof(_Message) // ctypes.sizeof(ctypes.c_size_t)
-        offset = _Header.control_size.offset // ctypes.sizeof(ctypes.c_size_t)
+        step = ctypes.sizeof(Message) // 4
+        self._sizes = headers.cast("I")[Message.size.offset // 4 :: step]
+        step = ctypes.sizeof(Message) // ctypes.sizeof(ctypes.c_size_t)
+        offset = Header.control_size.offset // ctypes.sizeof(ctypes.c_size_t)
         self._control_sizes = headers.cast("P")[offset::step]
         integers = memoryview(self._controls).cast("B").cast("i")
         self._segments = integers[socket.CMSG_LEN(0) // 4 :: control // 4]
@@ -125,7 +100,7 @@ class Arena:
         """Undo what the last call wrote into the headers that are used next."""
         used = self._used
         if used:
-            end = used * ctypes.sizeof(_Message)
+            end = used * ctypes.sizeof(Message)
             self._headers[:end] = self._blank[:end]
         self._used = slots
 
@@ -275,12 +250,9 @@ def batch_inlet(sock: socket.socket) -> BatchInlet | None:
 
     :return: ``None`` where there is no ``recvmmsg``.
     """
-    if sys.platform != "linux":
+    if libc is None:
         return None
-    try:
-        receive: Receive = ctypes.CDLL(None, use_errno=True).recvmmsg
-    except (OSError, AttributeError):
-        return None
+    receive: Receive = libc.recvmmsg
     with suppress(OSError):  # an old kernel: they come unmerged
         sock.setsockopt(_SOL_UDP, _UDP_GRO, 1)
     if _Shared.arena is None:
