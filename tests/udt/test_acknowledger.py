@@ -14,6 +14,7 @@ from wavesync.udt.acknowledger import (
     MAX_REPEATS,
     MIN_ACK_INTERVAL,
     SHORT_TRIP,
+    START_PACKETS,
     Acknowledger,
 )
 from wavesync.udt.estimators import LOWEST_PERIOD
@@ -217,6 +218,58 @@ class AcknowledgerTests(SynchronousTestCase):
     def test_sparing_where_room_is_short(self) -> None:
         """With less room than the peer may count on, every ACK tells how much there is."""
         self.assertEqual(self.sparing(3, AMPLE - 1), [1, 2, 3])
+
+    def busy(self, packets: int, free: int) -> list[tuple[int, int]]:
+        """Give times (milliseconds) and numbers of the ACKs for so many packets every millisecond, for
+        40 ms, to a wavesync end that has sent much already, 1 ms away."""
+        self.acks = Acknowledger(7, 100, sparing=True)
+        self.acks.round_trip.add(0.001)
+        point = 100 + START_PACKETS
+        self.acks.on_data(point, START_PACKETS, False, 0.5)
+        first = self.due(0.5, free)
+        assert first is not None
+        self.acks.on_ack2(first[0], 0.501)
+        told = []
+        for index in range(40):
+            now = 1.0 + index / 1000
+            point += packets
+            self.acks.on_data(point, packets, False, now)
+            ack = self.due(now, free)
+            if ack is not None:
+                self.assertEqual(ack[1].sequence, point & 0x7FFF_FFFF)
+                told.append((index, ack[0]))
+                if ack[0]:
+                    self.acks.on_ack2(ack[0], now + 0.0005)
+        return told
+
+    def test_busy(self) -> None:
+        """To a wavesync end that sends much one ACK in 10 ms is numbered, or a quarter of the window, and
+        the others need no answer."""
+        numbered = [index for index, number in self.busy(20, 8000) if number]
+        self.assertEqual(numbered, [0, 10, 20, 30])
+        self.assertGreater(len(self.busy(20, 8000)), 15)
+        numbered = [index for index, number in self.busy(20, 320) if number]
+        self.assertEqual(numbered, list(range(0, 40, 4)))
+
+    def test_little(self) -> None:
+        """Of little at a time a wavesync end hears every 10 ms."""
+        times = [index for index, _ in self.busy(1, 8000)]
+        self.assertTrue(all(b - a >= 9 for a, b in itertools.pairwise(times)), times)
+        self.assertGreaterEqual(len(times), 4)
+
+    def test_followed(self) -> None:
+        """A light ACK amid much is followed by a numbered one even if nothing more comes."""
+        self.busy(20, 8000)
+        numbers = []
+        for now, point in ((1.05, 820), (1.053, 840), (1.06, 840)):
+            self.acks.on_data(100 + START_PACKETS + point, 20, False, now)
+            ack = self.due(now, 8000)
+            assert ack is not None
+            numbers.append(ack[0] > 0)
+            self.acks.on_ack2(ack[0], now + 0.0005)
+            if not ack[0]:
+                self.assertAlmostEqual(self.acks.deadline(), 1.06)
+        self.assertEqual(numbers, [True, False, True])
 
     def test_sparing_until_heard(self) -> None:
         """Light ACKs do not take the place of a numbered one that may be lost."""

@@ -6,7 +6,8 @@
 * again after RTT + 4 deviations until an ACK2 says that it was heard.
 
 ACKs are full (with rates) at most every 10 ms and short in between, as libudt expects.  To a
-wavesync end they are light as long as little comes: if one is lost, the data come again.
+wavesync end they are light as long as little comes: if one is lost, the data come again.  While much comes,
+one is numbered every 10 ms, or a quarter of the window; others are light.
 """
 
 import math
@@ -36,6 +37,13 @@ LIGHT_PACKETS = 64
 
 FEW_PACKETS = 16
 """Packets since the last numbered ACK for fewer of which a light one does, to a wavesync end."""
+
+START_PACKETS = 512
+"""Packets after which a wavesync end hears of fewer than :data:`FEW_PACKETS` only every
+:data:`ACK_INTERVAL`: until then it waits for ACKs to become faster."""
+
+WINDOW_SHARE = 4
+"""A numbered ACK, which tells the window, leaves when this fraction of it has come since the last."""
 
 AMPLE = 2 * FEW_PACKETS
 """Free packets from which on that is so: the peer does not know how many are left."""
@@ -77,9 +85,11 @@ class Acknowledger:
         "_confirmed",
         "_due",
         "_full_at",
+        "_grown",
         "_history",
         "_number",
         "_numbered",
+        "_numbered_at",
         "_peer_id",
         "_point",
         "_repeats",
@@ -102,11 +112,12 @@ class Acknowledger:
         self._sparing = sparing
         self._peer_id = peer_id
         self._point = isn
+        self._grown = isn + START_PACKETS
         self._told = isn  # by any ACK
         self._numbered = isn  # by a numbered ACK
         self._confirmed = isn  # by an ACK2
         self._number = 0
-        self._acked_at = -math.inf
+        self._acked_at = self._numbered_at = -math.inf
         self._full_at = -math.inf
         self._due = math.inf
         self._repeats = 0
@@ -128,6 +139,8 @@ class Acknowledger:
             self._point = point
             self._repeats = 0
             interval = min(ACK_INTERVAL, max(MIN_ACK_INTERVAL, self.round_trip.rtt / 4))
+            if self._sparing and point - self._told < FEW_PACKETS and point >= self._grown:
+                interval = ACK_INTERVAL
             if short and now >= self._acked_at + MIN_ACK_INTERVAL:
                 self._due = now
             else:
@@ -168,9 +181,11 @@ class Acknowledger:
         """
         news = self._point > self._told
         if now >= self._due:
-            if not (self._sparing and news and free >= AMPLE and self._is_quiet):
+            quiet = self._is_quiet
+            spare = self._sparing and news and free >= AMPLE
+            if not (spare and (quiet or self._was_numbered(now, free))):
                 return self._full_or_short(now, free)
-            self._due = math.inf
+            self._due = math.inf if quiet else self._numbered_at + ACK_INTERVAL
             self._acked_at = now
         elif self._since_light < LIGHT_PACKETS:
             return None
@@ -185,6 +200,11 @@ class Acknowledger:
     def _is_quiet(self) -> bool:
         """Whether little has come since the last numbered ACK, and that one has been heard."""
         return self._point - self._numbered < FEW_PACKETS and self._confirmed >= self._numbered
+
+    def _was_numbered(self, now: float, free: int) -> bool:
+        """Whether the last numbered ACK is recent enough for a peer that sends much."""
+        recent = now < self._numbered_at + ACK_INTERVAL
+        return recent and self._point - self._numbered < free // WINDOW_SHARE
 
     def _full_or_short(self, now: float, free: int) -> bytes:
         self._number = (self._number + 1) & SEQUENCE_MASK
@@ -206,7 +226,7 @@ class Acknowledger:
         )
         if full:
             self._full_at = now
-        self._acked_at = now
+        self._acked_at = self._numbered_at = now
         self._told = self._numbered = self._point
         self._since_light = 0
         self._repeats += 1
