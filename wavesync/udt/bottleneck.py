@@ -101,10 +101,6 @@ MIN_RTT = 1e-5
 RATE_ROUNDS = 10
 """Round trips that a delivery rate is remembered."""
 
-RARE_ACKS = 2.0
-"""Round trips that a round takes at least where ACKs are rarer than those: a LAN's are over in a
-fraction of a millisecond, ACKs come every 10 ms."""
-
 RTT_LIFETIME = 5.0
 """Seconds that a lowest round trip is remembered before the path is emptied to measure again."""
 
@@ -244,14 +240,9 @@ class BottleneckControl(CongestionControl):
         if self._round_start is None or sample.now <= self._round_start:
             return
         gained = sample.delivered - self._round_delivered
-        took = sample.now - self._round_start
         # Behind a hole arrives what is not known yet: a round that begins then seems to deliver
-        # more than it does.  But what it delivers left in the round before, at that one's pace, or
-        # where ACKs are rarer than round trips, most of it in this one.
-        pace = self._last_pace
-        if took > RARE_ACKS * self._round_rtt:
-            pace = max(pace, self._pace)
-        rate = min(gained / took, pace)
+        # more than it does.  But what it delivers left in the round before, at that one's pace.
+        rate = min(gained / (sample.now - self._round_start), self._last_pace)
         if self._round_limited and rate < self.bandwidth:
             return
         rates = self._rates
