@@ -2,6 +2,7 @@
 
 import errno
 import socket
+from abc import ABC, abstractmethod
 
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.python.failure import Failure
@@ -14,7 +15,7 @@ WOULD_BLOCK = (errno.EAGAIN, errno.EWOULDBLOCK)
 
 
 @implementer(IReadDescriptor)
-class DatagramSocket:
+class DatagramSocket(ABC):
     """The socket; a subclass reads from it in :meth:`take`.
 
     :param reactor: watches it.
@@ -32,9 +33,9 @@ class DatagramSocket:
         sock.setblocking(False)
         reactor.addReader(self)
 
+    @abstractmethod
     def take(self) -> bool:
         """Read one datagram; tells whether there may be another."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Close it; nothing is received any more.  Idempotent."""

@@ -1,5 +1,6 @@
 """A connection on which one more head comes, and decides what the connection is for from then on."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from twisted.internet.protocol import connectionDone
@@ -11,7 +12,7 @@ from wavesync.tunnel.wire import Role
 __all__ = ["AfterHead"]
 
 
-class AfterHead:
+class AfterHead(ABC):
     """The role of such a connection; what follows the head goes to the role that :meth:`decide` gives.
 
     :param side: whose heads we read: ``h11.SERVER`` reads requests, ``h11.CLIENT`` answers.
@@ -21,20 +22,20 @@ class AfterHead:
         self._reader: HeadReader | None = HeadReader(side)
         self._role: Role | None = None
 
+    @abstractmethod
     def decide(self, head: Any) -> Role | None:
         """The head has come.
 
         :returns: what gets everything behind it; ``None`` where it was no good: nothing more is read.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def malformed(self, error: HeadError) -> None:
         """Something else than a head has come; nothing more is read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ended(self, reason: Failure) -> None:
         """The connection is gone, and no role was there to be told."""
-        raise NotImplementedError
 
     def received(self, data: bytes) -> None:
         """The head, then what comes behind it (Role)."""
