@@ -132,7 +132,7 @@ REMOVALS = (
     Removal(
         "answers that are not charged to the credit for updates",
         "wavesync/mediator/introducing.py",
-        "spent = CONNECT_SIZE - len(self.answer(bytes(12), way.source))",
+        "spent = CONNECT_SIZE - ConnectAnswer.size(way.source, self._body)",
         "spent = CONNECT_SIZE",
         (_SPOOFED + "OwnProofTests.test_updates", _SPOOFED + "OwnProofTests.test_exact"),
     ),

@@ -146,6 +146,22 @@ class EndpointTests(EndpointCase):
         self.assertEqual(str(error).count(";"), MAX_CLAUSES)
         self.assertTrue(str(error).endswith("and more"))
 
+    def test_alike(self) -> None:
+        """Causes that differ in their details only are one."""
+        self.world.behave(
+            raw=REFUSED,
+            upgrade=Behaviour(0.02, 0.04, TunnelError("no HTTP (status line)", Why.NOT_HTTP)),
+            websocket=Behaviour(0.02, 0.04, TunnelError("no HTTP (too long)", Why.NOT_HTTP)),
+            get_post=Behaviour(0.02, 0.04, TunnelError("closed", Why.CLOSED)),
+            two=Behaviour(0.02, 0.04, TunnelError("closed", Why.CLOSED)),
+            poll=Behaviour(0.02, 0.04, TunnelError("no HTTP (a third)", Why.NOT_HTTP)),
+        )
+        connecting, _ = self.world.connect(self.endpoint)
+        self.world.run(2.0)
+        sentence = str(self.failureResultOf(connecting, TunnelError).value)
+        self.assertEqual(sentence.count("no HTTP"), 1, sentence)
+        self.assertIn("closed", sentence)
+
     def test_one_cause(self) -> None:
         """What stops several methods is told once."""
         page = TunnelError("an HTML page came", Why.PAGE)

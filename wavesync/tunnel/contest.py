@@ -205,8 +205,15 @@ class Contest:
         self._fail(self._sentence())
 
     def _sentence(self) -> str:
-        """Name each cause once, whatever it has stopped; those first that tell most."""
-        causes = sorted(self.causes, key=lambda why: _TELLING.index(self._codes[why]))
+        """Name each cause once, whatever it has stopped; those first that tell most.
+
+        What differs in brackets only is one cause.
+        """
+        telling = sorted(self.causes, key=lambda why: _TELLING.index(self._codes[why]))
+        alike: dict[str, str] = {}
+        for why in telling:
+            alike.setdefault(why.partition(" (")[0], why)
+        causes = list(alike.values())
         shown = causes[:MAX_CLAUSES]
         if len(causes) > MAX_CLAUSES:
             shown.append("and more")
