@@ -146,6 +146,24 @@ class SendBufferTests(SynchronousTestCase):
         self.assertLess(len(kept), 3000)
         self.assertEqual(sum(burst is not None for burst in kept), 3)
 
+    def test_many_writes(self) -> None:
+        """Of very many small writes none is lost, and what has left is not kept with what waits."""
+        buffer = SendBuffer(9, 0, 10, 0.0)
+        stream = b"".join(b"%07d" % number for number in range(6000))
+        for start in range(0, len(stream), 7):
+            buffer.write(stream[start : start + 7])
+        sent = b""
+        while buffer.unsent:
+            burst = buffer.cut(44, 0.0)
+            sent += b"".join(packet.payload for packet in _packets(burst.data, 26))
+            buffer.acknowledge(buffer.next)
+            self.assertEqual(sum(map(len, buffer._chunks)) - buffer._offset, buffer.unsent)
+            if len(stream) - buffer.unsent > 30_000 and len(stream) < 50_000:
+                buffer.write(b"more")
+                stream += b"more"
+        self.assertEqual(sent, stream)
+        self.assertEqual(buffer._chunks, [])
+
     def test_burst_limits(self) -> None:
         """44 packets of 1472 bytes fit one send; fewer when packets are larger."""
         self.assertEqual(SendBuffer(9, 0, 1456, 0.0).max_burst, MAX_BURST_PACKETS)

@@ -97,6 +97,7 @@ class SendBuffer:
 
     __slots__ = (
         "_bursts",
+        "_chunk",
         "_chunks",
         "_firsts",
         "_head",
@@ -125,6 +126,7 @@ class SendBuffer:
         self._opened_at = opened_at
         self._message = FIRST_MESSAGE
         self._chunks: list[bytes] = []
+        self._chunk = 0  # index of the first of those that is not all taken
         self._offset = 0  # into the first chunk
         self._firsts: list[int] = []
         self._bursts: list[SentBurst | None] = []
@@ -163,6 +165,7 @@ class SendBuffer:
         self._firsts.clear()
         self._bursts.clear()
         self._head = self._offset = self._in_flight = self._partial = self.unsent = 0
+        self._chunk = 0
         self.acknowledged = self.next
 
     def cut(self, packets: int, now: float) -> SentBurst:
@@ -190,18 +193,19 @@ class SendBuffer:
         """Take *want* bytes off the queue: give a buffer that holds them, and where."""
         self.unsent -= want
         chunks = self._chunks
-        head, at = chunks[0], self._offset
+        taken = self._chunk
+        head, at = chunks[taken], self._offset
         left = len(head) - at
         if left > want:
             self._offset = at + want
             return head, at
         self._offset = 0
         if left == want:
-            del chunks[0]
+            self._drop_chunks(taken + 1)
             return head, at
         pieces = [head[at:]]
         missing = want - left
-        taken = 1
+        taken += 1
         while missing:
             head = chunks[taken]
             if len(head) > missing:
@@ -211,8 +215,21 @@ class SendBuffer:
             pieces.append(head)
             taken += 1
             missing -= len(head)
-        del chunks[:taken]
+        self._drop_chunks(taken)
         return b"".join(pieces), 0
+
+    def _drop_chunks(self, stop: int) -> None:
+        """Let go of the chunks before *stop*, without moving all others each time: they may be very many."""
+        chunks = self._chunks
+        if stop == len(chunks):
+            chunks.clear()
+        elif stop > _COMPACT and stop * 2 > len(chunks):
+            del chunks[:stop]
+        else:
+            chunks[self._chunk : stop] = (b"",) * (stop - self._chunk)
+            self._chunk = stop
+            return
+        self._chunk = 0
 
     def _words(self, payloads: list[bytes], now: float) -> list[object]:
         """Give header words and payloads in the order of the layout."""
