@@ -68,6 +68,22 @@ class TalkerTests(SynchronousTestCase):
         self.plumbing.attend(101.0)
         self.assertEqual(late.looks, 1)
 
+    def test_one_fails(self) -> None:
+        """Whatever goes wrong for one who talks, the others are looked after as before."""
+        (broken,) = self.talking(1)
+
+        def fail() -> None:
+            raise OSError
+
+        broken.attend = fail  # type: ignore[method-assign]
+        with self.assertRaises(OSError):
+            self.plumbing.attend(100.0)
+        (other,) = self.talking(1)
+        for looks in (0, 1):
+            with self.assertRaises(OSError):
+                self.plumbing.attend(100.0)
+            self.assertEqual(other.looks, looks)
+
     def test_nobody(self) -> None:
         """Where nobody talks there is nothing to do."""
         self.plumbing.attend(100.0)

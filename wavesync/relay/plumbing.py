@@ -103,16 +103,18 @@ class Plumbing:
         if self._attending or not self._talkers:
             return
         self._attending = True
-        for _ in range(min(ATTENDED, len(self._talkers))):
-            if not self._talkers:
-                break  # a look may be the end of several
-            talker = self._talkers.popleft()
-            if now - talker.talked < SHARED_FOR:
-                self._talkers.append(talker)
-                talker.attend()
-            else:
-                talker.listed = False
-        self._attending = False
+        try:
+            for _ in range(min(ATTENDED, len(self._talkers))):
+                if not self._talkers:
+                    break  # a look may be the end of several
+                talker = self._talkers.popleft()
+                if now - talker.talked < SHARED_FOR:
+                    self._talkers.append(talker)
+                    talker.attend()
+                else:
+                    talker.listed = False
+        finally:
+            self._attending = False
 
     def forget(self, talker: Talker) -> None:
         """Whoever it was will not talk again."""
