@@ -56,7 +56,7 @@ class ConnectorTests(SynchronousTestCase):
         (result,) = self.world.results
         self.assertEqual(result.connection_id, self.world.requests[0].connection_id)
         self.assertEqual((result.result, result.connect_type), (ResultCode.OK, ConnectType.UDP))
-        self.assertAlmostEqual(result.duration * 1000, stages[1], delta=2)
+        self.assertApproximates(result.duration * 1000, stages[1], 2)
         self.assert_nothing_left()
 
     def test_reused(self) -> None:

@@ -96,7 +96,7 @@ class RaceTests(SynchronousTestCase):
         """With punching it waits for its time; what it holds is closed with the race."""
         opener = self.connect({"tcp", "udp"})
         (options,) = opener.asked
-        self.assertAlmostEqual(options["delay"], STREAM_COPY_DELAY - 0.02, delta=0.005)
+        self.assertApproximates(options["delay"], STREAM_COPY_DELAY - 0.02, 0.005)
         self.assertGreater(options["timeout"], 2.0)
         self.assertEqual(opener.closed, 1)
 

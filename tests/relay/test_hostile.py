@@ -184,7 +184,7 @@ class ProofTests(RelayCase):
             answer = await first.answered
             assert answer.challenge is not None
             self.assertEqual(answer.challenge.name, NAME)
-            self.assertAlmostEqual(answer.challenge.time, NOW, delta=0.01)
+            self.assertApproximates(answer.challenge.time, NOW, 0.01)
             prove = prover(client(), now=early, audience=NAME, nonce=answer.challenge.nonce)
             request = connect_request(client(), site.credentials.target, prove=prove)
             second = await self.connect(Visit(request))

@@ -27,17 +27,20 @@ def upload_request(credentials: Credentials, der: bytes, size: int = 0) -> bytes
     return request.encode(url(), prover(credentials, audience=NAME))
 
 
+async def upload(
+    case: RelayCase, credentials: Credentials, der: bytes, body: bytes = b""
+) -> RelayAnswer:
+    """Bring a list to the case's relay; give the answer."""
+    leg: Leg = await case.connect(Leg(upload_request(credentials, der) + (body or der)))
+    answer = await leg.answered
+    assert answer is not None
+    return answer
+
+
 class RevokingTests(RelayCase):
     """Servers bring the newest list; it holds at once."""
 
     limits = Limits(head_time=1.0, check_burst=1000.0)
-
-    async def upload(self, credentials: Credentials, der: bytes, body: bytes = b"") -> RelayAnswer:
-        """Bring a list; give the answer."""
-        leg: Leg = await self.connect(Leg(upload_request(credentials, der) + (body or der)))
-        answer = await leg.answered
-        assert answer is not None
-        return answer
 
     def test_revoked(self) -> Deferred[None]:
         """A revoked client's pairs and requests end, a revoked server's connections; others' do not."""
@@ -52,7 +55,7 @@ class RevokingTests(RelayCase):
             with_server = await self.visit(revoked.credentials.target, credentials=bob)
             await gatherResults([ends.answered, stays.answered, with_server.answered])
             der = crl(5, alice.peer.serial, revoked.credentials.peer.serial)
-            self.assertEqual(await self.upload(site.credentials, der), RelayAnswer(204))
+            self.assertEqual(await upload(self, site.credentials, der), RelayAnswer(204))
             await gatherResults([ends.lost, with_server.lost])
             await gatherResults([leg.lost for leg in revoked.legs])
             stays.wire.write(b" still")
@@ -66,7 +69,7 @@ class RevokingTests(RelayCase):
             self.assertEqual(leg.answer.parking.revocations, 5)
             self.assertEqual(self.service.house.statistics.ended["revoked"], 2)
             # An older list changes nothing.
-            self.assertEqual(await self.upload(site.credentials, crl(4)), RelayAnswer(204))
+            self.assertEqual(await upload(self, site.credentials, crl(4)), RelayAnswer(204))
             again = await self.visit(site.credentials.target, credentials=alice)
             self.assertEqual(await again.answered, RelayAnswer(403, reason="revoked"))
 
@@ -82,7 +85,7 @@ class RevokingTests(RelayCase):
             await taker.answered
             waiting = await self.visit(site.credentials.target)
             await until(lambda: self.service.house.pool.waiting == 1)
-            await self.upload(site.credentials, crl(1, client().peer.serial))
+            await upload(self, site.credentials, crl(1, client().peer.serial))
             self.assertEqual(await waiting.answered, RelayAnswer(403, reason="revoked"))
 
         return Deferred.fromCoroutine(test())
@@ -92,12 +95,12 @@ class RevokingTests(RelayCase):
 
         async def test() -> None:
             own = server()
-            self.assertEqual((await self.upload(own, b"no list")).status, 400)
-            other = await self.upload(own, crl(1, of=2))
+            self.assertEqual((await upload(self, own, b"no list")).status, 400)
+            other = await upload(self, own, crl(1, of=2))
             self.assertEqual((other.status, other.reason), (400, "bad-signature"))
             other_one = crl(2)  # a good list, and as long, but not the one that was proved
-            self.assertEqual((await self.upload(own, crl(1), other_one)).status, 400)
-            self.assertEqual((await self.upload(client(), crl(1))).reason, "wrong-role")
+            self.assertEqual((await upload(self, own, crl(1), other_one)).status, 400)
+            self.assertEqual((await upload(self, client(), crl(1))).reason, "wrong-role")
             # What is longer than any list is refused before it is sent.
             long: Leg = await self.connect(Leg(upload_request(own, b"x", MAX_CRL + 1)))
             answer = await long.answered
@@ -106,18 +109,25 @@ class RevokingTests(RelayCase):
 
         return Deferred.fromCoroutine(test())
 
+
+class UnfinishedTests(RelayCase):
+    """Servers begin to bring a list, and do not go on."""
+
+    # All of them are to be waiting at once, on a machine that has much else to do as well.
+    limits = Limits(head_time=4.0, check_burst=1000.0)
+
     def test_slow(self) -> Deferred[None]:
         """Lists that do not come to their end are given up; only so many are waited for."""
 
         async def test() -> None:
-            legs: list[Leg] = [
-                await self.connect(Visit(upload_request(server(), bytes([n]))[:-1] + b"\n"))
-                for n in range(MAX_UPLOADS)
-            ]
+            requests = [upload_request(server(), bytes([n]))[:-1] for n in range(MAX_UPLOADS)]
+            legs: list[Leg] = await gatherResults(
+                [self.connect(Visit(asked + b"\n")) for asked in requests]
+            )
             await until(lambda: len(self.service.house.uploads) == MAX_UPLOADS)
-            answer = await self.upload(server(), crl(1))
+            answer = await upload(self, server(), crl(1))
             self.assertEqual((answer.status, answer.retry_after), (503, 1.0))
             await gatherResults([leg.lost for leg in legs])
-            self.assertEqual(await self.upload(server(), crl(2)), RelayAnswer(204))
+            self.assertEqual(await upload(self, server(), crl(2)), RelayAnswer(204))
 
         return Deferred.fromCoroutine(test())

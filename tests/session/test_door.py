@@ -44,7 +44,7 @@ class DoorTests(SynchronousTestCase):
         door = Door()
         door.greet("192.0.2.1")
         door.greet("192.0.2.1")
-        self.assertAlmostEqual(self.admitted(door, "192.0.2.1", 5000), _BURST / KNOWN_COST, delta=1)
+        self.assertApproximates(self.admitted(door, "192.0.2.1", 5000), _BURST / KNOWN_COST, 1)
         door.part("192.0.2.1")
         self.assertEqual(len(door), 1)
         door.part("192.0.2.1")

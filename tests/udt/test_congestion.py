@@ -219,7 +219,7 @@ class BottleneckControlTests(SynchronousTestCase):
         self.assertIsNot(control.mode, Mode.STARTUP)
         self.feed(control, 4000, 8)
         self.assertIs(control.mode, Mode.PROBE)
-        self.assertAlmostEqual(control.bandwidth, 4000, delta=1)
+        self.assertApproximates(control.bandwidth, 4000, 1)
         self.assertAlmostEqual(control.min_rtt, 0.04)
 
     def test_startup_slows_down_once_it_has_seen_a_queue(self) -> None:
@@ -288,7 +288,7 @@ class BottleneckControlTests(SynchronousTestCase):
         control = BottleneckControl()
         self.feed(control, 4000, 20)
         self.feed(control, 1000, 15)
-        self.assertAlmostEqual(control.bandwidth, 1000, delta=1)
+        self.assertApproximates(control.bandwidth, 1000, 1)
 
     def probe(self, control: BottleneckControl, rate: float) -> float:
         """The highest pace of a cycle, in measured rates."""
@@ -390,14 +390,14 @@ class BottleneckControlTests(SynchronousTestCase):
         control = BottleneckControl()
         self.feed(control, 4000, 20)
         self.feed(control, 100, 30, app_limited=True)
-        self.assertAlmostEqual(control.bandwidth, 4000, delta=1)
+        self.assertApproximates(control.bandwidth, 4000, 1)
 
     def test_guesses_do_not_count(self) -> None:
         """After a timeout, deliveries that were counted late do not look like a fast path."""
         control = BottleneckControl()
         self.feed(control, 4000, 20)
         self.feed(control, 50_000, 1, exact=False)
-        self.assertAlmostEqual(control.bandwidth, 4000, delta=1)
+        self.assertApproximates(control.bandwidth, 4000, 1)
 
     def test_it_yields_when_a_queue_overflows(self) -> None:
         """Loss where packets queue too shrinks the window to what fills the path, for a while."""
@@ -409,7 +409,7 @@ class BottleneckControlTests(SynchronousTestCase):
         self.assertLess(control.window, 0.75 * before)
         self.assertGreaterEqual(control.window, 160)
         self.feed(control, 4000, 60)
-        self.assertAlmostEqual(control.window, before, delta=1)
+        self.assertApproximates(control.window, before, 1)
 
     def test_it_does_not_yield_to_random_loss(self) -> None:
         """A few losses in a queue, or many without one, leave the window as it is."""
@@ -419,7 +419,7 @@ class BottleneckControlTests(SynchronousTestCase):
             before = control.window
             control.on_loss(LossEvent(self.now, lost, 100, 500))
             self.feed(control, 4000, 1, rtt=rtt)
-            self.assertAlmostEqual(control.window, before, delta=1)
+            self.assertApproximates(control.window, before, 1)
 
     def test_timeout(self) -> None:
         """After a timeout little is sent until something is heard; then the model is there."""
@@ -511,6 +511,6 @@ class NativeControlTests(SynchronousTestCase):
         self.control.on_ack(_sample(1.2, 32, 0))  # uses up the loss
         slow = self.control.rate
         self.control.on_ack(_sample(1.3, 48, 0))
-        self.assertAlmostEqual(self.control.rate - slow, 1.0, delta=0.01)
+        self.assertApproximates(self.control.rate - slow, 1.0, 0.01)
         self.control.on_ack(_sample(1.4, 64, 0, capacity=80_000))
         self.assertGreater(self.control.rate - slow, 5)
