@@ -14,7 +14,7 @@ echo "here is $(basename "$0")"
 for word in $FAIL; do
     case "$(basename "$0") $*" in $word*) echo "broken on purpose"; exit 3;; esac
 done
-case "$*" in *--collect-only*) echo "tests/lab/test_x.py::test";; esac
+case "$*" in *--collect-only*) echo "tests/lab/test_x.py::test";; *tests.tools.failed*) printf '%s\n' $NAMED;; esac
 """
 
 
@@ -76,7 +76,8 @@ class RunTests(SynchronousTestCase):
             ("python", ""),
         ):
             status, output, calls = self.call(fail=pattern)
-            self.assertEqual((status, len(calls)), (1, 8), output)
+            asked = 1 if part in ("trial-peers", "trial-others", "pytest") else 0
+            self.assertEqual((status, len(calls)), (1, 8 + asked), output)
             self.assertIn("broken on purpose", output)
             if part:
                 self.assertIn(f"== {part}: FAILED, status ", output)
@@ -102,3 +103,28 @@ class RunTests(SynchronousTestCase):
         self.assertEqual([call.split()[0] for call in calls], ["trial", "pytest", "python"])
         self.assertTrue(calls[0].endswith(" tests.stun"), calls)
         self.assertEqual(self.call("tests/stun", fail="trial")[0], 1)
+
+    def test_alone(self) -> None:
+        """A test that failed beside others and passes alone is named, and does no harm."""
+        for pattern in ("trial*tests.lab", "trial*tests.stun", "pytest*junitxml"):
+            name = "tests.relay.test_x.Case.test"
+            status, output, calls = self.call(fail=pattern, NAMED=name)
+            self.assertEqual(status, 0, output)
+            self.assertIn(f"== failed beside others\n{name}\n", output)
+            self.assertIn("== again: well", output)
+            (again,) = (call for call in calls if call.endswith(f"verbose {name}"))
+            self.assertTrue(again.startswith("trial "))
+
+    def test_not_alone(self) -> None:
+        """What fails twice has failed; so have many tests, and anything else that fails beside a test."""
+        many = " ".join(f"tests.relay.test_x.Case.test_{n}" for n in range(7))
+        for fail, named, runs in (
+            ("trial*tests.lab trial*Case.test", "tests.relay.test_x.Case.test", 3),
+            ("trial*tests.lab", many, 2),
+            ("trial*tests.lab", "nothing", 2),
+            ("trial*tests.lab mypy", "tests.relay.test_x.Case.test", 3),
+            ("trial*tests.lab python*compare_runs", "tests.relay.test_x.Case.test", 3),
+        ):
+            status, output, calls = self.call(fail=fail, NAMED=named)
+            self.assertEqual(status, 1, output)
+            self.assertEqual(sum(call.startswith("trial ") for call in calls), runs, output)
