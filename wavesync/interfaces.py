@@ -11,7 +11,7 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import Interface
 
-__all__ = ["Address", "Burst", "IReactor", "ISparingTransport", "IWaryTransport"]
+__all__ = ["Address", "Burst", "IReactor", "ISparingTransport", "IWaryTransport", "Oversized"]
 
 
 class IReactor(
@@ -50,3 +50,9 @@ class Burst(NamedTuple):
 
     data: bytes
     segment_size: int
+
+
+class Oversized(Burst):
+    """Datagrams larger than what is known to pass: they leave one by one, in IP fragments where that takes it."""
+
+    __slots__ = ()

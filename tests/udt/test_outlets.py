@@ -10,7 +10,7 @@ from typing import Any
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from wavesync.interfaces import Address, Burst
+from wavesync.interfaces import Address, Burst, Oversized
 from wavesync.udt.outlets import (
     MAX_PATHS,
     PATIENCE,
@@ -124,6 +124,24 @@ class PlainTests(SynchronousTestCase):
         self.fake.single = [errno.EMSGSIZE, errno.EMSGSIZE]
         self.assertEqual(self.outlet.send(Burst(b"ee", 2), THERE), 2)
         self.assertEqual(self.outlet.dropped, 2)
+
+    def test_oversized(self) -> None:
+        """What is known to be too large leaves in fragments, a datagram at a time, and goes on where it was
+        blocked; what follows does not."""
+        burst = Oversized(b"aabbc", 2)
+        sock: Any = self.fake
+        for outlet in (self.outlet, SegmentingOutlet(sock, self.outlet)):
+            self.fake.sent.clear()
+            self.fake.options.clear()
+            self.fake.single = [0, errno.EAGAIN]
+            self.assertEqual(outlet.send(burst, THERE), 2)
+            self.assertEqual(outlet.send(burst, THERE, 2), 5)
+            self.assertEqual(self.pieces(), [b"aa", b"bb", b"c"])
+            if sys.platform == "linux":
+                self.assertEqual([value for _, _, value in self.fake.options], [0, 3] * 4)
+            outlet.send(Burst(b"aabb", 4), THERE)
+            self.assertEqual(len(self.fake.options), 8 if sys.platform == "linux" else 0)
+        self.assertEqual(self.told, [])
 
     def test_refused(self) -> None:
         """An ICMP error of an earlier datagram does not lose the next; three in a row do."""

@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.udt.ends import Pair
 from wavesync.interfaces import Address, Burst
+from wavesync.testing.network import InFragments
 from wavesync.testing.time import run_for
 from wavesync.udt.packet import (
     HEADER_SIZE,
@@ -17,8 +18,10 @@ from wavesync.udt.packet import (
 )
 from wavesync.udt.path_size import (
     BASE,
+    DOUBT,
     ENOUGH,
     MIN_WAIT,
+    RAISE_AFTER,
     ROUNDS,
     STEPS,
     PathSize,
@@ -40,7 +43,7 @@ class SearchTests(SynchronousTestCase):
     def rounds(self) -> list[list[int]]:
         """:return: what is asked until there is no more question."""
         asked = []
-        while (due := self.search.due) < math.inf:
+        while (due := self.search.due) < RAISE_AFTER:
             self.assertEqual(self.search.probes(due - 0.001, 0.01), [])
             asked.append(self.search.probes(due, 0.01))
         return asked
@@ -73,6 +76,18 @@ class SearchTests(SynchronousTestCase):
         """A path that carries nothing larger is left alone after three rounds."""
         self.assertEqual(len(self.rounds()), ROUNDS)
         self.assertEqual(self.search.size, BASE)
+
+    def test_asks_again(self) -> None:
+        """Ten minutes later the path may be another one: it is asked for all sizes again, once more in rounds."""
+        self.rounds()
+        last = 2 * MIN_WAIT
+        self.assertEqual(self.search.due, last + RAISE_AFTER)
+        self.search.arrived(1372)
+        self.assertEqual(self.search.probes(last + RAISE_AFTER, 0.01), [MOST])
+        self.assertEqual(
+            self.search.probes(self.search.due, 0.01),
+            [MOST, *(step for step in STEPS if step > 1372)],
+        )
 
     def test_patience(self) -> None:
         """A long path is given three round trips."""
@@ -174,6 +189,43 @@ class PathSizeTests(SynchronousTestCase):
         self.assertEqual(self.buffer.payload, BASE - HEADER_SIZE)
         self.assertEqual(path.deadline(), math.inf)
 
+    def grown(self) -> None:
+        """Find that the largest packets pass."""
+        self.buffer.write(bytes(2 * ENOUGH))
+        self.sent()
+        self.path.take(Subtype.SIZE_ANSWER, MOST, 20)
+
+    def test_black_hole(self) -> None:
+        """Data repeated in vain while the peer is heard make packets small, until something is acknowledged;
+        then the search begins anew."""
+        self.grown()
+        self.path.watch(1, 5.0, 10.0)
+        self.assertEqual(self.sent(), [(Subtype.SIZE_PROBE, BASE, BASE)])
+        for repeats in range(2, DOUBT):
+            self.path.watch(repeats, 10.1, 10.5)
+        self.assertEqual(self.buffer.payload, MOST - HEADER_SIZE)
+        self.path.watch(DOUBT, 10.1, 11.0)
+        self.assertEqual(self.buffer.payload, BASE - HEADER_SIZE)
+        self.assertEqual((self.sent(), self.path.deadline()), ([], math.inf))
+        self.assertTrue(self.path.watching)
+        self.path.watch(0, 12.0, 12.0)
+        self.assertFalse(self.path.watching)
+        self.assertEqual(self.path.deadline(), 12.0)
+
+    def test_outage(self) -> None:
+        """Where nothing is heard either, the size of packets is not to blame."""
+        self.grown()
+        for repeats in range(1, 4 * DOUBT):
+            self.path.watch(repeats, 9.9, 10.0 + repeats)
+        self.assertEqual(self.buffer.payload, MOST - HEADER_SIZE)
+        self.path.watch(0, 40.0, 40.0)
+        self.assertEqual((self.buffer.payload, self.path.watching), (MOST - HEADER_SIZE, False))
+
+    def test_small_already(self) -> None:
+        """Packets that pass everywhere cannot be too large."""
+        self.path.watch(1, 5.0, 10.0)
+        self.assertEqual((self.sent(), self.path.watching), ([], False))
+
     def test_unknown_subtypes(self) -> None:
         """Others are ignored."""
         for subtype in (0, 3, 0xFFFF):
@@ -220,6 +272,38 @@ class BlackHoleTests(SynchronousTestCase):
                 sizes = self.transfer(largest, meet=meet)
                 usable = [size for size in (BASE, *STEPS, MOST) if size <= largest]
                 self.assertIn(max(usable), sizes)
+
+    def test_later(self) -> None:
+        """A path that begins to swallow large packets in the middle of a stream, without a word, costs two
+        seconds; what had left in larger ones comes in fragments, and the size that still passes is found."""
+        pair = Pair()
+        ours, theirs = pair.recorders(bytes(2_000_000)), pair.recorders()
+        pair.there.listen(theirs)
+        pair.here.connect(pair.THERE, ours)
+        most = MOST
+        passed: dict[bool, set[int]] = {False: set(), True: set()}
+
+        def drop(data: bytes, source: Address, destination: Address) -> bool:
+            if len(data) > most and not isinstance(data, InFragments):
+                return True
+            if isinstance(decode_packet(data), DataPacket):
+                passed[isinstance(data, InFragments)].add(len(data))
+            return False
+
+        pair.network.drop = drop
+        while len(theirs.made) == 0 or len(theirs.last.received) < 500_000:
+            run_for(pair.clock, 0.01)
+        self.assertIn(MOST, passed[False])
+        most = 1400
+        passed[False].clear()
+        run_for(pair.clock, 2.0)
+        self.assertEqual(len(theirs.last.received), 2_000_000)
+        for _ in range(4):
+            ours.last.transport.write(bytes(250_000))
+            run_for(pair.clock, 0.5)
+        self.assertEqual(len(theirs.last.received), 3_000_000)
+        self.assertEqual(max(passed[False]), 1392)
+        self.assertEqual(max(passed[True]), MOST)
 
     def test_new_path(self) -> None:
         """On another path nothing is taken for granted."""

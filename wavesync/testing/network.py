@@ -21,12 +21,13 @@ from random import Random
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
-from wavesync.interfaces import Address, Burst
+from wavesync.interfaces import Address, Burst, Oversized
 from wavesync.udt.carrier import Arrival, BurstAssembler, ICarrier, Receiver, slices
 
 __all__ = [
     "Filtering",
     "Host",
+    "InFragments",
     "Mapping",
     "MemoryCarrier",
     "Nat",
@@ -60,6 +61,10 @@ class PortChoice(enum.Enum):
     PRESERVE = "the inside port while it is free"
     SEQUENTIAL = "one more than the last"
     RANDOM = "any"
+
+
+class InFragments(bytes):
+    """A datagram that is sent in fragments: it passes where one of its size would not."""
 
 
 Drop = Callable[[bytes, Address, Address], bool]
@@ -372,9 +377,10 @@ class MemoryCarrier:
 
     def send(self, burst: Burst, destination: Address) -> None:
         """Put each datagram of the burst on the network."""
+        kind = InFragments if type(burst) is Oversized else bytes
         for datagram in slices(burst):
             self.sent += 1
-            self._host.realm.route(datagram, self.address, destination)
+            self._host.realm.route(kind(datagram), self.address, destination)
 
     def arrive(self, data: bytes, source: Address) -> None:
         """Take a datagram; it is handed on by :meth:`flush`."""

@@ -212,7 +212,7 @@ class SocketCarrier:
             self._dropped += waiting - room
             if not room:
                 return
-            waiting, burst = room, Burst(data[: done + room * size], size)
+            waiting, burst = room, type(burst)(data[: done + room * size], size)
         if not self._queue:
             self.congested = True
             self._reactor.addWriter(self)

@@ -343,8 +343,7 @@ class Connection:
 
     def _control(self, now: float, out: list[Burst]) -> None:
         """Append the control packets that are due."""
-        number = self._feedback.take_ack2()
-        if number is not None:
+        if (number := self._feedback.take_ack2()) is not None:
             self._put(ControlType.ACK2, out, number)
         self._receiver.control(now, out)
         self._path.control(now, self._sender.round_trip.rtt, out)
@@ -370,6 +369,8 @@ class Connection:
             self._ending.begin(self._now)
             return
         self._sender.timer(now)
+        if self._sender.repeats or self._path.watching:
+            self._path.watch(self._sender.repeats, self._patience.heard_at, now)
         if now >= self._patience.sent_at + self.keep_alive_interval:
             self._keep_alive = True
 

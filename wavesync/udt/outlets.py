@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 
 from twisted.logger import Logger
 
-from wavesync.interfaces import Address, Burst
+from wavesync.interfaces import Address, Burst, Oversized
 from wavesync.udt.packet import MAX_BURST_BYTES, MAX_BURST_PACKETS
 from wavesync.udt.sockets import fragmenting
 
@@ -87,10 +87,11 @@ class PlainOutlet:
     def send(self, burst: Burst, destination: Address, done: int = 0) -> int:
         """See :class:`Outlet`."""
         data, size = burst
+        sent = self._sent_in_fragments if type(burst) is Oversized else self._sent
         if not done and len(data) <= size:
-            return len(data) if self._sent(data, destination) else 0
+            return len(data) if sent(data, destination) else 0
         for start in range(done, len(data), size):
-            if not self._sent(data[start : start + size], destination):
+            if not sent(data[start : start + size], destination):
                 return start
         return len(data)
 
@@ -152,7 +153,7 @@ class SegmentingOutlet:
     def send(self, burst: Burst, destination: Address, done: int = 0) -> int:
         """See :class:`Outlet`."""
         data, size = burst
-        if len(data) - done <= size or self._unable:
+        if len(data) - done <= size or self._unable or type(burst) is Oversized:
             return self._plain.send(burst, destination, done)
         if self._paths and not self._may(destination[0]):
             return self._plain.send(burst, destination, done)

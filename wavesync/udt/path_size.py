@@ -4,6 +4,10 @@ Data begins in packets that every path carries.  Who has much to send asks wheth
 arrive, too: with the agreed size first, with several smaller ones at once if no answer comes.  A
 sequence number stands for a packet, so that what was sent in a packet that is too large could never
 be sent in smaller ones: only sizes that have arrived are used.
+
+A path can become a black hole for them all the same, when a router on it changes.  Where nothing is
+acknowledged any more while the peer is heard, small packets are sent again until something is
+acknowledged; what has left in larger ones follows in IP fragments.
 """
 
 import math
@@ -18,7 +22,17 @@ from wavesync.udt.packet import (
 )
 from wavesync.udt.send_buffer import SendBuffer
 
-__all__ = ["BASE", "ENOUGH", "MIN_WAIT", "ROUNDS", "STEPS", "PathSize", "SizeSearch"]
+__all__ = [
+    "BASE",
+    "DOUBT",
+    "ENOUGH",
+    "MIN_WAIT",
+    "RAISE_AFTER",
+    "ROUNDS",
+    "STEPS",
+    "PathSize",
+    "SizeSearch",
+]
 
 BASE = 1232
 """Bytes of the datagrams that are sent unasked: 1280, which IPv6 promises, less its headers."""
@@ -32,6 +46,12 @@ ROUNDS = 3
 
 MIN_WAIT = 0.1
 """Seconds to the next round, or three round trips if that is longer."""
+
+RAISE_AFTER = 600.0
+"""Seconds after which is asked again where less than the agreed size passes (RFC 8899, 5.1.1)."""
+
+DOUBT = 3
+"""Times that data are repeated in vain, while the peer is heard, before the path counts as a black hole."""
 
 ENOUGH = 16 * 1024
 """Bytes written and not acknowledged above which it is worth while to ask."""
@@ -73,11 +93,14 @@ class SizeSearch:
         if now < self.due:
             return []
         self._round += 1
-        self.due = now + max(MIN_WAIT, 3 * rtt) if self._round < ROUNDS else math.inf
         sizes = [self._most]
         if self._round > 1:
             sizes += [step for step in STEPS if self.size < step < self._most]
-        self._asked += sizes
+        self._asked = list({*self._asked, *sizes})
+        self.due = now + max(MIN_WAIT, 3 * rtt)
+        if self._round == ROUNDS:
+            self._round = 0
+            self.due = now + RAISE_AFTER
         return sizes
 
     def arrived(self, size: int) -> bool:
@@ -98,7 +121,16 @@ class PathSize:
     :param mss: IP packet size that the peer takes.
     """
 
-    __slots__ = ("_asks", "_buffer", "_came", "_peer_id", "_search")
+    __slots__ = (
+        "_asks",
+        "_buffer",
+        "_came",
+        "_doubted",
+        "_peer_id",
+        "_search",
+        "_stuck_since",
+        "_verify",
+    )
 
     def __init__(self, peer_id: int, buffer: SendBuffer, mss: int) -> None:
         """Begin with the agreed size."""
@@ -107,10 +139,15 @@ class PathSize:
         self._search = SizeSearch(mss - IP_UDP_OVERHEAD)
         self._asks = False
         self._came = 0  # the largest probe that came, to be answered
+        self._stuck_since = math.inf
+        self._doubted = False
+        self._verify = False
 
     def begin(self, now: float, *, ask: bool) -> None:
         """Go back to what every path carries; see :meth:`SizeSearch.begin`."""
         self._asks = ask
+        self._doubted = False
+        self._stuck_since = math.inf
         self._search.begin(now, ask=ask)
         self._buffer.resize(self._search.size - HEADER_SIZE)
 
@@ -121,6 +158,32 @@ class PathSize:
         """
         if BASE < size <= self._search.size:
             self.begin(now, ask=self._asks)
+
+    def watch(self, repeats: int, heard_at: float, now: float) -> None:
+        """Look for a black hole: nothing of the data arrives, yet the path is not dead.
+
+        :param repeats: how often data have been sent again in vain; 0 once something is acknowledged.
+        :param heard_at: when the peer was last heard.
+        """
+        if not repeats:
+            if self._doubted:
+                self._search.begin(now, ask=self._asks)
+            self._doubted = False
+            self._stuck_since = math.inf
+        elif not self._doubted and self._search.size > BASE:
+            if self._stuck_since == math.inf:
+                # Has the peer something to say?  This much passes everywhere.
+                self._stuck_since = now
+                self._verify = self._asks
+            elif repeats >= DOUBT and heard_at > self._stuck_since:
+                self._doubted = True
+                self._search.begin(now, ask=False)
+                self._buffer.resize(self._search.size - HEADER_SIZE)
+
+    @property
+    def watching(self) -> bool:
+        """Whether :meth:`watch` wants to know that something was acknowledged."""
+        return self._stuck_since < math.inf
 
     def take(self, subtype: int, info: int, size: int) -> None:
         """Take a user-defined control packet.
@@ -144,6 +207,9 @@ class PathSize:
         if self._came:
             self._put(out, Subtype.SIZE_ANSWER, self._came)
             self._came = 0
+        if self._verify:
+            self._verify = False
+            self._put(out, Subtype.SIZE_PROBE, BASE, bytes(BASE - HEADER_SIZE))
         if now >= self._search.due and self._buffer.unacknowledged > ENOUGH:
             for size in self._search.probes(now, rtt):
                 self._put(out, Subtype.SIZE_PROBE, size, bytes(size - HEADER_SIZE))

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from wavesync.interfaces import Burst
+from wavesync.interfaces import Burst, Oversized
 from wavesync.udt.congestion import AckSample, CongestionControl, LossEvent
 from wavesync.udt.estimators import RoundTrip
 from wavesync.udt.packet import HEADER_SIZE
@@ -122,6 +122,11 @@ class Sender:
     def in_flight(self) -> int:
         """Packets sent and neither known to have arrived nor known to be lost."""
         return self._buffer.next - self._known + self._recent.count
+
+    @property
+    def repeats(self) -> int:
+        """How often the tail has been sent again since something was acknowledged."""
+        return self._timeouts
 
     @property
     def delivered(self) -> int:
@@ -288,6 +293,8 @@ class Sender:
     def _send_again(self, room: int, now: float, out: list[Burst]) -> int:
         start, stop = self._queue.first()
         burst, count = self._buffer.copy(start, min(stop, start + room))
+        if burst.segment_size > self._buffer.payload + HEADER_SIZE:
+            burst = Oversized(*burst)
         out.append(burst)
         stop = start + count
         self._queue.remove(start, stop)
