@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 from tests.tunnel.endpoint_case import DEAF, GOOD, REFUSED, SILENT, STRANGE, EndpointCase
 from tests.tunnel.test_ladder import PLAIN, TUNNELS, WAYS, direct
 from tests.tunnel.ways_world import Behaviour, Speaker, WaysWorld
-from wavesync.tunnel.contest import MAX_CLAUSES
+from wavesync.tunnel.contest import MAX_CAUSES, MAX_CLAUSES
 from wavesync.tunnel.endpoint import (
     CONNECT_TIMEOUT,
     WAY_TIMEOUT,
@@ -145,6 +145,24 @@ class EndpointTests(EndpointCase):
         self.assertIn("works: an HTML page came; HTTP 404; ", str(error))
         self.assertEqual(str(error).count(";"), MAX_CLAUSES)
         self.assertTrue(str(error).endswith("and more"))
+
+    def test_long(self) -> None:
+        """Long causes are fewer; one is told in any case."""
+        for size, told in ((MAX_CAUSES, 1), (MAX_CAUSES // 2, 2), (MAX_CAUSES // 2 + 1, 1)):
+            causes = [letter * size for letter in "abcde"]
+            self.world.behave(
+                raw=REFUSED,
+                upgrade=Behaviour(0.02, 0.04, TunnelError(causes[0], Why.REFUSED)),
+                websocket=Behaviour(0.02, 0.04, TunnelError(causes[1], Why.REFUSED)),
+                get_post=Behaviour(0.02, 0.04, TunnelError(causes[2], Why.REFUSED)),
+                two=Behaviour(0.02, 0.04, TunnelError(causes[3], Why.REFUSED)),
+                poll=Behaviour(0.02, 0.04, TunnelError(causes[4], Why.REFUSED)),
+            )
+            connecting, _ = self.world.connect(self.endpoint)
+            self.world.run(2.0)
+            sentence = str(self.failureResultOf(connecting, TunnelError).value)
+            self.assertEqual(sum(cause in sentence for cause in causes), told, sentence)
+            self.assertTrue(sentence.endswith("; and more"), sentence)
 
     def test_alike(self) -> None:
         """Causes that differ in their details only are one."""

@@ -36,7 +36,7 @@ HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/
 
 _NAME = "localhost"
 _WEB, _WEB_TLS, _BEHIND = 8080, 8443, 3359
-_TIMEOUT = 1.5
+_TIMEOUT = 3.0
 _SETTLES = 0.3  # seconds until dials that were given up are gone
 _LOAD = os.urandom(300_000)
 _BARE = ("proxy_request_buffering", "proxy_buffering", "client_max_body_size", "proxy_set_header")

@@ -20,10 +20,13 @@ from wavesync.tunnel.roads import Opener
 from wavesync.tunnel.watch import Observer, Watch
 from wavesync.tunnel.way import Way
 
-__all__ = ["MAX_CLAUSES", "Contest"]
+__all__ = ["MAX_CAUSES", "MAX_CLAUSES", "Contest"]
 
 MAX_CLAUSES = 4
 """Causes that one sentence names."""
+
+MAX_CAUSES = 200
+"""Characters of them all; the first is told, however long it is."""
 
 _TELLING = (
     Why.PROXY_PASSWORD,
@@ -215,7 +218,9 @@ class Contest:
             alike.setdefault(why.partition(" (")[0], why)
         causes = list(alike.values())
         shown = causes[:MAX_CLAUSES]
-        if len(causes) > MAX_CLAUSES:
+        while len(shown) > 1 and sum(map(len, shown)) > MAX_CAUSES:
+            shown.pop()
+        if len(causes) > len(shown):
             shown.append("and more")
         return f"no way to {self._name} works: {'; '.join(shown) or 'there is none'}"
 
