@@ -95,8 +95,8 @@ class CarrierTests(SynchronousTestCase):
         self.assertEqual(counted["FragCreates"], "0")
         self.assertEqual(counted["FragOKs"], "0")
 
-    def test_becomes_narrow(self) -> None:
-        """A device that takes only smaller packets from now on stops nothing."""
+    def begin_slowly(self) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+        """Start a stream that takes a while, and wait until a tenth of it has passed."""
         shaper = "qdisc add dev e0 root tbf rate 40mbit burst 200kb latency 100ms"
         self.here.run(["tc", *shaper.split()])
         sink, source = self.begin("auto", "auto")
@@ -104,5 +104,21 @@ class CarrierTests(SynchronousTestCase):
         while self.packets("to1")[0] < _SIZE // 10 and time.monotonic() < deadline:
             time.sleep(0.02)
         self.assertIsNone(source.poll())
+        return sink, source
+
+    def test_becomes_narrow(self) -> None:
+        """A device that takes only smaller packets from now on stops nothing."""
+        sink, source = self.begin_slowly()
         self.here.ip("link set e0 mtu 1300")
         self.arrives(sink, source)
+
+    def test_becomes_black_hole(self) -> None:
+        """Nor does a router that loses larger packets without a word from now on, unless it may fragment them."""
+        self.here.run(["ethtool", "-K", "e0", "tx-udp-segmentation", "off"])
+        sink, source = self.begin_slowly()
+        lost = "ip length > 1300 ip frag-off & 0x4000 == 0x4000 counter drop"
+        chain = f"chain forward {{\ntype filter hook forward priority 0;\n{lost}\n}}"
+        self.router.nft(f"table ip hole {{\n{chain}\n}}")
+        self.arrives(sink, source)
+        counted = self.router.run(["nft", "list", "table", "ip", "hole"]).stdout
+        self.assertNotIn("packets 0 ", counted)
