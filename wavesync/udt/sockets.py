@@ -26,8 +26,6 @@ _SIZE_OPTIONS = {  # never fragment, and let us find the size (ip(7))
     socket.AF_INET: (socket.IPPROTO_IP, 10),  # IP_MTU_DISCOVER
     socket.AF_INET6: (socket.IPPROTO_IPV6, 23),  # IPV6_MTU_DISCOVER
 }
-_IPV6_MTU = 24
-_LEAST_MTU = 1280
 _PROBE = 3  # IP_PMTUDISC_PROBE, IPV6_PMTUDISC_PROBE
 _DONT = 0  # IP_PMTUDISC_DONT, IPV6_PMTUDISC_DONT
 _BUFFERS = (  # the option, the one that only the privileged may use, what limits the former
@@ -67,19 +65,15 @@ def open_socket(port: int, interface: str) -> socket.socket:
 def fragmenting(made: socket.socket) -> Iterator[None]:
     """Let what is sent meanwhile be fragmented; Linux only, elsewhere nothing changes.
 
-    Of IPv4 any router may do it, of IPv6 the sender alone: it makes pieces that pass everywhere.
+    Of IPv4 any router may do it.  Of IPv6 only the sender may, and Linux makes pieces no smaller than
+    the way is known to take, so there is no help against a router that says nothing.
     """
     option = _SIZE_OPTIONS[socket.AddressFamily(made.family)] if sys.platform == "linux" else None
-    ipv6 = option is not None and made.family == socket.AF_INET6
     if option is not None:
         made.setsockopt(*option, _DONT)
-    if ipv6:
-        made.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU, _LEAST_MTU)
     try:
         yield
     finally:
-        if ipv6:
-            made.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU, 0)
         if option is not None:
             made.setsockopt(*option, _PROBE)
 
