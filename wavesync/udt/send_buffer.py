@@ -1,27 +1,19 @@
-"""The bytes on their way out: queued as written, then kept as ready-made bursts until acknowledged.
+"""The bytes on their way out: queued as written, then kept until acknowledged.
 
-A burst is one flat ``bytes`` of up to 44 packets, header and payload, made by one cached struct.
-It is what goes to the carrier, what is kept, and what a retransmission is a slice of; there is no
-object, list entry or copy a packet.  A retransmitted packet keeps its first timestamp: neither
+The unit is the burst of up to 44 packets (:mod:`wavesync.udt.layout`): there is no object, list
+entry or copy a packet.  A retransmitted packet keeps its first timestamp: neither
 libudt 4.11 nor we read the timestamp of a data packet (round trips are measured by ACK and ACK2).
-
-Each burst is numbered as one message (first, middle .., last), as if it were one ``send()``.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from functools import lru_cache
-from struct import Struct
 
 from wavesync.interfaces import Burst
-from wavesync.udt.packet import HEADER_SIZE, MAX_BURST_BYTES, MAX_BURST_PACKETS, Position
-from wavesync.udt.sequence import FIRST_MESSAGE, MODULUS, next_message, to_wire
+from wavesync.udt.layout import SentBurst, lay_out
+from wavesync.udt.packet import HEADER_SIZE, MAX_BURST_BYTES, MAX_BURST_PACKETS
+from wavesync.udt.sequence import FIRST_MESSAGE, next_message
 
-__all__ = ["HIGH_WATER", "LOW_WATER", "SendBuffer", "SentBurst"]
+__all__ = ["HIGH_WATER", "LOW_WATER", "SendBuffer"]
 
-_FIRST = Position.FIRST << 30
-_LAST = Position.LAST << 30
-_ONLY = Position.ONLY << 30
 _COMPACT = 1024
 
 
@@ -30,54 +22,6 @@ HIGH_WATER = 2 << 20
 
 LOW_WATER = 512 << 10
 """Unsent bytes at which it turns false again."""
-
-
-@lru_cache(maxsize=256)
-def _cutter(payload: int, count: int) -> Struct:
-    """Give the struct that cuts *count* payloads out of a buffer."""
-    return Struct(f"{payload}s" * count)
-
-
-@lru_cache(maxsize=256)
-def _packer(payload: int, count: int, last: int) -> Struct:
-    """Give the struct that lays out *count* packets, the last with *last* payload bytes."""
-    return Struct("!" + f"IIII{payload}s" * (count - 1) + f"IIII{last}s")
-
-
-class SentBurst:
-    """One burst that has been sent, with what its acknowledgement will tell.
-
-    :ivar first: sequence number of its first packet (extended).
-    :ivar count: packets, 1 .. 44.
-    :ivar data: all packets back to back.
-    :ivar payload: bytes of payload in each but the last.
-    :ivar sent_at: seconds.
-    :ivar delivered: packets known to have arrived when it was sent.
-    :ivar app_limited: whether there was nothing more to send then.
-    :ivar clean: whether it may be used to measure (nothing of it was sent twice).
-    """
-
-    __slots__ = (
-        "app_limited",
-        "clean",
-        "count",
-        "data",
-        "delivered",
-        "first",
-        "payload",
-        "sent_at",
-    )
-
-    def __init__(self, first: int, count: int, data: bytes, payload: int, now: float) -> None:
-        """Note a burst made at *now*; the sender fills in the rest."""
-        self.first = first
-        self.count = count
-        self.data = data
-        self.payload = payload
-        self.sent_at = now
-        self.delivered = 0
-        self.app_limited = False
-        self.clean = True
 
 
 class SendBuffer:
@@ -174,20 +118,29 @@ class SendBuffer:
         There must be something unsent, and *packets* be 1 .. :attr:`max_burst`.
         """
         size = self.payload
-        want = min(packets * size, self.unsent)
-        full, rest = divmod(want, size)
-        source, at = self._take(want)
-        payloads: list[bytes] = list(_cutter(size, full).unpack_from(source, at))
-        if rest:
-            payloads.append(source[at + full * size : at + want])
-        count = len(payloads)
-        data = _packer(size, count, rest or size).pack(*self._words(payloads, now))
-        burst = SentBurst(self.next, count, data, size, now)
+        want = packets * size
+        if want > self.unsent:
+            want = self.unsent
+            packets = -(-want // size)
+        source = self._chunks[self._chunk]
+        at = self._offset
+        if len(source) - at > want:
+            self._offset = at + want
+            self.unsent -= want
+        else:
+            source, at = self._take(want)
+        burst = SentBurst(self.next, packets, source, at, want, size, self._message, now)
+        self._message = next_message(self._message)
         self._firsts.append(self.next)
         self._bursts.append(burst)
         self._in_flight += want
-        self.next += count
+        self.next += packets
         return burst
+
+    def packets(self, burst: SentBurst, start: int, stop: int) -> bytes:
+        """Lay out packets *start* .. *stop* of a burst that :meth:`cut` gave."""
+        timestamp = int((burst.sent_at - self._opened_at) * 1e6) & 0xFFFF_FFFF
+        return lay_out(burst, start, stop, timestamp, self._peer_id)
 
     def _take(self, want: int) -> tuple[bytes, int]:
         """Take *want* bytes off the queue: give a buffer that holds them, and where."""
@@ -231,26 +184,6 @@ class SendBuffer:
             return
         self._chunk = 0
 
-    def _words(self, payloads: list[bytes], now: float) -> list[object]:
-        """Give header words and payloads in the order of the layout."""
-        count = len(payloads)
-        first = to_wire(self.next)
-        numbers: Sequence[int] = range(first, first + count)
-        if first + count > MODULUS:
-            numbers = [to_wire(number) for number in numbers]
-        message = self._message
-        self._message = next_message(message)
-        timestamp = int((now - self._opened_at) * 1e6) & 0xFFFF_FFFF
-        words: list[object] = [message, message, timestamp, self._peer_id, b""] * count
-        words[0::5] = numbers
-        words[4::5] = payloads
-        if count == 1:
-            words[1] = _ONLY | message
-        else:
-            words[1] = _FIRST | message
-            words[-4] = _LAST | message
-        return words
-
     def acknowledge(self, point: int) -> None:
         """Forget everything before *point*, which must not be beyond :attr:`next`."""
         if point <= self.acknowledged:
@@ -263,7 +196,7 @@ class SendBuffer:
             assert burst is not None
             if burst.first + burst.count > point:
                 break
-            self._in_flight -= len(burst.data) - burst.count * HEADER_SIZE
+            self._in_flight -= burst.size
             bursts[index] = None
             index += 1
         self._head = index
@@ -290,6 +223,5 @@ class SendBuffer:
         burst = self.find(first)
         count = min(stop, burst.first + burst.count) - first
         burst.clean = False
-        segment = burst.payload + HEADER_SIZE
-        start = (first - burst.first) * segment
-        return Burst(burst.data[start : start + count * segment], segment), count
+        start = first - burst.first
+        return Burst(self.packets(burst, start, start + count), burst.payload + HEADER_SIZE), count

@@ -321,9 +321,9 @@ class Sender:
         burst = buffer.cut(room, now)
         burst.delivered = self.delivered
         burst.app_limited = bool(self._app_limited)
-        out.append(Burst(burst.data, buffer.payload + HEADER_SIZE))
+        out.append(Burst(buffer.packets(burst, 0, burst.count), burst.payload + HEADER_SIZE))
         self._statistics.packets_sent += burst.count
-        self._statistics.bytes_sent += len(burst.data) - burst.count * HEADER_SIZE
+        self._statistics.bytes_sent += burst.size
         return burst.count
 
     # Time
