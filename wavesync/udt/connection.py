@@ -16,6 +16,7 @@ Times are seconds of any monotonic clock; sequence numbers inside are extended (
 from wavesync.interfaces import Burst
 from wavesync.udt.bottleneck import BottleneckControl
 from wavesync.udt.congestion import CongestionControl
+from wavesync.udt.controls import Controls
 from wavesync.udt.deliveries import Deliveries
 from wavesync.udt.ending import Ending
 from wavesync.udt.events import Closed, CloseReason, DataReceived, Event, SendBufferLow
@@ -25,7 +26,6 @@ from wavesync.udt.packet import (
     HEADER_SIZE,
     IP_UDP_OVERHEAD,
     ControlType,
-    encode_control,
     payload_size,
 )
 from wavesync.udt.path_size import PathSize
@@ -71,15 +71,14 @@ class Connection:
         "_buffer",
         "_closed",
         "_closing",
+        "_controls",
         "_deliveries",
         "_ending",
         "_feedback",
-        "_keep_alive",
         "_local_id",
         "_now",
         "_path",
         "_patience",
-        "_peer_id",
         "_receiver",
         "_segment",
         "_sender",
@@ -111,7 +110,6 @@ class Connection:
         statistics = self.statistics = Statistics()
         self._now = now
         self._local_id = local_id
-        self._peer_id = peer_id
         self._buffer = SendBuffer(peer_id, send_isn, payload_size(send_mss), now)
         self._sender = Sender(
             now,
@@ -139,7 +137,7 @@ class Connection:
         self._deliveries = Deliveries(self._receiver)
         self._patience = Patience(now)
         self.keep_alive_interval = KEEP_ALIVE_INTERVAL
-        self._keep_alive = False
+        self._controls = Controls(peer_id, self._feedback, self._receiver, self._path)
         self._closing = False
         self._closed: CloseReason | None = None
         self._ending = Ending(replies=sparing)
@@ -288,7 +286,7 @@ class Connection:
 
     def send_keep_alive(self) -> None:
         """Let the next :meth:`datagrams` hold a keep-alive (shows a peer that it was heard)."""
-        self._keep_alive = True
+        self._controls.keep_alive = True
 
     @property
     def unacknowledged(self) -> int:
@@ -325,31 +323,17 @@ class Connection:
         self._now = now
         out: list[Burst] = []
         if self._closed is None:
-            self._control(now, out)
+            self._controls.collect(now, self._sender.round_trip.rtt, out)
             self._sender.datagrams(now, limit, out)
             if self._buffer.turned_low():
                 self._deliveries.add(SendBufferLow())
             if self._closing:
                 self._drain(now)
         if self._closed is not None and self._ending.due(now, self._sender.round_trip.rtt):
-            self._put(ControlType.SHUTDOWN, out)
+            self._controls.put(ControlType.SHUTDOWN, out)
         if out:
             self._patience.sent_at = now
         return out
-
-    def _put(self, kind: ControlType, out: list[Burst], info: int = 0) -> None:
-        packet = encode_control(kind, self._peer_id, info)
-        out.append(Burst(packet, len(packet)))
-
-    def _control(self, now: float, out: list[Burst]) -> None:
-        """Append the control packets that are due."""
-        if (number := self._feedback.take_ack2()) is not None:
-            self._put(ControlType.ACK2, out, number)
-        self._receiver.control(now, out)
-        self._path.control(now, self._sender.round_trip.rtt, out)
-        if self._keep_alive:
-            self._keep_alive = False
-            self._put(ControlType.KEEP_ALIVE, out)
 
     def _drain(self, now: float) -> None:
         """End the connection when everything written has been acknowledged."""
@@ -372,7 +356,7 @@ class Connection:
         if self._sender.repeats or self._path.watching:
             self._path.watch(self._sender.repeats, self._patience.heard_at, now)
         if now >= self._patience.sent_at + self.keep_alive_interval:
-            self._keep_alive = True
+            self._controls.keep_alive = True
 
     def deadline(self) -> float | None:
         """Tell when :meth:`timer` wants to be called next; None when :attr:`finished`."""
@@ -381,8 +365,7 @@ class Connection:
         if self._closed is not None:
             return self._ending.deadline()
         done = self._closing and self._feedback.drained
-        owes = self._feedback.owes_ack2 or self._path.owes
-        if done or owes or self._keep_alive or self._receiver.backlogged:
+        if done or self._controls.owed:
             return self._now
         return min(
             self._sender.deadline(),
