@@ -15,6 +15,9 @@ from twisted.internet.protocol import Factory, Protocol
 from wavesync.relay.joining import join
 from wavesync.relay.plumbing import Plumbing
 from wavesync.relay.portable import PortablePair
+from wavesync.signalling.listening import open_streams
+from wavesync.tcp.doors import Door
+from wavesync.watch import watch_of
 
 
 class _Waiting(Protocol):
@@ -49,11 +52,16 @@ def _join() -> None:
 def main() -> None:
     """Serve until killed."""
     ports = []
+    watch = watch_of(reactor)
+    assert watch is not None
+    watch.lead()
     for queue in (_clients, _servers):
         factory: Any = Factory.forProtocol(functools.partial(_Waiting, queue))
         factory.noisy = False
-        port: Any = reactor.listenTCP(0, factory, backlog=1024, interface="127.0.0.1")
-        ports.append(port.getHost().port)
+        (listening,) = open_streams(["127.0.0.1:0"])
+        ours = None if _mode == "portable" else watch
+        Door(reactor, listening.tcp, factory, print, watch=ours)
+        ports.append(listening.address[1])
     print(*ports, flush=True)
     reactor.run()
 

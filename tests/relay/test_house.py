@@ -1,6 +1,7 @@
 """Tests for :mod:`wavesync.relay.house` on a virtual clock: what is due when."""
 
 import os
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -309,6 +310,15 @@ class Pair:
     def __init__(self) -> None:
         self.last_moved = 0.0
         self.over: Deferred[str] = Deferred()
+        self.seems_dead = False
+
+    def notify(self, listener: Callable[[str], object]) -> None:
+        """Tell when it is over."""
+        self.over.addCallback(listener)
+
+    def dying(self) -> bool:
+        """Tell whether it seems dead."""
+        return self.seems_dead
 
     def abort(self, reason: str) -> None:
         """End it."""
@@ -322,11 +332,10 @@ class PairsTests(SynchronousTestCase):
         """Join two."""
         self.statistics = Statistics()
         self.pairs = Pairs(100.0, self.statistics)
-        self.dying = False
         self.over = 0
         self.pair = Pair()
         peers = client().peer, server().peer
-        joined = Joined(self.pair, *peers, 5, 7, lambda: self.dying)
+        joined = Joined(self.pair, *peers, 5, 7)
         self.pairs.add(joined, self.ended)
 
     def ended(self) -> None:
@@ -347,11 +356,11 @@ class PairsTests(SynchronousTestCase):
 
     def test_dead(self) -> None:
         """A pair that seems dead twice is ended; once is not enough."""
-        self.dying = True
+        self.pair.seems_dead = True
         self.pairs.check(CHECK_INTERVAL)
-        self.dying = False
+        self.pair.seems_dead = False
         self.pairs.check(2 * CHECK_INTERVAL)
-        self.dying = True
+        self.pair.seems_dead = True
         self.pairs.check(3 * CHECK_INTERVAL)
         self.assertEqual(len(self.pairs), 1)
         self.pairs.check(4 * CHECK_INTERVAL)

@@ -15,7 +15,7 @@ from tests.relay.join_support import (
 )
 from wavesync.relay.legs import bottom
 from wavesync.relay.pair import CLIENT_BROKE
-from wavesync.relay.plumbing import Plumbing
+from wavesync.relay.plumbing import FEW, Plumbing
 from wavesync.relay.portable import PortablePair
 
 
@@ -64,7 +64,7 @@ class KernelTests(Joined, HalfClosing, TestCase):
     """Plain legs, joined in the kernel."""
 
     def tearDown(self) -> None:
-        self.assertEqual(self.plumbing.copied, 0)
+        self.assertLess(self.plumbing.copied, 8 * FEW)
 
 
 class CopyingTests(Joined, HalfClosing, TestCase):

@@ -22,11 +22,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from tests.abuse.memory import memory
 from tests.relay.join_support import PATIENCE, Far, Legs, far_reset, pause, receive, send, until
 from wavesync.relay.joining import join
-from wavesync.relay.legs import bottom
 from wavesync.relay.pair import MAX_HELD, MAX_HELD_ONE_WAY
 from wavesync.relay.pipes import MAX_SPARE, PIPE_SIZE, Pipe, PipePool
-from wavesync.relay.plumbing import LITTLE, SHARED_BURST, SHARED_FOR, Plumbing
-from wavesync.relay.vitality import seems_dead
+from wavesync.relay.plumbing import FEW, LITTLE, SHARED_BURST, SHARED_FOR, Plumbing
 
 BIG = os.urandom(1 << 20) * 4
 
@@ -93,12 +91,13 @@ class KernelJoinTests(Pairs):
     """Bytes stay in the kernel, and whatever the kernel lacks, all of them arrive."""
 
     async def test_counted(self) -> None:
-        """All bytes that a pair moves are moved in the kernel, and the counters say so."""
+        """Nearly all bytes of much are moved in the kernel, and the counters say so."""
         pair, client, server = await self.pair()
         await self.through(client, server)
         await self.through(server, client)
         self.assertEqual((pair.up, pair.down), (len(BIG), len(BIG)))
-        self.assertEqual((self.plumbing.spliced, self.plumbing.copied), (2 * len(BIG), 0))
+        self.assertEqual(self.plumbing.spliced + self.plumbing.copied, 2 * len(BIG))
+        self.assertLess(self.plumbing.copied, len(BIG) // 8)
 
     async def test_what_is_a_conversation(self) -> None:
         """A little at the end of much is no conversation, for whose sake others would be slowed."""
@@ -112,12 +111,11 @@ class KernelJoinTests(Pairs):
     async def test_urgent_byte(self) -> None:
         """A client that sends TCP's urgent byte loses that byte, and stops nothing."""
         _, client, server = await self.pair()
-        for _ in range(2):
-            await send(client, b"abc")
+        for much in (b"", bytes(4 * FEW)):  # copied, and with the kernel's help
+            await self.through(client, server, much + b"abc")
             client.send(b"!", socket.MSG_OOB)
             await send(client, b"def")
-            self.assertEqual(await receive(server, 6), b"abcdef")
-        self.assertEqual((self.plumbing.spliced, self.plumbing.copied), (6, 6))
+            self.assertEqual(await receive(server, 3), b"def")
         client.send(b"!", socket.MSG_OOB)
         await send(client, b"ghi")
         client.close()
@@ -150,7 +148,7 @@ class KernelJoinTests(Pairs):
         self.assertEqual(len(await receive(stuck_server, sent)), sent)
         copied = self.plumbing.copied
         await self.through(client, server, BIG[: 1 << 20])
-        self.assertEqual(self.plumbing.copied, copied)
+        self.assertLess(self.plumbing.copied, copied + (1 << 18))
 
     async def test_no_splice_after_all(self) -> None:
         """Where splicing fails for these sockets the relay copies from then on."""
@@ -249,16 +247,14 @@ class KernelJoinTests(Pairs):
         self.assertTrue(all(getattr(pair, "held", 0) <= MAX_HELD for pair, _, _ in made))
 
     async def test_reset_unnoticed(self) -> None:
-        """A client that breaks while its server reads nothing seems dead, its server does not."""
+        """A client that breaks while its server reads nothing seems dead."""
         client, far_client = await self.legs.make()
         server, _ = await self.legs.make()
         pair = join(reactor, client, server, plumbing=self.plumbing)
         await self.stuff(far_client)
-        beneath = [bottom(leg) for leg in (client, server)]
-        self.assertEqual([seems_dead(each) for each in beneath], [False, False])
+        self.assertFalse(pair.dying())
         far_reset(far_client)
-        await until(lambda: seems_dead(beneath[0]))
-        self.assertFalse(seems_dead(beneath[1]))
+        await until(pair.dying)
         pair.abort("dead")
         self.assertEqual(await pair.over, "dead")
 
@@ -325,7 +321,7 @@ class TracedTests(TestCase):
     """The kernel says itself who touched the payload."""
 
     async def test_system_calls(self) -> None:
-        """Of megabytes that went through, a process that joins kernel-wise has read none."""
+        """Of megabytes that went through, a process that joins kernel-wise has read next to none."""
         strace = shutil.which("strace")
         if strace is None or subprocess.run([strace, "-o", "/dev/null", "true"]).returncode:
             raise SkipTest("strace may not trace here")
@@ -356,7 +352,9 @@ class TracedTests(TestCase):
             moved.clear()
             for call, result in _CALL.findall(Path(log).read_text()):
                 moved[call] = moved.get(call, 0) + int(result)
-            return moved.get("splice", 0) >= len(BIG)
+            return moved.get("splice", 0) + moved.get("recvfrom", 0) >= len(BIG)
 
         await until(traced)
-        self.assertEqual([call for call in moved if moved[call]], ["splice"])
+        # What comes first might be all there is, and is not worth a pipe.
+        self.assertEqual({call for call in moved if moved[call]}, {"splice", "recvfrom", "sendto"})
+        self.assertLess(moved["recvfrom"], len(BIG) // 8)

@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.relay.join_support import receive, send
 from tests.relay.test_kernel_join import Pairs
 from wavesync.relay.plumbing import ATTENDED, MAX_TALKERS, SHARED_FOR, Plumbing
+from wavesync.watch import READS
 
 
 class Talking:
@@ -105,15 +106,15 @@ class BesideTests(Pairs):
         bulk, source, sink = await self.pair()
         source.send(bytes(50_000))
         client.send(b"now")
-        bulk._client.doRead()
+        bulk._client.ready(READS)
         self.assertEqual(server.recv(10), b"now")
         self.assertEqual(talk.up, 5)
         # A stream that ends while it is looked at, and one that has nothing to say.
         source.send(bytes(50_000))
-        bulk._client.doRead()
+        bulk._client.ready(READS)
         client.close()
         source.send(bytes(50_000))
-        bulk._client.doRead()
+        bulk._client.ready(READS)
         self.assertEqual(len(await receive(sink, 150_000)), 150_000)
         self.assertEqual(await receive(server, 1), b"")
         server.close()

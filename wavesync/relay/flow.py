@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from wavesync.relay.pair import MAX_HELD_ONE_WAY
 from wavesync.relay.pipes import NOT_SPLICED, Pipe
-from wavesync.relay.plumbing import LITTLE, SHARED_BURST
+from wavesync.relay.plumbing import FEW, LITTLE, SHARED_BURST
 
 if TYPE_CHECKING:
     from wavesync.relay.sockets import Side, SocketPair
@@ -25,6 +25,8 @@ __all__ = ["BUDGET", "Flow"]
 
 BUDGET = 4
 """Moves in one turn of the reactor; only one while there are conversations."""
+
+_NEVER = float("-inf")
 
 # asm-generic/socket.h; nine numbers of four bytes, of which the fourth is the size of the send
 # buffer and the sixth how much of it is taken (sock_diag(7)).
@@ -91,13 +93,66 @@ class Flow:
         self._sink = sink
         self._tail = tail
         self._pipe: Pipe | None = None
-        self._last = MAX_HELD_ONE_WAY - 1
+        self._last = FEW - 1
         self._rest: IDelayedCall | None = None
-        self.talked = float("-inf")
+        self.talked = _NEVER
         self.listed = False
+
+    def begin(self) -> None:
+        """Send what goes first, and begin to read."""
+        if self._tail and not self._push_tail():
+            return
+        if self.held:
+            self._wait()
+        else:
+            self._source.read_on()
 
     def pull(self) -> None:
         """The source has bytes, or has ended, or broken: move what there is."""
+        if self._last < FEW and self._pair.shaper is None:
+            self._pull_few()
+        else:
+            self._pull_many()
+
+    def _pull_few(self) -> None:
+        """Pass on what is little, as what came last was: one call to read it, and one to write it.
+
+        Splicing it would cost more, and so would it to look first whether the sink has room.
+        """
+        pair, plumbing = self._pair, self._pair.plumbing
+        few = plumbing.few
+        try:
+            n = self._source.socket.recv_into(few)
+        except BlockingIOError:
+            return
+        except OSError:
+            pair.abort(self._source.broke)
+            return
+        if not n:
+            self._end()
+            return
+        try:
+            sent = self._sink.socket.send(few[:n])
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            pair.abort(self._sink.broke)
+            return
+        self.moved += n
+        plumbing.copied += n
+        pair.last_moved = now = pair.watch.reactor.seconds()
+        if sent < n:
+            self._tail = bytes(few[sent:n])
+            self.held = n - sent
+            self._wait()
+        last, self._last = self._last, n
+        if n > LITTLE:
+            plumbing.attend(now)
+        elif last <= LITTLE:
+            # Twice in a row: a stream of many bytes has a little rest now and then, too.
+            plumbing.talk(self, now)
+
+    def _pull_many(self) -> None:
         pair = self._pair
         for _ in range(BUDGET):
             length = self._length()
@@ -311,13 +366,13 @@ class Flow:
     def _end(self) -> None:
         """The source has said all, and as nothing is read while anything is held, all went on."""
         self.ended = True
-        self._source.read_off()
         try:
             self._sink.socket.shutdown(socket.SHUT_WR)
         except OSError:
             self._pair.abort(self._sink.broke)
             return
-        self._pair.check()
+        if not self._pair.check():
+            self._source.read_off()
 
     def drop(self) -> None:
         """The pair is over: forget what is held."""

@@ -1,6 +1,7 @@
 """What all of a relay's connections share, and what becomes of each request."""
 
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -14,7 +15,6 @@ from wavesync.identity.proofs import CheckedProof
 from wavesync.identity.verify import Peer, VerificationError
 from wavesync.relay.admission import Admission, Refused
 from wavesync.relay.joining import join
-from wavesync.relay.legs import bottom
 from wavesync.relay.pairs import CHECK_INTERVAL, Joined, Pairs
 from wavesync.relay.parked import Parked
 from wavesync.relay.pool import Asked, Pool
@@ -25,8 +25,7 @@ from wavesync.relay.roll import Roll
 from wavesync.relay.settings import RelaySettings
 from wavesync.relay.statistics import Statistics
 from wavesync.relay.upload import MAX_UPLOADS, Upload
-from wavesync.relay.visitor import Visitor
-from wavesync.relay.vitality import seems_dead
+from wavesync.relay.visitor import SWITCHED, Visitor
 from wavesync.signalling.relay_answers import RelayAnswer
 from wavesync.signalling.relay_urls import Relay
 from wavesync.signalling.relay_wire import RelayRequest, RequestKind
@@ -225,37 +224,33 @@ class House:
         self.quotas.leave(visitor.place)
 
     def join(self, visitor: Visitor, leg: Parked, to_client: bytes) -> None:
-        """Join the two; nothing of it reaches them any more.
+        """Tell the client that it has what it asked for, and join the two; they hear nothing more.
 
         :param to_client: what the server has said already.
         """
         self.roll.remove(leg)
         self.visitors.end(visitor)
         client, server, place = visitor.wire, leg.wire, visitor.place
-        beneath = bottom(client.stream), bottom(server.stream)
-        for wire in (client, server):
-            wire.hand_over()
+        client.hand_over()
+        server.hand_over()
         pair = join(
             self.clock,
             client.stream,
             server.stream,
             to_server=visitor.unsent,
-            to_client=to_client,
+            to_client=SWITCHED + to_client,
             shaper=self.quotas.shape(place, self.now()),
             kernel=self.settings.splice == "auto",
         )
+        joined = Joined(pair, visitor.peer, leg.peer, visitor.early, len(to_client))
+        self.pairs.add(joined, partial(self._parted, place, client, server))
 
-        def over() -> None:
-            self.quotas.release(place)
-            self.quotas.leave(place)
-            client.gone()
-            server.gone()
-
-        def dying() -> bool:
-            return any(seems_dead(each) for each in beneath)
-
-        early = visitor.early, len(to_client)
-        self.pairs.add(Joined(pair, visitor.peer, leg.peer, *early, dying), over)
+    def _parted(self, place: Place, client: Wire, server: Wire) -> None:
+        """A pair is over."""
+        self.quotas.release(place)
+        self.quotas.leave(place)
+        client.gone()
+        server.gone()
 
     def take_list(self, der: bytes, system_key: bytes) -> RelayAnswer:
         """Take a revocation list in, and end what it revokes."""

@@ -3,14 +3,15 @@
 import functools
 from typing import cast
 
-from twisted.internet.interfaces import IReactorFDSet, IReactorTime, ITransport
+from twisted.internet.interfaces import IReactorTime, ITransport
 
 from wavesync.relay.legs import plain
 from wavesync.relay.pair import ILegTransport, IPair
 from wavesync.relay.plumbing import Plumbing
 from wavesync.relay.portable import PortablePair
 from wavesync.relay.shaping import Shaper
-from wavesync.relay.sockets import IJoinReactor, SocketPair
+from wavesync.relay.sockets import SocketPair
+from wavesync.watch import watch_of
 
 __all__ = ["join"]
 
@@ -43,11 +44,12 @@ def join(
     :param plumbing: what plain legs' bytes are moved with; by default what all of this process use.
     """
     connections = plain(client), plain(server)
-    if IReactorFDSet.providedBy(reactor) and all(
+    watch = watch_of(reactor)
+    if watch is not None and all(
         connection is not None and not connection.disconnected for connection in connections
     ):
         return SocketPair(
-            cast(IJoinReactor, reactor),
+            watch,
             _plumbing(kernel) if plumbing is None else plumbing,
             client,
             server,

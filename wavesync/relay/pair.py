@@ -1,5 +1,6 @@
 """A pair: a client's leg and a server's leg whose bytes go to each other."""
 
+from collections.abc import Callable
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -43,9 +44,15 @@ class IPair(Interface):
     down = Attribute("Bytes taken from the server so far.")
     last_moved = Attribute("When bytes were last taken or given on, in the reactor's seconds.")
     over: "Deferred[str]" = Attribute(
-        "Fires when both legs are closed, with the reason in one word: ``done``, ``client-broke``, "
-        "``server-broke``, or what :meth:`abort` was told."
+        "One that fires when both legs are closed, with the reason in one word: ``done``, "
+        "``client-broke``, ``server-broke``, or what :meth:`abort` was told."
     )
+
+    def notify(listener: Callable[[str], object]) -> None:
+        """Call *listener* when both legs are closed, with that reason; at once if they are already."""
+
+    def dying() -> bool:
+        """Tell whether a leg seems dead (:func:`wavesync.relay.vitality.socket_seems_dead`)."""
 
     def abort(reason: str) -> None:
         """Reset both legs; what is under way is lost.  Does nothing once the pair is over."""

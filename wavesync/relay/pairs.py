@@ -22,7 +22,6 @@ class Joined:
     :ivar server: who the server is.
     :ivar early_up: bytes that the client had sent before they were joined.
     :ivar early_down: bytes that the server had.
-    :ivar dying: tells whether a leg seems dead: its kernel waits for an answer to something.
     :ivar suspect: whether a leg seemed dead when it was looked at last.
     """
 
@@ -31,7 +30,6 @@ class Joined:
     server: Peer
     early_up: int
     early_down: int
-    dying: Callable[[], bool]
     suspect: bool = False
 
     @property
@@ -86,7 +84,7 @@ class Pairs:
             self._statistics.down += joined.down
             over()
 
-        joined.pair.over.addCallback(ended)
+        joined.pair.notify(ended)
 
     def check(self, now: float) -> None:
         """End those that are idle or dead; call it every :data:`CHECK_INTERVAL`."""
@@ -94,7 +92,7 @@ class Pairs:
             if now - joined.pair.last_moved >= self._idle_timeout:
                 joined.pair.abort("idle")
                 continue
-            suspect = joined.dying()
+            suspect = joined.pair.dying()
             if suspect and joined.suspect:
                 joined.pair.abort("dead")
             joined.suspect = suspect

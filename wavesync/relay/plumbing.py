@@ -10,6 +10,7 @@ from wavesync.relay.pipes import PIPE_SIZE, PipePool, splice_trouble
 
 __all__ = [
     "ATTENDED",
+    "FEW",
     "LITTLE",
     "MAX_TALKERS",
     "SHARED_BURST",
@@ -24,6 +25,8 @@ SHARED_FOR = 0.1
 """Seconds for which such a move makes others take less."""
 SHARED_BURST = MAX_HELD_ONE_WAY
 """Bytes that a flow may move at a time while there are conversations."""
+FEW = 16_384
+"""Bytes of a move that is made by copying even where the kernel can splice, until there are more."""
 MAX_TALKERS = 64
 """Flows of little messages that are looked after between others' moves; more than these wait for
 their turn as everybody does."""
@@ -53,7 +56,8 @@ class Plumbing:
     :ivar kernel: whether bytes are moved in the kernel.
     :ivar trouble: why not, if they should; half a sentence.
     :ivar spliced: bytes that were moved in the kernel and never came here.
-    :ivar copied: bytes that were read into our buffer.
+    :ivar copied: bytes that were read into our buffers.
+    :ivar few: a small buffer, for whoever moves few bytes right now; it stays in the CPU's cache.
     """
 
     log = Logger()
@@ -65,6 +69,7 @@ class Plumbing:
         self.spliced = 0
         self.copied = 0
         self._buffer: memoryview | None = None
+        self.few = memoryview(bytearray(FEW))
         self._talked = float("-inf")
         self._talkers: deque[Talker] = deque()
         self._attending = False

@@ -4,6 +4,8 @@ Each leg is the producer of the other one: Twisted pauses its reading while the 
 is full.  Small reads keep what a pair holds within :data:`~wavesync.relay.pair.MAX_HELD`.
 """
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
@@ -19,6 +21,7 @@ from zope.interface import implementer
 from wavesync.relay.legs import attach, bottom, half_close
 from wavesync.relay.pair import CLIENT_BROKE, DONE, SERVER_BROKE, ILegTransport, IPair
 from wavesync.relay.shaping import Shaper
+from wavesync.relay.vitality import seems_dead
 
 __all__ = ["CHUNK", "PortablePair"]
 
@@ -156,7 +159,7 @@ class PortablePair:
         shaper: Shaper | None,
     ) -> None:
         self.reactor = reactor
-        self.over: Deferred[str] = Deferred()
+        self._listeners: tuple[Callable[[str], object], ...] = ()
         self.last_moved = reactor.seconds()
         self.ending = False
         self._reason = DONE
@@ -192,6 +195,24 @@ class PortablePair:
         """Bytes taken from the server."""
         return self._server.moved
 
+    @property
+    def over(self) -> "Deferred[str]":
+        """Fires when it is over."""
+        waiting: Deferred[str] = Deferred()
+        self.notify(waiting.callback)
+        return waiting
+
+    def notify(self, listener: Callable[[str], object]) -> None:
+        """Tell when it is over: at once, if it is already."""
+        if self._fired:
+            listener(self._reason)
+        else:
+            self._listeners = (*self._listeners, listener)
+
+    def dying(self) -> bool:
+        """Tell whether a leg seems dead, as far as the kernel can tell."""
+        return any(seems_dead(bottom(leg.wire)) for leg in (self._client, self._server))
+
     def moved(self, n: int) -> float:
         """Bytes have been taken, or given on.
 
@@ -219,4 +240,6 @@ class PortablePair:
         """Tell that it is over, if it is."""
         if self._client.lost and self._server.lost and not self._fired:
             self._fired = True
-            self.over.callback(self._reason)
+            listeners, self._listeners = self._listeners, ()
+            for listener in listeners:
+                listener(self._reason)

@@ -9,15 +9,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wavesync.interfaces import Address
-from wavesync.relay.legs import bottom, send_now
+from wavesync.relay.legs import bottom, plain, send_now
 from wavesync.relay.pair import ILegTransport
 from wavesync.relay.role import Role
-from wavesync.relay.vitality import keep_alive
+from wavesync.relay.vitality import inherits, keep_alive
 from wavesync.signalling.addresses import canonical
 from wavesync.signalling.relay_answers import RelayAnswer
 from wavesync.signalling.relay_heads import HeadError, HeadReader
 from wavesync.signalling.relay_quick import quick_request
 from wavesync.signalling.relay_wire import RelayRequest, decode_request
+from wavesync.tcp.plain import PlainConnection
 from wavesync.tunnel.server import TunnelServer
 from wavesync.tunnel.wire import Role as TunnelRole
 
@@ -74,6 +75,8 @@ class RelayProtocol(Protocol):
         beneath = bottom(self._leg)
         if hasattr(beneath, "bufferSize"):
             beneath.bufferSize = READ_SIZE
+        if isinstance(beneath, PlainConnection) and inherits():
+            return
         delay_less = getattr(beneath, "setTcpNoDelay", None)
         if delay_less is not None:
             delay_less(True)
@@ -194,7 +197,8 @@ class RelayProtocol(Protocol):
 
     def hand_over(self) -> None:
         """The transport is joined with another."""
-        self.pause()
+        if plain(self._leg) is None:
+            self.pause()
         self._silence()
         self._handed_over = True
 

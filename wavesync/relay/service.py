@@ -28,12 +28,14 @@ from wavesync.relay.house import House
 from wavesync.relay.presence import IPresence
 from wavesync.relay.presences import open_presence
 from wavesync.relay.settings import RelaySettings
+from wavesync.relay.vitality import prepare
 from wavesync.services import from_settings
 from wavesync.signalling.certificate import LOOK_INTERVAL, HostCertificate
 from wavesync.signalling.fronts import ProxiedFactory, SecuredFactory
 from wavesync.signalling.listening import Listening, address_text, open_streams
 from wavesync.steady import keep_steady
 from wavesync.tcp.doors import Door
+from wavesync.watch import watch_of
 
 __all__ = ["Options", "RelayService", "makeService", "on_next_signal"]
 
@@ -124,7 +126,15 @@ class RelayService(Service):
                     closing.callback(listening.close)
                     opened.append((listening, factory))
             for listening, factory in opened:
-                door = Door(self._reactor, listening.tcp, factory, crowd, descriptors.waiting)
+                prepare(listening.tcp)
+                door = Door(
+                    self._reactor,
+                    listening.tcp,
+                    factory,
+                    crowd,
+                    descriptors.waiting,
+                    watch=watch_of(self._reactor),
+                )
                 self._ports.append(door)
         self.addresses = tuple(listening.address for listening, _ in opened)
         if self.certificate is not None:
@@ -229,6 +239,9 @@ def makeService(options: Options) -> IService:
 
     keep_steady(IReactorTime(reactor))
     collect_seldom()
+    watch = watch_of(reactor)
+    if watch is not None:
+        watch.lead()
 
     def next_signal(act: Callable[[], None]) -> None:
         on_next_signal(IReactorFromThreads(reactor), act)

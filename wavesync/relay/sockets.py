@@ -1,185 +1,101 @@
-"""The join of two plain TCP legs: descriptors of our own on the reactor, in place of Twisted's."""
+"""The join of two plain TCP legs: their sockets, watched by us in place of their transports."""
 
 import socket
-from typing import cast
+from collections.abc import Callable
+from contextlib import suppress
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import (
-    IProtocol,
-    IPullProducer,
-    IReactorFDSet,
-    IReactorTime,
-    IReadDescriptor,
-    ITransport,
-    IWriteDescriptor,
-)
-from twisted.internet.protocol import connectionDone
-from twisted.internet.tcp import Connection
+from twisted.internet.interfaces import IReactorTime, ITransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wavesync.relay.flow import Flow
-from wavesync.relay.legs import attach, emptied, plain
+from wavesync.relay.legs import release
 from wavesync.relay.pair import CLIENT_BROKE, DONE, SERVER_BROKE, IPair
 from wavesync.relay.plumbing import Plumbing
 from wavesync.relay.shaping import Shaper
+from wavesync.relay.vitality import socket_seems_dead
+from wavesync.tcp.plain import RESET
+from wavesync.watch import READS, WRITES, Watch
 
-__all__ = ["IJoinReactor", "Side", "SocketPair"]
+__all__ = ["Side", "SocketPair"]
 
 
-class IJoinReactor(IReactorFDSet, IReactorTime):
-    """The parts of Twisted's reactor that a join uses; it has no such name itself."""
-
-
-@implementer(IReadDescriptor, IWriteDescriptor, IProtocol, IPullProducer)
 class Side:
-    """One leg: first the protocol of Twisted's transport, until that has written all; then a
-    descriptor in its place.
+    """One leg.
 
-    :ivar fd: the descriptor, -1 while it is Twisted's.
-    :ivar socket: what Twisted's transport wraps.
+    :ivar socket: its socket.
+    :ivar fd: the descriptor of that.
     :ivar broke: the word for the pair's end when this side breaks.
-    :ivar lost: the transport is closed.
     """
 
-    __slots__ = (
-        "_pair",
-        "_reading",
-        "_registering",
-        "_transport",
-        "_writing",
-        "broke",
-        "fd",
-        "inward",
-        "lost",
-        "outward",
-        "socket",
-    )
+    __slots__ = ("_events", "_pair", "broke", "fd", "inward", "outward", "socket")
 
     inward: Flow
     outward: Flow
 
-    def __init__(self, pair: "SocketPair", transport: Connection, broke: str) -> None:
-        self.fd = -1
+    def __init__(self, pair: "SocketPair", broke: str) -> None:
         self.broke = broke
-        self.lost = False
-        self.socket: socket.socket = transport.getHandle()
         self._pair = pair
-        self._transport = transport
-        self._reading = self._writing = self._registering = False
 
-    # While Twisted writes what it has:
+    def take(self, leg: ITransport) -> bytes:
+        """Take over a transport's socket.
 
-    def take(self) -> None:
-        """Let Twisted's transport write all that it has, then tell the pair."""
-        if emptied(self._transport):
-            self._adopt()
-            return
-        self._registering = True
-        self._transport.registerProducer(self, False)
-        self._registering = False
-        if self._transport.doWrite() is not None:
-            self._transport.startWriting()  # it is broken, as the reactor will find
-
-    def resumeProducing(self) -> None:
-        """Twisted has written all it had (IPullProducer)."""
-        if self._registering:
-            return
-        self._transport.unregisterProducer()
-        self._adopt()
-
-    def _adopt(self) -> None:
-        self._transport.stopReading()
-        self._transport.stopWriting()
+        :return: what is to be sent first.
+        """
+        self.socket, unsent, self._events = release(leg, self)
         self.fd = self.socket.fileno()
-        self._pair.taken()
-
-    def stopProducing(self) -> None:
-        """The connection is gone (IPullProducer): :meth:`connectionLost` follows."""
-
-    def makeConnection(self, transport: ITransport) -> None:
-        """Nothing: it has been one for long (IProtocol)."""
-
-    def connectionMade(self) -> None:
-        """Nothing: it has been one for long (IProtocol)."""
-
-    def dataReceived(self, data: bytes) -> None:
-        """Nothing: Twisted's reading is off (IProtocol)."""
-
-    # While the descriptor is ours:
+        return unsent
 
     @property
     def reads(self) -> bool:
         """Whether its bytes are wanted now."""
-        return self._reading
+        return bool(self._events & READS)
+
+    def want(self, events: int) -> None:
+        """Be told of these events, and no others."""
+        if events != self._events:
+            before, self._events = self._events, events
+            self._pair.watch.change(self.fd, self, before, events)
 
     def read_on(self) -> None:
-        """Have the reactor tell when there is something to read."""
-        if not self._reading:
-            self._reading = True
-            self._pair.reactor.addReader(self)
+        """Be told when there is something to read."""
+        self.want(self._events | READS)
 
     def read_off(self) -> None:
         """Read nothing for the time being."""
-        if self._reading:
-            self._reading = False
-            self._pair.reactor.removeReader(self)
+        self.want(self._events & ~READS)
 
     def write_on(self) -> None:
-        """Have the reactor tell when the socket takes bytes."""
-        if not self._writing:
-            self._writing = True
-            self._pair.reactor.addWriter(self)
+        """Be told when the socket takes bytes."""
+        self.want(self._events | WRITES)
 
     def write_off(self) -> None:
         """Write nothing for the time being."""
-        if self._writing:
-            self._writing = False
-            self._pair.reactor.removeWriter(self)
+        self.want(self._events & ~WRITES)
 
-    def doRead(self) -> None:
-        """There is something to read (IReadDescriptor)."""
-        if self._reading:
+    def ready(self, events: int) -> None:
+        """There is something to read, or to be written, or wrong (Watched)."""
+        if events & ~WRITES and self._events & READS:
             self.inward.pull()
-
-    def doWrite(self) -> None:
-        """The socket takes bytes (IWriteDescriptor).
-
-        The reactor tells of both in one breath, and reading may have ended the pair.
-        """
-        if self._writing:
+        # Reading may have ended the pair.
+        if events & ~READS and self._events & WRITES:
             self.outward.push()
 
-    def fileno(self) -> int:
-        """:return: the descriptor."""
-        return self.fd
+    def fail(self, failure: Failure) -> None:
+        """Moving bytes has failed for a reason of ours (Watched)."""
+        self._pair.abort(self.broke)
 
-    def logPrefix(self) -> str:
-        """:return: how log lines of this descriptor begin."""
-        return "join"
-
-    # The end, of both:
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The reactor, or Twisted's transport, has lost the connection."""
-        if self.fd < 0:
-            self.lost = True
-        self._pair.lost(self)
-
-    def leave(self, *, abort: bool) -> None:
-        """Give the descriptor back to Twisted's transport, to be closed there."""
-        self.read_off()
-        self.write_off()
-        self.fd = -1
-        if self.lost:
-            return
+    def close(self, *, abort: bool) -> None:
+        """Close the socket."""
+        if self._events:
+            self._events = 0
+            self._pair.watch.forget(self.fd)
         if abort:
-            self._transport.abortConnection()
-        elif emptied(self._transport):
-            # Twisted would have a look whether there is something to write, two turns long.
-            self._transport.connectionLost(connectionDone)
-        else:
-            self._transport.loseConnection()
+            with suppress(OSError):  # it is gone already
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.socket.close()
+        self.fd = -1
 
 
 @implementer(IPair)
@@ -188,26 +104,25 @@ class SocketPair:
 
     :ivar plumbing: what bytes are moved with.
     :ivar shaper: how fast.
+    :ivar watch: tells when there is something to do.
     """
 
     __slots__ = (
         "_client",
         "_down",
-        "_ended",
-        "_fired",
+        "_listeners",
         "_reason",
         "_server",
         "_up",
         "last_moved",
-        "over",
         "plumbing",
-        "reactor",
         "shaper",
+        "watch",
     )
 
     def __init__(
         self,
-        reactor: IJoinReactor,
+        watch: Watch,
         plumbing: Plumbing,
         client: ITransport,
         server: ITransport,
@@ -216,28 +131,28 @@ class SocketPair:
         to_client: bytes,
         shaper: Shaper | None,
     ) -> None:
-        self.reactor = reactor
+        self.watch = watch
         self.plumbing = plumbing
         self.shaper = shaper
-        self.over: Deferred[str] = Deferred()
-        self.last_moved = reactor.seconds()
-        self._reason = DONE
-        self._ended = self._fired = False
-        self._client = self._side(client, CLIENT_BROKE)
-        self._server = self._side(server, SERVER_BROKE)
+        self.last_moved = watch.reactor.seconds()
+        self._listeners: tuple[Callable[[str], object], ...] = ()
+        self._reason = ""
+        self._client = Side(self, CLIENT_BROKE)
+        self._server = Side(self, SERVER_BROKE)
+        to_client = self._client.take(client) + to_client
+        to_server = self._server.take(server) + to_server
         self._up = Flow(self, self._client, self._server, to_server)
         self._down = Flow(self, self._server, self._client, to_client)
         self._client.inward = self._server.outward = self._up
         self._server.inward = self._client.outward = self._down
-        self._client.take()
-        self._server.take()
+        self._up.begin()
+        if not self._reason:
+            self._down.begin()
 
-    def _side(self, leg: ITransport, broke: str) -> Side:
-        connection = plain(leg)
-        assert connection is not None, "whoever asks for this join has looked"
-        side = Side(self, connection, broke)
-        attach(leg, cast(IProtocol, side))
-        return side
+    @property
+    def reactor(self) -> IReactorTime:
+        """Gives the time and timers."""
+        return self.watch.reactor
 
     @property
     def up(self) -> int:
@@ -254,52 +169,60 @@ class SocketPair:
         """Bytes taken from one side and not yet given to the other."""
         return self._up.held + self._down.held
 
-    def taken(self) -> None:
-        """A side's descriptor is ours; when both are, bytes begin to flow."""
-        if self._client.fd >= 0 and self._server.fd >= 0:
-            self._up.push()
-            if not self._ended:
-                self._down.push()
+    @property
+    def over(self) -> "Deferred[str]":
+        """Fires when it is over."""
+        waiting: Deferred[str] = Deferred()
+        self.notify(waiting.callback)
+        return waiting
+
+    def notify(self, listener: Callable[[str], object]) -> None:
+        """Tell when it is over: at once, if it is already."""
+        if self._reason:
+            listener(self._reason)
+        else:
+            self._listeners = (*self._listeners, listener)
+
+    def dying(self) -> bool:
+        """Tell whether a leg seems dead, as far as the kernel can tell."""
+        if self._reason:
+            return False
+        return any(socket_seems_dead(each.socket) for each in (self._client, self._server))
 
     def touch(self) -> float:
         """Bytes have been moved.
 
         :return: the time.
         """
-        self.last_moved = now = self.reactor.seconds()
+        self.last_moved = now = self.watch.reactor.seconds()
         return now
 
     def burst(self) -> int:
         """:return: how many bytes a flow may move at a time."""
         return self.plumbing.burst(self.last_moved)
 
-    def check(self) -> None:
-        """End, if both directions have."""
+    def check(self) -> bool:
+        """End, if both directions have.
+
+        :return: whether it is over.
+        """
         if self._up.ended and self._down.ended:
             self._end(DONE, abort=False)
+            return True
+        return False
 
     def abort(self, reason: str) -> None:
         """Reset both legs."""
         self._end(reason, abort=True)
 
     def _end(self, reason: str, *, abort: bool) -> None:
-        if self._ended:
+        if self._reason:
             return
-        self._ended = True
         self._reason = reason
         self._up.drop()
         self._down.drop()
-        self._client.leave(abort=abort)
-        self._server.leave(abort=abort)
-        self._fire()
-
-    def lost(self, side: Side) -> None:
-        """A side is gone: closed by us, or broken."""
-        if not self._ended:
-            self.abort(side.broke)
-        self._fire()
-
-    def _fire(self) -> None:
-        if self._client.lost and self._server.lost and not self._fired:
-            self._fired = True
-            self.over.callback(self._reason)
+        self._client.close(abort=abort)
+        self._server.close(abort=abort)
+        listeners, self._listeners = self._listeners, ()
+        for listener in listeners:
+            listener(reason)

@@ -15,12 +15,13 @@ from wavesync.signalling.relay_answers import RelayAnswer
 if TYPE_CHECKING:
     from wavesync.relay.house import House
 
-__all__ = ["MAX_EARLY", "Visitor"]
+__all__ = ["MAX_EARLY", "SWITCHED", "Visitor"]
 
 MAX_EARLY = 65_536
 """Bytes of a client that are kept until the server is ready; nothing more is read before."""
 
-_SWITCHED = RelayAnswer(101).encode()
+SWITCHED = RelayAnswer(101).encode()
+"""What a client is told when the server has taken it."""
 
 
 class Visitor:
@@ -118,7 +119,6 @@ class Visitor:
         self._cancel()
         self._leg = None
         self._over = True
-        self.wire.write(_SWITCHED)
         self._house.join(self, leg, first)
 
     def leg_broke(self, leg: Parked) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "PROBE_INTERVAL",
     "USER_TIMEOUT",
     "notice_death",
+    "notice_death_of",
     "unanswered",
 ]
 
@@ -59,8 +60,18 @@ def notice_death(
         the other end is there and does not read; None for as long as TCP has patience.
     """
     connection = _socket_of(transport)
-    if connection is None:
-        return
+    if connection is not None:
+        notice_death_of(connection, after=after, interval=interval, user_timeout=user_timeout)
+
+
+def notice_death_of(
+    connection: socket.socket,
+    *,
+    after: int = PROBE_AFTER,
+    interval: int = PROBE_INTERVAL,
+    user_timeout: int | None = USER_TIMEOUT,
+) -> None:
+    """Do the same for a socket, which may be one that listens where connections inherit its options."""
     try:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in (

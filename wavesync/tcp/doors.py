@@ -9,7 +9,6 @@ each source after the other, and those that are too many are closed unseen.
 import errno
 import os
 import socket
-import struct
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeAlias
@@ -29,7 +28,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wavesync.stun.buckets import source_key
+from wavesync.tcp.plain import RESET, Name, PlainConnection, address_of
 from wavesync.tcp.queueing import Queue
+from wavesync.watch import Watch
 
 __all__ = ["MAX_ACCEPTS", "MAX_SERVED", "MAX_WAITING", "PAUSE", "TELL_EVERY", "Door"]
 
@@ -49,9 +50,8 @@ PAUSE = 0.1
 TELL_EVERY = 60.0
 """Seconds between lines in the log about that."""
 
-_Coming: TypeAlias = tuple[socket.socket, str]
+_Coming: TypeAlias = tuple[socket.socket, Name]
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_RESET = struct.pack("ii", 1, 0)  # lingering on, for no time: whoever is refused leaves no trace
 
 
 @implementer(IReadDescriptor)
@@ -63,6 +63,7 @@ class Door:
     :param factory: makes the protocols.
     :param refused: called for each connection that was one too many, with the host that it is from.
     :param waiting: connections that may wait for their protocols.
+    :param watch: has connections be :class:`~wavesync.tcp.plain.PlainConnection`; Twisted's without.
     """
 
     log = Logger()
@@ -74,12 +75,15 @@ class Door:
         factory: IProtocolFactory,
         refused: Callable[[str], None],
         waiting: int = MAX_WAITING,
+        *,
+        watch: Watch | None = None,
     ) -> None:
         self._reactor = reactor
         self._sockets = IReactorSocket(reactor)
         self._clock = IReactorTime(reactor)
         self._factory = factory
         self._refused = refused
+        self._watch = watch
         self._queue: Queue[_Coming] = Queue(waiting)
         self._turn: IDelayedCall | None = None
         self._pause: IDelayedCall | None = None
@@ -131,14 +135,17 @@ class Door:
                     self._overfull(error)
                     break
                 continue  # gone again, or forbidden by a filter
-            too_many = self._queue.put(source_key(address[0]), (made, address[0]))
+            too_many = self._queue.put(source_key(address[0]), (made, address))
             if too_many is not None:
                 self._refuse(*too_many)
-        self._serve_later()
+        if self._watch is not None and self._turn is None:
+            self._serve()
+        else:
+            self._serve_later()
 
-    def _refuse(self, made: socket.socket, host: str) -> None:
+    def _refuse(self, made: socket.socket, name: Name) -> None:
         _reset(made)
-        self._refused(host)
+        self._refused(name[0])
 
     def _serve_later(self) -> None:
         if self._socket is not None and len(self._queue) and self._turn is None:
@@ -151,9 +158,21 @@ class Door:
                 coming = self._queue.take()
                 if coming is None:
                     break
-                self._adopt(coming[0])
+                if self._watch is None:
+                    self._adopt(coming[0])
+                else:
+                    self._begin(self._watch, *coming)
         finally:
             self._serve_later()
+
+    def _begin(self, watch: Watch, made: socket.socket, name: Name) -> None:
+        """Make a connection of ours of it."""
+        made.setblocking(False)
+        protocol = self._factory.buildProtocol(address_of(name))
+        if protocol is None:
+            made.close()
+        else:
+            PlainConnection(watch, made, name).begin(protocol)
 
     def _adopt(self, made: socket.socket) -> None:
         """Make Twisted's connection of it."""
@@ -198,7 +217,7 @@ class Door:
         with suppress(OSError):  # until nobody else is there
             for _ in range(MAX_ACCEPTS):
                 made, address = self._socket.accept()
-                self._refuse(made, address[0])
+                self._refuse(made, address)
         with suppress(OSError):  # without it connections stay in the kernel next time
             self._reserve = self._socket.dup()
         self._reactor.removeReader(self)
@@ -210,5 +229,5 @@ class Door:
 
 
 def _reset(made: socket.socket) -> None:
-    with made:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    with made:  # whoever is refused leaves no trace
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
