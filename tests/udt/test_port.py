@@ -274,16 +274,16 @@ class ConnectTests(SynchronousTestCase):
         class Broken(Exception):
             """Our own mistake."""
 
-        def fail(data: object, segment_size: int, source: Address, now: float) -> None:
+        def fail(arrival: object, now: float) -> None:
             raise Broken
 
         sorter = self.pair.there._sorter
-        good = sorter._take_run
-        sorter._take_run = fail  # type: ignore[method-assign]
+        good = sorter.take
+        sorter.take = fail  # type: ignore[method-assign]
         self.ours.last.transport.write(b"again")
         run_for(self.pair.clock, 0.03)
         self.assertEqual(len(self.flushLoggedErrors(Broken)), 1)
-        sorter._take_run = good  # type: ignore[method-assign]
+        sorter.take = good  # type: ignore[method-assign]
         run_for(self.pair.clock, 2.0)
         self.assertIn(b"again", self.ours.last.received)
 

@@ -3,9 +3,9 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from wavesync.interfaces import Burst
-from wavesync.udt.congestion import AckSample, CongestionControl, LossEvent
+from wavesync.udt.congestion import AckSample, CongestionControl, LossEvent, PeerReport
 from wavesync.udt.send_buffer import SendBuffer
-from wavesync.udt.sender import MAX_FLIGHT, PeerReport, Sender
+from wavesync.udt.sender import MAX_FLIGHT, Sender
 from wavesync.udt.statistics import Statistics
 
 

@@ -7,7 +7,7 @@ before each burst: how many packets may be in flight, and how many may leave a s
 import abc
 from dataclasses import dataclass
 
-__all__ = ["AckSample", "CongestionControl", "LossEvent"]
+__all__ = ["AckSample", "CongestionControl", "LossEvent", "PeerReport"]
 
 INITIAL_WINDOW = 32
 """Packets in flight before anything is known."""
@@ -40,6 +40,20 @@ class AckSample:
     rtt: float | None
     app_limited: bool
     exact: bool = True
+    arrival_rate: int = 0
+    capacity: int = 0
+
+
+@dataclass(slots=True)
+class PeerReport:
+    """What a valid ACK says besides its ACK point.
+
+    :ivar window: free packets in the peer's buffer.
+    :ivar arrival_rate: packets a second; 0 for unknown.
+    :ivar capacity: packets a second; 0 for unknown.
+    """
+
+    window: int
     arrival_rate: int = 0
     capacity: int = 0
 

@@ -20,6 +20,7 @@ from wavesync.udt.controls import Controls
 from wavesync.udt.deliveries import Deliveries
 from wavesync.udt.ending import Ending
 from wavesync.udt.events import Closed, CloseReason, DataReceived, Event, SendBufferLow
+from wavesync.udt.exchange import Exchange
 from wavesync.udt.feedback import Feedback
 from wavesync.udt.packet import (
     HEADER,
@@ -62,6 +63,7 @@ class Connection:
     :param shared_trip: what other connections with the peer's address know of the round trip.
     :param congestion: the strategy; a new default one when None.
     :param hold_data_until: time before which no data packet leaves.
+    :ivar exchange: a shorter way, while it is :attr:`plain`.
     :ivar statistics: counters.
     :ivar keep_alive_interval: seconds of our own silence after which a keep-alive leaves; well below
         :data:`PEER_TIMEOUT`.
@@ -83,6 +85,7 @@ class Connection:
         "_segment",
         "_sender",
         "_window",
+        "exchange",
         "keep_alive_interval",
         "statistics",
     )
@@ -136,6 +139,7 @@ class Connection:
         self._feedback = Feedback(self._buffer, self._sender, self._receiver, statistics, sparing)
         self._deliveries = Deliveries(self._receiver)
         self._patience = Patience(now)
+        self.exchange = Exchange(self._receiver, self._deliveries, self._sender, self._patience)
         self.keep_alive_interval = KEEP_ALIVE_INTERVAL
         self._controls = Controls(peer_id, self._feedback, self._receiver, self._path)
         self._closing = False
@@ -313,6 +317,11 @@ class Connection:
         return self._deliveries.take()
 
     # What goes out
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but data and ACKs is due, or coming up by itself."""
+        return self._closed is None and not (self._closing or self._controls.owed)
 
     def datagrams(self, now: float, limit: int = MAX_DATAGRAMS) -> list[Burst]:
         """Give what may be sent now.

@@ -1,9 +1,10 @@
 """What the peer's ACKs and NAKs say of what we sent."""
 
+from wavesync.udt.congestion import PeerReport
 from wavesync.udt.packet import PacketError, decode_acknowledgement, decode_loss_list
 from wavesync.udt.receiver import Receiver
 from wavesync.udt.send_buffer import SendBuffer
-from wavesync.udt.sender import MAX_FLIGHT, PeerReport, Sender
+from wavesync.udt.sender import MAX_FLIGHT, Sender
 from wavesync.udt.sequence import SEQUENCE_MASK, extend, span
 from wavesync.udt.statistics import Statistics
 

@@ -102,6 +102,7 @@ class Link:
         "_answer",
         "_courtesy",
         "_delivering",
+        "_plain",
         "_port",
         "agreement",
         "connection",
@@ -134,6 +135,7 @@ class Link:
         self._answer = answer
         self._courtesy = courtesy
         self._delivering = False
+        self._plain = False  # since the deadline was set, data have come in order, no more
         if agreement.wavesync:
             connection.new_path(settled=True)
 
@@ -149,12 +151,25 @@ class Link:
 
     def touch(self) -> None:
         """Ask the port for a turn."""
+        self._plain = False
         self._port.touch(self)
 
     def wrote(self) -> None:
         """There is something to send: ask for a turn, unless this one has yet to send."""
         if not self._delivering:
             self._port.touch(self)
+
+    def receive_next(self, first: int, datagram: bytes | memoryview, now: float) -> bool:
+        """Take a data packet for us, if it is the one that is waited for.
+
+        :param first: its sequence number (wire).
+        :param datagram: all of it; it has bytes of the stream.
+        :return: whether it was; nothing happened otherwise.
+        """
+        if not self._plain or not self.connection.exchange.receive(first, datagram, now):
+            return False
+        self._port.touch(self)
+        return True
 
     def receive(self, data: bytes | memoryview, segment_size: int, now: float) -> None:
         """Take a burst from one of :attr:`sources`."""
@@ -163,7 +178,7 @@ class Link:
             courtesy.show(now)
             self._port.shown(self)
         self.connection.receive(data, segment_size, now)
-        self._port.touch(self)
+        self.touch()
 
     def receive_run(
         self,
@@ -182,7 +197,7 @@ class Link:
             return False
         if not self.connection.receive_run(data, segment_size, now, payloads):
             return False
-        self._port.touch(self)
+        self.touch()
         return True
 
     def greet(self, packet: Handshake, now: float) -> None:
@@ -199,6 +214,9 @@ class Link:
 
     def turn(self, now: float) -> None:
         """Deliver what came, send what may be sent."""
+        if self._plain and self._exchange(now):
+            return
+        self._plain = False
         self._work(now)
         if not (self.transport.connected or self.ended):
             self.end()
@@ -208,6 +226,35 @@ class Link:
         if not self.ended:
             self.ended = True
             self._port.ended()
+
+    def _exchange(self, now: float) -> bool:
+        """Hand on data in order, and send the little that is answered: most turns need no more.
+
+        :return: whether that was all; otherwise there is a whole turn to do.
+        """
+        exchange = self.connection.exchange
+        until, nearest = self.scheduled, exchange.nearest(now)
+        if until is None or now >= until or now >= nearest:
+            return False
+        pieces = exchange.data()
+        if pieces:
+            self._delivering = True
+            try:
+                self.transport.receive(pieces)
+            finally:
+                self._delivering = False
+        if not self._plain:
+            return False
+        if self.connection.unsent:
+            if self._port.congested(self.remote):
+                return False
+            packet = exchange.packet(now)
+            if packet is None:
+                return False
+            self._port.send(Burst(packet, len(packet)), self.remote)
+        # An earlier time than the deadline only costs a turn, and setting one costs more than that.
+        self._plain = until <= nearest
+        return True
 
     def _work(self, now: float) -> None:
         connection = self.connection
@@ -242,10 +289,13 @@ class Link:
 
     def deadline(self, now: float) -> float | None:
         """:return: when the next turn is due by itself."""
+        if self._plain:
+            return self.scheduled
         if self.connection.finished:
             return None
         due = None if self._port.congested(self.remote) else self.connection.deadline()
         if self._courtesy is None:
+            self._plain = due is not None and self.connection.plain
             return due
         change = self._courtesy.deadline(now)
         if self._courtesy.silent(now):

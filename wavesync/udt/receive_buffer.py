@@ -181,6 +181,15 @@ class ReceiveBuffer:
         """Packets held behind a gap."""
         return self.highest - self.expected - self.missing.count
 
+    def append(self, payload: bytes) -> bool:
+        """Take the packet that is expected, unless it closes a gap or there is no room for it."""
+        if self.missing.count or self.held >= self._window:
+            return False
+        self.expected = self.highest = self.expected + 1
+        self.held += 1
+        self._ready.append(payload)
+        return True
+
     def accept(self, first: int, count: int, payload: bytes, size: int) -> int:
         """Take a run of packets, as far as it is new and there is room for it.
 

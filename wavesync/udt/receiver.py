@@ -6,7 +6,7 @@ from wavesync.udt.loss_reports import LossReports
 from wavesync.udt.packet import HEADER_SIZE, encode_nak
 from wavesync.udt.path_size import BASE
 from wavesync.udt.receive_buffer import ReceiveBuffer
-from wavesync.udt.sequence import extend, to_wire
+from wavesync.udt.sequence import SEQUENCE_MASK, extend, to_wire
 from wavesync.udt.statistics import Statistics
 
 __all__ = ["MAX_NAKS_A_TURN", "MAX_NAK_RANGES", "Receiver"]
@@ -16,6 +16,9 @@ MAX_NAK_RANGES = 128
 
 MAX_NAKS_A_TURN = 8
 """NAK packets that one call of :meth:`Receiver.control` gives out; the rest waits."""
+
+PROBE_PERIOD = 16
+"""Packets 16n and 16n + 1 are those that capacity is measured by."""
 
 
 class Receiver:
@@ -133,6 +136,37 @@ class Receiver:
         short = len(payload) != count * self._full
         self._acknowledger.on_data(buffer.expected, accepted, short, now)
         return True
+
+    def on_next(self, first: int, datagram: bytes | memoryview, now: float) -> bool:
+        """Take a data packet with bytes in it, if it is simply the next one.
+
+        :param first: its sequence number (wire).
+        :param datagram: all of it.
+        :returns: whether it was; nothing happened otherwise.
+        """
+        buffer = self._buffer
+        number = buffer.expected
+        size = len(datagram) - HEADER_SIZE
+        if first != number & SEQUENCE_MASK or size > self._segment - HEADER_SIZE:
+            return False
+        if not buffer.append(bytes(datagram[HEADER_SIZE:])):
+            return False
+        statistics = self._statistics
+        statistics.packets_received += 1
+        statistics.bytes_received += size
+        acknowledger = self._acknowledger
+        acknowledger.arrival.add(1, now)
+        if number % PROBE_PERIOD < 2:
+            acknowledger.capacity.add(number, 1, now)
+        if size > self._full:
+            self._full = size
+        acknowledger.on_data(number + 1, 1, size != self._full, now)
+        return True
+
+    @property
+    def ack_due(self) -> float:
+        """When the next ACK leaves; infinity for never."""
+        return self._acknowledger.deadline()
 
     def on_ack2(self, number: int, now: float) -> bool:
         """Take an ACK2; returns whether it answers an ACK of ours."""

@@ -1,10 +1,9 @@
 """The sending half of a connection: what leaves when, what is lost, what is sent again."""
 
 import math
-from dataclasses import dataclass
 
 from wavesync.interfaces import Burst, Oversized
-from wavesync.udt.congestion import AckSample, CongestionControl, LossEvent
+from wavesync.udt.congestion import AckSample, CongestionControl, LossEvent, PeerReport
 from wavesync.udt.estimators import RoundTrip
 from wavesync.udt.packet import HEADER_SIZE
 from wavesync.udt.ranges import RangeSet
@@ -12,7 +11,7 @@ from wavesync.udt.send_buffer import SendBuffer
 from wavesync.udt.statistics import Statistics
 from wavesync.udt.tail import FEW, MIN_TAIL_TIMEOUT, SharedTrip, tail_timeout
 
-__all__ = ["PeerReport", "Sender"]
+__all__ = ["Sender"]
 
 PACING_INTERVAL = 0.001
 """Seconds of sending that make one burst (1 .. 44 packets)."""
@@ -26,22 +25,11 @@ RESEND_ALL_AFTER = 2
 MAX_FLIGHT = 1 << 17
 """Packets; what a peer's window word counts for at most."""
 
+LITTLE = 8 * 1024
+"""Bytes written and not acknowledged, up to which :meth:`Sender.small_packet` has one."""
+
 PROBE_PERIOD = 16
 """Packets 16n and 16n + 1 leave back to back: the receiver measures capacity by them."""
-
-
-@dataclass(slots=True)
-class PeerReport:
-    """What a valid ACK says besides its ACK point.
-
-    :ivar window: free packets in the peer's buffer.
-    :ivar arrival_rate: packets a second; 0 for unknown.
-    :ivar capacity: packets a second; 0 for unknown.
-    """
-
-    window: int
-    arrival_rate: int = 0
-    capacity: int = 0
 
 
 class Sender:
@@ -275,6 +263,34 @@ class Sender:
                 count = self._send_new(room, now, out)
             limit -= count
             self._next_send += count / congestion.rate
+
+    def small_packet(self, now: float) -> bytes | None:
+        """Give the packet with all that was written, if it may leave at once and little is on its way."""
+        buffer = self._buffer
+        if (
+            now < self._next_send
+            or now < self._hold_until
+            or not 0 < buffer.unsent <= buffer.payload
+            or buffer.full
+            or buffer.next >= self._limit
+            or buffer.unacknowledged > LITTLE
+            or self._queue.count
+            or self._recent_times
+            or self.in_flight >= int(self._congestion.window)
+        ):
+            return None
+        self._app_limited = buffer.next
+        if buffer.next == buffer.acknowledged:
+            self._head_time = now
+        burst = buffer.cut(1, now)
+        burst.delivered = self.delivered
+        burst.app_limited = True
+        self._statistics.packets_sent += 1
+        self._statistics.bytes_sent += burst.size
+        self._next_send = max(self._next_send, now - PACING_CREDIT) + 1 / self._congestion.rate
+        if self._next_send <= now:
+            self._app_limited = buffer.next
+        return buffer.packets(burst, 0, 1)
 
     @property
     def _room(self) -> int:

@@ -24,8 +24,9 @@ from wavesync.udt.handshake import (
     is_handshake,
 )
 from wavesync.udt.link import Link
-from wavesync.udt.packet import HEADER_SIZE
+from wavesync.udt.packet import HEADER, HEADER_SIZE
 from wavesync.udt.receive_buffer import one_destination
+from wavesync.udt.sequence import MODULUS
 
 __all__ = ["Sorter", "StunHandler"]
 
@@ -77,6 +78,8 @@ class Sorter:
         """Take a burst."""
         data, segment_size, source, _ = arrival
         if len(data) <= segment_size:
+            if len(data) > HEADER_SIZE and self._take_next(data, source, now):
+                return
             self._take_run(data, segment_size, source, now)
             return
         if self._take_data(arrival, now):
@@ -92,6 +95,17 @@ class Sorter:
             piece = data[start : start + segment_size]
             self._take_run(piece, len(piece), source, now)
 
+    def _take_next(self, datagram: bytes | memoryview, source: Address, now: float) -> bool:
+        """Take a datagram if it is the data packet that its connection waits for."""
+        first, _, _, socket_id = HEADER.unpack_from(datagram)
+        link = self.links.get(socket_id) if first < MODULUS else None
+        if link is None or source not in link.sources:
+            return False
+        call = self.calls.get(socket_id)
+        if call is not None and isinstance(call, Rendezvous) and call.unsettled:
+            return False
+        return link.receive_next(first, datagram, now)
+
     def _take_data(self, arrival: Arrival, now: float) -> bool:
         """Take a burst if it is what most are: consecutive data packets of a live connection."""
         data, segment_size, source, payloads = arrival
@@ -100,7 +114,7 @@ class Sorter:
         if link is None or source not in link.sources:
             return False
         call = self.calls.get(socket_id)
-        if isinstance(call, Rendezvous) and call.unsettled:
+        if call is not None and isinstance(call, Rendezvous) and call.unsettled:
             return False
         return link.receive_run(data, segment_size, now, payloads)
 
@@ -112,7 +126,7 @@ class Sorter:
         link = self.links.get(socket_id)
         if link is not None and source in link.sources and not is_handshake(data):
             call = self.calls.get(socket_id)
-            if isinstance(call, Rendezvous) and call.unsettled:
+            if call is not None and isinstance(call, Rendezvous) and call.unsettled:
                 call.notice(source, now)
             link.receive(data, segment_size, now)
             return

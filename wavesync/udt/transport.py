@@ -113,8 +113,7 @@ class UDTTransport:
         try:
             protocol.makeConnection(self)
         except Exception as problem:
-            self.log.failure("An application protocol failed; its connection is aborted.")
-            self.fail(problem)
+            self._failed(problem)
 
     # What the link calls.
 
@@ -129,6 +128,18 @@ class UDTTransport:
             self._hand_on()
         if self._producer is not None:
             self._pull()
+
+    def receive(self, pieces: Iterable[bytes]) -> None:
+        """Hand data to the protocol, or keep them behind what waits for it to go on."""
+        protocol = self._protocol
+        for data in pieces:
+            if self._events or self._reading_paused or self._discarding or protocol is None:
+                self._events.append(DataReceived(data))
+            elif self.connected:
+                try:
+                    protocol.dataReceived(data)
+                except Exception as problem:
+                    self._failed(problem)
 
     def _hand_on(self) -> None:
         """Give the protocol what waits, up to what it does not want now."""
@@ -161,9 +172,12 @@ class UDTTransport:
         try:
             self._protocol.dataReceived(data)
         except Exception as problem:
-            # As the reactor does for TCP: the application's mistake ends its connection only.
-            self.log.failure("An application protocol failed; its connection is aborted.")
-            self.fail(problem)
+            self._failed(problem)
+
+    def _failed(self, problem: Exception) -> None:
+        """End the connection, as the reactor does for TCP: the application's mistake ends only that."""
+        self.log.failure("An application protocol failed; its connection is aborted.")
+        self.fail(problem)
 
     def _lose(self, reason: Failure) -> None:
         self.connected = False

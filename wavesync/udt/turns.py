@@ -1,5 +1,7 @@
 """Whose turn it is in a port: who was touched, who is due, and the one timer for both."""
 
+import math
+
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -35,6 +37,7 @@ class Turns:
         self._touched: dict[Member, None] = {}
         self._busy = False
         self._timer: IDelayedCall | None = None
+        self._armed = math.inf  # what the timer is set for
         self._stopped = False
         self._has_read = False
 
@@ -55,33 +58,35 @@ class Turns:
         """Let touched members wait until :meth:`run`: more is coming."""
         self._busy = True
 
-    def run(self) -> None:
+    def run(self, now: float | None = None) -> None:
         """Give everybody a turn who was touched, then set the timer.
 
         Whoever is due has it from the timer, when more has been read.
-        """
-        self._run(due=False)
 
-    def _run(self, *, due: bool) -> None:
+        :param now: the time, if it has just been asked for.
+        """
+        if now is None:
+            now = self._clock.seconds()
+        touched = self._touched
         self._busy = True
         try:
-            now = self._clock.seconds()
-            if due:
-                for member in self._timetable.due(now):
-                    self._touched[member] = None
-            while self._touched:
-                member = next(iter(self._touched))
-                del self._touched[member]
+            while touched:
+                member = next(iter(touched))
+                del touched[member]
                 try:
                     member.turn(now)
                     deadline = member.deadline(now)
                 except Exception:
                     self.log.failure("A turn in a UDT port failed.")
                     deadline = now + RETRY
-                self._timetable.schedule(member, deadline)
+                if deadline != member.scheduled:
+                    self._timetable.schedule(member, deadline)
         finally:
             self._busy = False
-        self._arm()
+        # A timer that is early only costs a turn.
+        earliest = self._timetable.earliest()
+        if not self._armed - CLOSE_ENOUGH <= earliest < math.inf or self._timer is None:
+            self._arm()
 
     def stop(self) -> None:
         """Give no more turns."""
@@ -99,7 +104,10 @@ class Turns:
             self._timer = self._clock.callLater(0, self._alarm)
             return
         self._has_read = False
-        self._run(due=True)
+        now = self._clock.seconds()
+        for member in self._timetable.due(now):
+            self._touched[member] = None
+        self.run(now)
 
     def _arm(self) -> None:
         """Set the timer for the earliest deadline, or for now if somebody was touched."""
@@ -111,10 +119,13 @@ class Turns:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-        elif self._timer is None:
+            return
+        if self._timer is None:
             self._timer = self._clock.callLater(max(0.0, due - now), self._alarm)
         else:
             # A timer that is early only costs a turn; one that is late costs time.
             late = self._timer.getTime() - due
-            if late > CLOSE_ENOUGH or (late > 0 and due <= now) or late < -0.01:
-                self._timer.reset(max(0.0, due - now))
+            if not (late > CLOSE_ENOUGH or (late > 0 and due <= now) or late < -0.01):
+                return
+            self._timer.reset(max(0.0, due - now))
+        self._armed = due
