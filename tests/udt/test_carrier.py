@@ -13,7 +13,6 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from wavesync.interfaces import Address, Burst
-from wavesync.udt.batches import BatchInlet
 from wavesync.udt.carrier import (
     AUTO,
     GSO,
@@ -29,6 +28,7 @@ from wavesync.udt.carrier import (
 )
 from wavesync.udt.inlets import PlainInlet
 from wavesync.udt.outlets import PlainOutlet, SegmentingOutlet
+from wavesync.udt.sparse import SparseInlet
 
 
 class SizeTests(TestCase):
@@ -308,7 +308,7 @@ class ModeTests(SynchronousTestCase):
         for mode in (AUTO, GSO):
             outlet, inlet = ways(self.socket, mode)
             self.assertIsInstance(outlet, SegmentingOutlet)
-            self.assertIsInstance(inlet, BatchInlet)
+            self.assertIsInstance(inlet, SparseInlet)
 
     def test_unknown(self) -> None:
         """A mistyped mode is refused."""

@@ -178,6 +178,7 @@ class BatchInlet:
     :param sock: the socket.
     :param receive: ``recvmmsg``.
     :param arena: where to; one of its own is made if somebody reads from it.
+    :ivar alone: only one datagram came the last time.
     """
 
     def __init__(self, sock: socket.socket, receive: Receive, arena: Arena) -> None:
@@ -186,6 +187,7 @@ class BatchInlet:
         self._receive = receive
         self._arena = arena
         self._slots = MERGED
+        self.alone = False
 
     def arrivals(self) -> Iterator[Arrival]:
         """See :class:`~wavesync.udt.inlets.Inlet`; what :data:`MAX_CALLS` calls bring."""
@@ -212,6 +214,7 @@ class BatchInlet:
         sizes = arena.sizes(count)
         segments = arena.segments(count)
         self._slots = MERGED if segments else SLOTS
+        self.alone = count == 1 and not segments
         alike = arena.one_source(0, count)
         first = 0
         while first < count:

@@ -19,7 +19,6 @@ from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface, implementer
 
 from wavesync.interfaces import Address, Burst
-from wavesync.udt.batches import batch_inlet
 from wavesync.udt.inlets import MAX_DATAGRAM, MAX_TURN, Arrival, BurstAssembler, Inlet, PlainInlet
 from wavesync.udt.outlets import (
     Outlet,
@@ -29,6 +28,7 @@ from wavesync.udt.outlets import (
     can_segment,
 )
 from wavesync.udt.sockets import BUFFER_SIZE, open_socket, room
+from wavesync.udt.sparse import sparse_inlet
 
 __all__ = [
     "AUTO",
@@ -142,7 +142,7 @@ def ways(
         outlet = SegmentingOutlet(sock, plain)
     elif mode == GSO:
         raise OSError(errno.ENOPROTOOPT, "this system cannot send UDP in bursts (udp = gso)")
-    return outlet, batch_inlet(sock) or PlainInlet(sock)
+    return outlet, sparse_inlet(sock) or PlainInlet(sock)
 
 
 @implementer(ICarrier, IReadDescriptor, IWriteDescriptor)
@@ -157,6 +157,9 @@ class SocketCarrier:
     :raises twisted.internet.error.CannotListenError: the address cannot be had, or the mode.
     """
 
+    fileno: Callable[[], int]
+    """Gives the socket's descriptor, -1 once closed."""
+
     def __init__(
         self, reactor: IReactorFDSet, port: int = 0, interface: str = "", mode: str = AUTO
     ) -> None:
@@ -167,6 +170,7 @@ class SocketCarrier:
         self._queued = 0  # datagrams, about
         self.congested = False
         self._socket = open_socket(port, interface)
+        self.fileno = self._socket.fileno
         self.address: Address = self._socket.getsockname()[:2]
         self.room = room(self._socket)
         try:
@@ -238,10 +242,6 @@ class SocketCarrier:
         self._reactor.removeWriter(self)
         if self._receiver is not None:
             self._receiver.carrier_ready()
-
-    def fileno(self) -> int:
-        """:return: the socket's descriptor, -1 once closed."""
-        return self._socket.fileno()
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor gives the descriptor up."""

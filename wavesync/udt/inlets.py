@@ -5,7 +5,7 @@
 
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from wavesync.interfaces import Address
@@ -36,14 +36,13 @@ class Arrival(NamedTuple):
 
 
 class Inlet(Protocol):
-    """A way in.
+    """A way in."""
 
-    :ivar dropped: datagrams that were not taken.
-    """
+    @property
+    def dropped(self) -> int:
+        """Datagrams that were not taken."""
 
-    dropped: int
-
-    def arrivals(self) -> Iterator[Arrival]:
+    def arrivals(self) -> Iterable[Arrival]:
         """Give what has come, up to what one turn may bring."""
 
 

@@ -153,6 +153,11 @@ class SegmentingOutlet:
     def send(self, burst: Burst, destination: Address, done: int = 0) -> int:
         """See :class:`Outlet`."""
         data, size = burst
+        if len(data) <= size and not done and type(burst) is Burst:
+            try:
+                return self._socket.sendto(data, destination)
+            except OSError:
+                return self._plain.send(burst, destination)  # which knows what to make of it
         if len(data) - done <= size or self._unable or type(burst) is Oversized:
             return self._plain.send(burst, destination, done)
         if self._paths and not self._may(destination[0]):
