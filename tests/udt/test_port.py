@@ -278,12 +278,12 @@ class ConnectTests(SynchronousTestCase):
             raise Broken
 
         sorter = self.pair.there._sorter
-        good = sorter.take
-        sorter.take = fail  # type: ignore[method-assign]
+        good = sorter._take
+        sorter._take = fail  # type: ignore[method-assign]
         self.ours.last.transport.write(b"again")
         run_for(self.pair.clock, 0.03)
         self.assertEqual(len(self.flushLoggedErrors(Broken)), 1)
-        sorter.take = good  # type: ignore[method-assign]
+        sorter._take = good  # type: ignore[method-assign]
         run_for(self.pair.clock, 2.0)
         self.assertIn(b"again", self.ours.last.received)
 

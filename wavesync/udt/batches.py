@@ -17,7 +17,7 @@ from typing import Protocol
 from wavesync.interfaces import Address
 from wavesync.mmsg import Header, Message, Piece, libc
 from wavesync.udt.inlets import MAX_DATAGRAM, Arrival
-from wavesync.udt.packet import HEADER_SIZE
+from wavesync.udt.scanning import Cuts
 
 __all__ = ["MAX_CALLS", "MERGED", "SLOTS", "Arena", "BatchInlet", "Receive", "batch_inlet"]
 
@@ -92,9 +92,10 @@ class Arena:
         integers = memoryview(self._controls).cast("B").cast("i")
         self._segments = integers[socket.CMSG_LEN(0) // 4 :: control // 4]
         self._name_bytes = memoryview(self._names).cast("B")
-        # One view for each slot, cut once for each size that comes.
+        # Views are cut once for each slot and size that comes.
         self._cut = lru_cache(maxsize=8)(self._cut_all)
-        self._payloads = lru_cache(maxsize=8 * MERGED)(self._cut_payloads)
+        self._cuts = lru_cache(maxsize=8 * MERGED)(self._cut_packets)
+        self._full = lru_cache(maxsize=8 * MERGED)(self._full_burst)
 
     def prepare(self, slots: int) -> None:
         """Undo what the last call wrote into the headers that are used next."""
@@ -130,29 +131,38 @@ class Arena:
             return b"".join(views[first:stop])
         return b"".join((*views[first : stop - 1], self.data(stop - 1, last)))
 
-    def burst(self, slot: int, size: int, segment: int) -> Arrival:
-        """:return: what is in a slot, merged from datagrams of *segment* bytes."""
-        payloads = self._payloads(slot, segment) if segment >= _WORTH_CUTTING else None
-        return Arrival(self.data(slot, size), segment, self.source(slot), payloads)
+    def burst(self, slot: int, size: int, segment: int, name: bytes) -> Arrival:
+        """Give what is in a slot.
 
-    def _cut_payloads(self, slot: int, segment: int) -> tuple[memoryview, ...]:
-        start = slot * _STRIDE
-        return tuple(
-            self._view[at + HEADER_SIZE : at + segment]
-            for at in range(start, start + _SLOT - segment + 1, segment)
-        )
+        :param size: bytes there.
+        :param segment: of the datagrams that were merged.
+        :param name: who sent it, see :meth:`name`.
+        """
+        if segment < _WORTH_CUTTING or segment % 4:
+            return Arrival(self.data(slot, size), segment, _address(name))
+        if size % segment:
+            cuts = self._cuts(slot, segment)
+            return Arrival(self.data(slot, size), segment, _address(name), cuts)
+        return self._full(slot, size, segment, name)
+
+    def _full_burst(self, slot: int, size: int, segment: int, name: bytes) -> Arrival:
+        """The same for datagrams all of one size; most bursts are alike."""
+        cuts = self._cuts(slot, segment)
+        return Arrival(self.data(slot, size), segment, _address(name), cuts)
+
+    def _cut_packets(self, slot: int, segment: int) -> Cuts:
+        return Cuts(self.data(slot, _SLOT), segment)
 
     def _cut_all(self, size: int) -> tuple[memoryview, ...]:
         return tuple(self.data(slot, size) for slot in range(SLOTS))
 
-    def source(self, slot: int) -> Address:
-        """:return: who sent what is in a slot."""
-        return _address(self._name_bytes[slot * _NAME : (slot + 1) * _NAME].tobytes())
-
-    def one_source(self, first: int, stop: int) -> bool:
-        """:return: whether these slots have the same one."""
-        names = self._name_bytes[first * _NAME : stop * _NAME].tobytes()
-        return names == names[:_NAME] * (stop - first)
+    def names(self, count: int) -> list[bytes]:
+        """:return: who sent what is in the first *count* slots, as the kernel says it."""
+        names = self._name_bytes[: count * _NAME].tobytes()
+        first = names[:_NAME]
+        if names == first * count:
+            return [first] * count
+        return [names[at : at + _NAME] for at in range(0, len(names), _NAME)]
 
 
 @lru_cache(maxsize=1024)
@@ -215,14 +225,14 @@ class BatchInlet:
         segments = arena.segments(count)
         self._slots = MERGED if segments else SLOTS
         self.alone = count == 1 and not segments
-        alike = arena.one_source(0, count)
+        names = arena.names(count)
         first = 0
         while first < count:
             size = last = sizes[first]
             stop = first + 1
             if segments and 0 < segments[first] < size:
                 if segments[first] <= MAX_DATAGRAM:
-                    yield arena.burst(first, size, segments[first])
+                    yield arena.burst(first, size, segments[first], names[first])
                 else:
                     self.dropped += -(-size // segments[first])
                 first = stop
@@ -234,11 +244,12 @@ class BatchInlet:
             while stop < count and 0 < sizes[stop] <= last == size:
                 if segments and segments[stop]:
                     break
-                if not alike and not arena.one_source(first, stop + 1):
+                if names[stop] != names[first]:
                     break
                 last = sizes[stop]
                 stop += 1
-            yield Arrival(arena.joined(first, stop, size, last), size, arena.source(first))
+            source = _address(names[first])
+            yield Arrival(arena.joined(first, stop, size, last), size, source)
             first = stop
 
 

@@ -31,8 +31,8 @@ from wavesync.udt.packet import (
 )
 from wavesync.udt.path_size import PathSize
 from wavesync.udt.patience import KEEP_ALIVE_INTERVAL, PEER_TIMEOUT, Patience
-from wavesync.udt.receive_buffer import Payloads, parse_burst, split_burst
 from wavesync.udt.receiver import Receiver
+from wavesync.udt.scanning import consecutive, split_burst, strip
 from wavesync.udt.send_buffer import SendBuffer
 from wavesync.udt.sender import Sender
 from wavesync.udt.sequence import MODULUS
@@ -159,33 +159,29 @@ class Connection:
         view = memoryview(data)
         if len(view) <= segment_size:
             self._on_packet(view, now)
-            return
-        if self.receive_run(view, segment_size, now):
-            return
-        for start, stop in split_burst(view, segment_size):
-            part = view[start:stop]
-            if stop - start <= segment_size or not self.receive_run(part, segment_size, now):
-                for at in range(0, len(part), segment_size):
-                    self._on_packet(part[at : at + segment_size], now)
+        elif not self._receive_run(view, segment_size, now):
+            for start, stop in split_burst(view, segment_size):
+                part = view[start:stop]
+                if not self._receive_run(part, segment_size, now):
+                    for at in range(0, len(part), segment_size):
+                        self._on_packet(part[at : at + segment_size], now)
 
-    def receive_run(
-        self,
-        data: bytes | memoryview,
-        segment_size: int,
-        now: float,
-        payloads: Payloads = None,
-    ) -> bool:
-        """Take a burst if it is what most are: consecutive data packets for us.
-
-        :param payloads: see :func:`parse_burst`.
-        :returns: whether it was; nothing happened otherwise.
-        """
-        self._now = now
-        run = parse_burst(data, segment_size, self._local_id, payloads)
-        if run is None:
+    def _receive_run(self, data: memoryview, segment_size: int, now: float) -> bool:
+        """Take a burst if it is consecutive data packets for us; tell whether it was."""
+        run = consecutive(data, segment_size)
+        if run is None or run[2] != self._local_id:
             return False
-        self._on_run(*run, segment_size - HEADER_SIZE, now)
+        size = segment_size - HEADER_SIZE
+        self.take(run[0], run[1], [strip(data, segment_size)], size, now)
         return True
+
+    def take(self, first: int, count: int, pieces: list[bytes], size: int, now: float) -> None:
+        """Take consecutive data packets for us; see :meth:`Receiver.on_run`."""
+        self._now = now
+        if self._closed is not None:
+            self._ending.answer(now)
+        elif self._receiver.on_run(first, count, pieces, size, now):
+            self._patience.heard_at = now
 
     def _on_packet(self, packet: memoryview, now: float) -> None:
         """Take one datagram."""
@@ -197,7 +193,7 @@ class Connection:
             self.statistics.dropped_bad += 1
         elif first < MODULUS:
             payload = bytes(packet[HEADER_SIZE:])
-            self._on_run(first, 1, payload, len(payload), now)
+            self.take(first, 1, [payload], len(payload), now)
         else:
             self._patience.heard_at = now
             kind = first >> 16 & 0x7FFF
@@ -205,13 +201,6 @@ class Connection:
                 self._path.take(first & 0xFFFF, info, len(packet))
             else:
                 self._on_control(kind, info, packet[HEADER_SIZE:], now)
-
-    def _on_run(self, first: int, count: int, payload: bytes, size: int, now: float) -> None:
-        """Take consecutive data packets for us; see :meth:`Receiver.on_run`."""
-        if self._closed is not None:
-            self._ending.answer(now)
-        elif self._receiver.on_run(first, count, payload, size, now):
-            self._patience.heard_at = now
 
     def _on_control(self, kind: int, info: int, body: memoryview, now: float) -> None:
         """Take one control packet for us."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from wavesync.interfaces import Address
-from wavesync.udt.receive_buffer import Payloads
+from wavesync.udt.scanning import Cuts
 
 __all__ = ["MAX_DATAGRAM", "MAX_TURN", "Arrival", "BurstAssembler", "Inlet", "PlainInlet"]
 
@@ -31,8 +31,8 @@ class Arrival(NamedTuple):
     data: bytes | memoryview
     segment_size: int
     source: Address
-    payloads: Payloads = None
-    """Views of what is behind each whole UDT header in *data*, and maybe more."""
+    cuts: Cuts | None = None
+    """Views of the memory that *data* is in, if the carrier has them."""
 
 
 class Inlet(Protocol):

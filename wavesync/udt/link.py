@@ -10,7 +10,6 @@ from wavesync.interfaces import Address, Burst
 from wavesync.udt.connection import Connection
 from wavesync.udt.courtesy import Courtesy
 from wavesync.udt.handshake import REQUEST, Agreement, Handshake
-from wavesync.udt.receive_buffer import Payloads
 from wavesync.udt.tail import SharedTrip
 from wavesync.udt.transport import UDTTransport
 
@@ -180,25 +179,17 @@ class Link:
         self.connection.receive(data, segment_size, now)
         self.touch()
 
-    def receive_run(
-        self,
-        data: bytes | memoryview,
-        segment_size: int,
-        now: float,
-        payloads: Payloads,
-    ) -> bool:
-        """Take a burst if it is consecutive data packets for us, as most are.
+    @property
+    def shown(self) -> bool:
+        """Whether the peer has shown itself: its data need no further look."""
+        return self._courtesy is None or self._courtesy.shown
 
-        :param payloads: views of the packets' payloads, if the carrier has them.
-        :return: whether it was; nothing happened otherwise.
-        """
-        courtesy = self._courtesy
-        if courtesy is not None and not courtesy.shown:
-            return False
-        if not self.connection.receive_run(data, segment_size, now, payloads):
-            return False
+    def receive_run(
+        self, first: int, count: int, pieces: list[bytes], size: int, now: float
+    ) -> None:
+        """Take consecutive data packets for us from one of :attr:`sources`; see :meth:`Connection.take`."""
+        self.connection.take(first, count, pieces, size, now)
         self.touch()
-        return True
 
     def greet(self, packet: Handshake, now: float) -> None:
         """Take a handshake addressed to an accepted connection: the client missed the answer."""

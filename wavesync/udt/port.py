@@ -357,12 +357,7 @@ class Port:
         now, taken = self._clock.seconds(), 0
         self._turns.hold()
         try:
-            for arrival in arrivals:
-                taken += 1
-                try:
-                    self._sorter.take(arrival, now)
-                except Exception:  # the reactor would close the socket of all for one's packet
-                    self.log.failure("Packets that came to a UDT port could not be taken.")
+            taken = self._sorter.take_all(arrivals, now)
         finally:
             self._turns.run(now if taken == 1 else None)  # taking many takes its time
 

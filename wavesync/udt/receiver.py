@@ -100,12 +100,12 @@ class Receiver:
         self._buffer.clear()
         self._backlog.clear()
 
-    def on_run(self, first: int, count: int, payload: bytes, size: int, now: float) -> bool:
+    def on_run(self, first: int, count: int, pieces: list[bytes], size: int, now: float) -> bool:
         """Take consecutive data packets.
 
         :param first: sequence number of the first (wire).
         :param count: packets.
-        :param payload: their payloads, joined.
+        :param pieces: their payloads, joined, or in several pieces that are.
         :param size: payload bytes of each but the last, which may be shorter.
         :returns: False when they are not acceptable to anybody (longer than agreed).
         """
@@ -117,10 +117,11 @@ class Receiver:
         number = extend(first, buffer.expected)
         highest = buffer.highest
         holes = buffer.missing.count > 0
-        accepted = buffer.accept(number, count, payload, size)
+        total = sum(map(len, pieces))
+        accepted = buffer.accept(number, count, pieces, size)
         if accepted:
             statistics.packets_received += accepted
-            statistics.bytes_received += len(payload) if accepted == count else accepted * size
+            statistics.bytes_received += total if accepted == count else accepted * size
             if number > highest:
                 self._losses.gap(highest, number, now)
             elif holes and number < highest:
@@ -133,7 +134,7 @@ class Receiver:
         else:
             statistics.dropped_bad += count
         self._full = max(self._full, size)
-        short = len(payload) != count * self._full
+        short = total != count * self._full
         self._acknowledger.on_data(buffer.expected, accepted, short, now)
         return True
 

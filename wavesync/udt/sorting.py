@@ -5,7 +5,7 @@ STUN; what comes early for an attempt; what comes late for a closed connection; 
 and dropped.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from twisted.logger import Logger
 
@@ -17,7 +17,6 @@ from wavesync.udt.carrier import Arrival
 from wavesync.udt.closed import ClosedConnections
 from wavesync.udt.handshake import (
     CALL,
-    HANDSHAKE_SIZE,
     Handshake,
     HandshakeError,
     decode_handshake,
@@ -25,10 +24,12 @@ from wavesync.udt.handshake import (
 )
 from wavesync.udt.link import Link
 from wavesync.udt.packet import HEADER, HEADER_SIZE
-from wavesync.udt.receive_buffer import one_destination
+from wavesync.udt.scanning import Cuts, consecutive, split_burst, strip
 from wavesync.udt.sequence import MODULUS
 
 __all__ = ["Sorter", "StunHandler"]
+
+_FAILED = "Packets that came to a UDT port could not be taken."
 
 StunHandler = Callable[[bytes, Address], None]
 
@@ -58,6 +59,12 @@ class Sorter:
         self.dropped = 0
         self._acceptor = acceptor
         self._send = send
+        # Data packets that came one behind the other, in several bursts: most of what a connection's turn
+        # costs is the same for one and for many.
+        self._link: Link | None = None  # whose they are
+        self._source: Address = ("", 0)
+        self._run = (0, 0, 0)  # the first, how many, the size of their payloads
+        self._pieces: list[bytes] = []
 
     def knows(self, socket_id: int) -> bool:
         """:return: whether *socket_id* is not free for a new connection."""
@@ -74,26 +81,54 @@ class Sorter:
                 return link.connection.too_large(datagram, now)
         return False
 
+    def take_all(self, arrivals: Iterable[Arrival], now: float) -> int:
+        """Take all that came in one turn; whatever fails for one is logged.
+
+        :return: how many bursts that were.
+        """
+        taken = 0
+        try:
+            for arrival in arrivals:
+                taken += 1
+                try:
+                    self._take(arrival, now)
+                except Exception:
+                    # The reactor would close the socket of all for one's packet.
+                    self.log.failure(_FAILED)
+        finally:
+            try:
+                self._flush(now)
+            except Exception:
+                self.log.failure(_FAILED)
+        return taken
+
     def take(self, arrival: Arrival, now: float) -> None:
         """Take a burst."""
-        data, segment_size, source, _ = arrival
+        self._take(arrival, now)
+        if self._link is not None:
+            self._flush(now)
+
+    def _take(self, arrival: Arrival, now: float) -> None:
+        """Take a burst; its data may wait for :meth:`_flush`."""
+        data, segment_size, source, cuts = arrival
         if len(data) <= segment_size:
-            if len(data) > HEADER_SIZE and self._take_next(data, source, now):
-                return
-            self._take_run(data, segment_size, source, now)
+            if self._link is not None:
+                self._flush(now)
+            if len(data) <= HEADER_SIZE or not self._take_next(data, source, now):
+                self._take_one(data, source, now)
             return
-        if self._take_data(arrival, now):
+        if self._take_data(data, segment_size, source, cuts, now):
             return
-        # A last, shorter datagram may be anything; a handshake's size needs a look at each.
-        tail = len(data) % segment_size
-        body = memoryview(data)[: len(data) - tail] if tail == HANDSHAKE_SIZE else data
-        rest = 0
-        if segment_size != HANDSHAKE_SIZE and one_destination(body, segment_size):
-            self._take_run(body, segment_size, source, now)
-            rest = len(body)
-        for start in range(rest, len(data), segment_size):
-            piece = data[start : start + segment_size]
-            self._take_run(piece, len(piece), source, now)
+        view = memoryview(data)
+        for start, stop in split_burst(view, segment_size):
+            part = view[start:stop]
+            if stop - start <= segment_size or not self._take_data(
+                part, segment_size, source, None, now
+            ):
+                if self._link is not None:
+                    self._flush(now)
+                for at in range(0, len(part), segment_size):
+                    self._take_one(part[at : at + segment_size], source, now)
 
     def _take_next(self, datagram: bytes | memoryview, source: Address, now: float) -> bool:
         """Take a datagram if it is the data packet that its connection waits for."""
@@ -106,32 +141,67 @@ class Sorter:
             return False
         return link.receive_next(first, datagram, now)
 
-    def _take_data(self, arrival: Arrival, now: float) -> bool:
+    def _take_data(
+        self,
+        data: bytes | memoryview,
+        segment_size: int,
+        source: Address,
+        cuts: Cuts | None,
+        now: float,
+    ) -> bool:
         """Take a burst if it is what most are: consecutive data packets of a live connection."""
-        data, segment_size, source, payloads = arrival
-        socket_id = int.from_bytes(data[12:HEADER_SIZE], "big")
+        found = consecutive(data, segment_size, cuts)
+        if found is None:
+            return False
+        number, count, socket_id = found
+        link = self._link
+        if link is not None:
+            first, had, size = self._run
+            if (
+                number == first + had
+                and size == segment_size - HEADER_SIZE
+                and link.agreement.local_id == socket_id
+                and source == self._source
+            ):
+                self._run = first, had + count, size
+                self._pieces.append(strip(data, segment_size, cuts))
+                if len(data) % segment_size:
+                    self._flush(now)  # none but the last may be shorter
+                return True
+            self._flush(now)
         link = self.links.get(socket_id)
-        if link is None or source not in link.sources:
+        if link is None or source not in link.sources or not link.shown:
             return False
         call = self.calls.get(socket_id)
         if call is not None and isinstance(call, Rendezvous) and call.unsettled:
             return False
-        return link.receive_run(data, segment_size, now, payloads)
+        self._link = link
+        self._source = source
+        self._run = number, count, segment_size - HEADER_SIZE
+        self._pieces = [strip(data, segment_size, cuts)]
+        if len(data) % segment_size:
+            self._flush(now)
+        return True
 
-    def _take_run(
-        self, data: bytes | memoryview, segment_size: int, source: Address, now: float
-    ) -> None:
-        """Take datagrams of one source and destination id; several are never handshakes."""
+    def _flush(self, now: float) -> None:
+        """Hand the data that wait to their connection."""
+        link, self._link = self._link, None
+        pieces, self._pieces = self._pieces, []
+        if link is not None:
+            first, count, size = self._run
+            link.receive_run(first, count, pieces, size, now)
+
+    def _take_one(self, data: bytes | memoryview, source: Address, now: float) -> None:
+        """Take one datagram."""
         socket_id = int.from_bytes(data[12:HEADER_SIZE], "big")
         link = self.links.get(socket_id)
         if link is not None and source in link.sources and not is_handshake(data):
             call = self.calls.get(socket_id)
             if call is not None and isinstance(call, Rendezvous) and call.unsettled:
                 call.notice(source, now)
-            link.receive(data, segment_size, now)
-            return
-        for start in range(0, len(data), segment_size):
-            self._take_stray(bytes(data[start : start + segment_size]), socket_id, source, now)
+            link.receive(data, len(data), now)
+        else:
+            self._take_stray(bytes(data), socket_id, source, now)
 
     def _take_stray(self, datagram: bytes, socket_id: int, source: Address, now: float) -> None:
         """Take a datagram that is not for a live connection, or is a handshake."""
