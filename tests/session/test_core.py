@@ -163,7 +163,7 @@ class StreamTests(SynchronousTestCase):
         pair.client.receive(encode(End()), 100.0)
         self.assertEqual(pair.client.events(), [EndReceived()])
         self.assertFalse(pair.client.over)
-        self.assertEqual(pair.client.unacknowledged, 1)
+        self.assertEqual(pair.client.dispatches.unacknowledged, 1)
         pair.client.receive(encode(Ack(1)), 100.0)
         self.assertTrue(pair.client.finished)
 
@@ -190,8 +190,8 @@ class StreamTests(SynchronousTestCase):
             server.server.receive(encode(End()) + encode(late), 100.0)
             self.assertTrue(server.server.over)
 
-    def test_acknowledge_every_256_kib(self) -> None:
-        """A sender learns of each 256 KiB at once, of less after a second."""
+    def test_acknowledge_every_mebibyte(self) -> None:
+        """A sender learns of each MiB at once, of less after a second."""
         pair = Pair()
         pair.open()
         chunk = encode(Data(b"d" * MAX_DATA))
@@ -213,10 +213,10 @@ class StreamTests(SynchronousTestCase):
         pair = Pair()
         pair.open()
         pair.client.write(b"x" * 1000, 100.0)
-        self.assertEqual(pair.client.unacknowledged, 1000)
+        self.assertEqual(pair.client.dispatches.unacknowledged, 1000)
         pair.exchange()
         pair.until(102.0)
-        self.assertEqual(pair.client.unacknowledged, 0)
+        self.assertEqual(pair.client.dispatches.unacknowledged, 0)
 
     def test_acknowledged_beside_an_answer(self) -> None:
         """An answer carries the ACK for the question, so that none has to travel by itself later."""
@@ -267,7 +267,7 @@ class StreamTests(SynchronousTestCase):
         for offset in (5, 5, 0):
             pair.client.receive(encode(Ack(offset)), 100.0)
         self.assertEqual(pair.client.events(), [])
-        self.assertEqual(pair.client.unacknowledged, 0)
+        self.assertEqual(pair.client.dispatches.unacknowledged, 0)
 
     def test_garbage(self) -> None:
         """Bytes that are no frame end the session with a sentence on both sides."""

@@ -8,7 +8,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from wavesync.session.connection_id import connection_options
 from wavesync.session.frames import (
-    DATA_CHUNK,
     HEADER_SIZE,
     MAX_DATA,
     MAX_OPTIONS,
@@ -53,9 +52,15 @@ GOLDEN: list[tuple[Frame, str]] = [
 
 
 def decode(*pieces: bytes) -> list[Frame]:
-    """All frames of a stream that comes in these pieces."""
+    """All frames of a stream that comes in these pieces; DATA that follow each other are one."""
     decoder = FrameDecoder()
-    return [frame for piece in pieces for frame in decoder.feed(piece)]
+    found: list[Frame] = []
+    for frame in (frame for piece in pieces for frame in decoder.feed(piece)):
+        if isinstance(frame, Data) and found and isinstance(found[-1], Data):
+            found[-1] = Data(found[-1].data + frame.data)
+        else:
+            found.append(frame)
+    return found
 
 
 class GoldenTests(SynchronousTestCase):
@@ -80,12 +85,49 @@ class GoldenTests(SynchronousTestCase):
             self.assertEqual(decode(stream[:cut], stream[cut:]), wanted)
 
     def test_data_is_cut(self) -> None:
-        """Long writes become frames that fill a TLS record each."""
-        frames = decode(b"".join(encode_data(b"a" * (2 * DATA_CHUNK + 1))))
-        sizes = [len(f.data) for f in frames if isinstance(f, Data)]
-        self.assertEqual(sizes, [DATA_CHUNK, DATA_CHUNK, 1])
-        self.assertEqual(DATA_CHUNK + HEADER_SIZE, 16384)
-        self.assertEqual(encode_data(b""), [])
+        """Long writes become frames as long as they may be; those of 64 KiB are one."""
+        for size, wanted in (
+            (0, []),
+            (1, [1]),
+            (MAX_DATA, [MAX_DATA]),
+            (2 * MAX_DATA + 1, [MAX_DATA, MAX_DATA, 1]),
+        ):
+            pieces = encode_data(b"a" * size)
+            self.assertEqual([len(piece) for piece in pieces[1::2]], wanted)
+            for header, each in zip(pieces[0::2], wanted, strict=True):
+                self.assertEqual(header, b"\x04" + each.to_bytes(3, "big"))
+
+    def test_data_as_it_comes(self) -> None:
+        """Bytes are given out when they come, not when their frame is complete, and none is kept."""
+        decoder = FrameDecoder()
+        stream = encode(Data(b"abcdef")) + encode(Data(b"ghi")) + encode(End())
+        self.assertEqual(list(decoder.feed(stream[:4])), [])
+        self.assertEqual(list(decoder.feed(stream[4:7])), [Data(b"abc")])
+        self.assertEqual(decoder.held, 0)
+        self.assertEqual(list(decoder.feed(stream[7:12])), [Data(b"def")])
+        self.assertEqual(decoder.held, 2)  # of a header
+        self.assertEqual(list(decoder.feed(stream[12:15])), [Data(b"g")])
+        self.assertEqual(list(decoder.feed(stream[15:])), [Data(b"hi"), End()])
+
+    def test_data_that_come_together(self) -> None:
+        """The bytes of frames that come together are one, up to what else is between them."""
+        stream = b"".join(
+            encode(each) for each in (Data(b"a"), Data(b"b"), Ack(1), Data(b"c"), Data(b"d"))
+        )
+        self.assertEqual(list(FrameDecoder().feed(stream)), [Data(b"ab"), Ack(1), Data(b"cd")])
+
+    def test_nothing_is_kept(self) -> None:
+        """What is fed may be overwritten afterwards, whatever of it is held or was given out."""
+        for frame in (Data(b"abcdef"), Refused(404, "no such service")):
+            decoder, stream = FrameDecoder(), bytearray(encode(frame))
+            view = memoryview(stream)
+            got = list(decoder.feed(view[:7]))
+            view[:7] = bytes(7)
+            got += list(decoder.feed(view[7:]))
+            view[7:] = bytes(len(view) - 7)
+            if isinstance(frame, Data):
+                got = [Data(b"".join(each.data for each in got if isinstance(each, Data)))]
+            self.assertEqual(got, [frame])
 
 
 class LimitTests(SynchronousTestCase):
@@ -106,10 +148,10 @@ class LimitTests(SynchronousTestCase):
     def test_held(self) -> None:
         """At most one incomplete frame is kept."""
         decoder = FrameDecoder()
-        biggest = encode(Data(b"d" * MAX_DATA))
-        self.assertEqual(list(decoder.feed(biggest + biggest[:-1])), [Data(b"d" * MAX_DATA)])
+        biggest = b"\x80" + MAX_DATA.to_bytes(3, "big") + bytes(MAX_DATA)
+        self.assertEqual(list(decoder.feed(encode(End()) + biggest[:-1])), [End()])
         self.assertEqual(decoder.held, HEADER_SIZE + MAX_DATA - 1)
-        self.assertEqual(len(list(decoder.feed(biggest[-1:]))), 1)
+        self.assertEqual(list(decoder.feed(biggest[-1:] + encode(End()))), [End()])
         self.assertEqual(decoder.held, 0)
 
     def test_service(self) -> None:

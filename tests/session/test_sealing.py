@@ -7,7 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.session.cases import SessionCase
 from tests.session.support import Path, Recorder, build, wall_clock
 from wavesync.session.client import connect_session
-from wavesync.session.sealing import FULL_RECORD, WORTH_A_RECORD, Outbox
+from wavesync.session.openssl import FULL_RECORD
+from wavesync.session.sealing import WORTH_A_RECORD, Outbox
 
 
 class _Notes(TLSMemoryBIOProtocol):
@@ -15,10 +16,12 @@ class _Notes(TLSMemoryBIOProtocol):
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
+        self.told = lambda: None
 
     def write(self, data: bytes) -> None:
-        """Note one record."""
-        self.written.append(data)
+        """Note what is sealed at once."""
+        self.written.append(bytes(data))
+        self.told()
 
 
 class OutboxTests(SynchronousTestCase):
@@ -34,7 +37,7 @@ class OutboxTests(SynchronousTestCase):
     def test_small_pieces(self) -> None:
         """Small pieces wait for the next turn, together."""
         for piece in (b"a", b"b", b"c"):
-            self.box.put(piece)
+            self.box.put([piece])
             self.box.settle()
         self.assertEqual(self.notes.written, [])
         self.clock.advance(0)
@@ -43,27 +46,53 @@ class OutboxTests(SynchronousTestCase):
 
     def test_worth_a_record(self) -> None:
         """What is large enough is written at once, with what waits; one byte less waits."""
-        self.box.put(bytes(WORTH_A_RECORD - 1))
+        self.box.put([bytes(WORTH_A_RECORD - 1)])
         self.box.settle()
         self.assertEqual(self.notes.written, [])
-        self.box.put(b"x")
+        self.box.put([b"x"])
         self.box.settle()
         self.assertEqual(self.notes.written, [bytes(WORTH_A_RECORD - 1) + b"x"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_full_record(self) -> None:
-        """What fills a record waits for nothing, so that no more than one is ever held."""
-        self.box.put(bytes(FULL_RECORD - 1))
+        """What fills a record waits for nothing, so that less than one is ever held."""
+        self.box.put([bytes(FULL_RECORD - 1)])
         self.assertEqual(self.notes.written, [])
-        self.box.put(b"x")
-        self.assertEqual(len(self.notes.written), 1)
+        self.box.put([b"x"])
+        self.assertEqual(self.notes.written, [bytes(FULL_RECORD - 1) + b"x"])
+
+    def test_rest(self) -> None:
+        """What is too much for full records goes with what follows, or with the next turn."""
+        for _ in range(2):
+            self.box.put([b"head", bytes(FULL_RECORD)])
+            self.box.settle()
+        self.clock.advance(0)
+        self.assertEqual([len(each) for each in self.notes.written], [FULL_RECORD, FULL_RECORD, 8])
+        self.assertEqual(b"".join(self.notes.written), 2 * (b"head" + bytes(FULL_RECORD)))
+
+    def test_written_while_writing(self) -> None:
+        """Who is paused by what is written, and says more at once, is heard behind that."""
+        for more in (b"b", b"b" * FULL_RECORD):
+            answers = [more]
+
+            def say(answers: list[bytes] = answers) -> None:
+                if answers:
+                    self.box.put([answers.pop()])
+                    self.box.settle()
+
+            self.notes.told = say
+            self.notes.written.clear()
+            self.box.put([b"a" * FULL_RECORD])
+            self.box.settle()
+            self.clock.advance(0)
+            self.assertEqual(self.notes.written, [b"a" * FULL_RECORD, more])
 
     def test_drop(self) -> None:
         """When the path is gone nothing is written any more, and no timer stays."""
-        self.box.put(b"a")
+        self.box.put([b"a"])
         self.box.settle()
         self.box.drop()
-        self.box.put(b"b")
+        self.box.put([b"b"])
         self.box.flush()
         self.assertEqual(self.notes.written, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])

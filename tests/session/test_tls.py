@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+from unittest import skipUnless
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -35,13 +36,13 @@ from wavesync.identity.certificates import make_server_certificate
 from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
 from wavesync.session.errors import CredentialsRejected, PeerNotTrusted
+from wavesync.session.offers import choose_groups
 from wavesync.session.tls import (
     ALPN,
     MAX_CLIENT_HELLO,
     ClientTLS,
     ServerTLS,
     Verdict,
-    choose_groups,
     client_context,
     handshake_error,
     rejection,
@@ -97,6 +98,20 @@ class GoodTests(SynchronousTestCase):
         self.assertEqual(handle.get_group_name().lower(), "x25519")
         self.assertEqual(done.client.negotiatedProtocol, ALPN)
         self.assertEqual(done.server.negotiatedProtocol, ALPN)
+
+    @skipUnless(hasattr(SSL.Context, "set_tls13_ciphersuites"), "pyOpenSSL 25.2 or later")
+    def test_fast_cipher(self) -> None:
+        """The cheapest of the good ciphers is in use; one that the other side prefers is, if it must."""
+        for only, wanted in (
+            (b"", "TLS_AES_128_GCM_SHA256"),
+            (b"TLS_CHACHA20_POLY1305_SHA256", "TLS_CHACHA20_POLY1305_SHA256"),
+            (b"TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"),
+        ):
+            client, server = both(self.client, self.server, self.server.target)
+            if only:
+                client._context.set_tls13_ciphersuites(only)
+            done = Handshake(client, server)
+            self.assertEqual(done.client.getHandle().get_cipher_name(), wanted)
 
     def test_bare_system(self) -> None:
         """Asked for a system, the client takes any of its servers and reports which."""

@@ -4,6 +4,7 @@ A shell hands in received bytes, its application's wishes and the time, and carr
 core gives back: bytes to send, events, and the time of the next :meth:`SessionCore.timer` call.
 """
 
+from math import inf
 from typing import Final
 
 from wavesync.session.errors import Refusal
@@ -35,7 +36,7 @@ from wavesync.session.frames import (
 )
 from wavesync.session.lifecycle import lifecycle
 from wavesync.session.liveness import SILENCE, Due, Liveness, Timing
-from wavesync.session.receipts import ACKNOWLEDGE_BESIDE, Receipts
+from wavesync.session.receipts import ACKNOWLEDGE_BESIDE, Dispatches, Receipts
 
 __all__ = ["CONTROL", "SessionCore", "Side", "Timing"]
 
@@ -54,7 +55,7 @@ class SessionCore:
     def __init__(self, side: Side, now: float, timing: Timing = Timing()) -> None:  # noqa: B008
         self._timing = timing
         self._decoder = FrameDecoder()
-        self._out: list[bytes] = []
+        self._out: list[bytes | memoryview] = []
         self._events: list[Event] = []
         self._now = now
         self.service: str | None = None
@@ -66,10 +67,8 @@ class SessionCore:
         self._carries = False
         self._side = side
 
-        self.written = 0
-        """Bytes of the stream that the application gave."""
-        self._confirmed = 0
-        self._end_sent = False
+        self.dispatches = Dispatches()
+        """What we wrote."""
         self.receipts = Receipts(timing.acknowledge_after)
         """What has come of the peer's."""
         self._end_received = False
@@ -115,23 +114,23 @@ class SessionCore:
 
         :raises ValueError: in a control session, or before the service was opened.
         """
-        if self.over or self._end_sent:
+        if self.over or self.dispatches.ended:
             return
         if not self._gives_data:
             raise ValueError("this session carries no bytes (yet)")
         self._now = now
-        self.written += len(data)
+        self.dispatches.written += len(data)
         self._out += encode_data(data)
         self._acknowledge_if_due(now, beside=len(data) <= ACKNOWLEDGE_BESIDE)
 
     def end(self, now: float) -> None:
         """Write nothing more: tell the peer that all was sent.  Reading goes on."""
         self._now = now
-        if self.over or self._end_sent or not self.liveness.begun:
+        if self.over or self.dispatches.ended or not self.liveness.begun:
             return
         if self._side is Side.SERVER and not self._carries:
             return
-        self._end_sent = True
+        self.dispatches.ended = True
         self._out.append(encode(End()))
         self._acknowledge_if_due(now, beside=True)
         self._check_finished()
@@ -143,7 +142,7 @@ class SessionCore:
         """
         self.closing = True
         self.end(now)
-        if self._confirmed_end and self._close_by is None:
+        if self.dispatches.end_confirmed and self._close_by is None:
             self._close_by = now + self._timing.close_within
 
     def reset(self, code: int, sentence: str, now: float) -> None:
@@ -200,7 +199,7 @@ class SessionCore:
 
     # What the stream brings.
 
-    def receive(self, data: bytes, now: float) -> None:
+    def receive(self, data: bytes | memoryview, now: float) -> None:
         """Take bytes of the stream; whatever they are, nothing is raised."""
         if self.over:
             return
@@ -208,7 +207,10 @@ class SessionCore:
         self.liveness.heard(now)
         try:
             for frame in self._decoder.feed(data):
-                self._take(frame)
+                if type(frame) is Data:
+                    self._take_data(frame.data)
+                else:
+                    self._take(frame)
                 if self.over:
                     return
         except FrameError as e:
@@ -216,8 +218,6 @@ class SessionCore:
 
     def _take(self, frame: Frame) -> None:
         match frame:
-            case Data(data):
-                self._take_data(data)
             case Ack(offset):
                 self._take_ack(offset)
             case End():
@@ -248,7 +248,7 @@ class SessionCore:
             return
         self.receipts.took(len(data), self._now)
         if self.closing:
-            if self._confirmed_end:
+            if self.dispatches.end_confirmed:
                 self._machine.abandon()
                 return
         elif data:
@@ -257,13 +257,10 @@ class SessionCore:
             self._send_ack()
 
     def _take_ack(self, offset: int) -> None:
-        if not self.liveness.begun or offset > self.written + self._end_sent:
+        new = self.dispatches.confirm(offset) if self.liveness.begun else None
+        if new is None:
             self._machine.stray_received("ACK came for bytes that were not sent")
-            return
-        if offset <= self._confirmed:
-            return
-        self._confirmed = offset
-        if self._confirmed_end:
+        elif new and self.dispatches.end_confirmed:
             self._events.append(EndAcknowledged())
             if self.closing:
                 self._close_by = self._now + self._timing.close_within
@@ -287,11 +284,12 @@ class SessionCore:
         """When :meth:`timer` has to be called next; None when nothing is due."""
         if self.over:
             return None
-        times = [self._open_by, self._close_by]
-        times += self.liveness.deadlines(writable=not self._writing_paused)
-        if not self._writing_paused:
-            times.append(self.receipts.due)
-        return min((time for time in times if time is not None), default=None)
+        due = self.liveness.deadline(writable=not self._writing_paused)
+        receipt = None if self._writing_paused else self.receipts.due
+        for other in (receipt, self._open_by, self._close_by):
+            if other is not None and other < due:
+                due = other
+        return None if due == inf else due
 
     def timer(self, now: float) -> None:
         """Do what is due at *now*; calling it early or late does no harm."""
@@ -322,20 +320,24 @@ class SessionCore:
 
     # What the shell fetches.
 
+    @property
+    def stirs(self) -> bool:
+        """Whether there is anything to be fetched."""
+        return bool(self._out or self._events)
+
+    def pieces_to_send(self) -> list[bytes | memoryview]:
+        """All bytes to be written to the stream now, to be joined."""
+        out, self._out = self._out, []
+        return out
+
     def data_to_send(self) -> bytes:
         """All bytes to be written to the stream now."""
-        out, self._out = self._out, []
-        return b"".join(out)
+        return b"".join(self.pieces_to_send())
 
     def events(self) -> list[Event]:
         """All that happened since the last call."""
         events, self._events = self._events, []
         return events
-
-    @property
-    def unacknowledged(self) -> int:
-        """Bytes written (END counts as one) that the peer has not acknowledged."""
-        return self.written + self._end_sent - self._confirmed
 
     @property
     def takes_more(self) -> bool:
@@ -345,11 +347,7 @@ class SessionCore:
     @property
     def finished(self) -> bool:
         """Both directions ended, and both sides know."""
-        return self._end_received and self._confirmed_end
-
-    @property
-    def _confirmed_end(self) -> bool:
-        return self._end_sent and self._confirmed == self.written + 1
+        return self._end_received and self.dispatches.end_confirmed
 
     def _check_finished(self) -> None:
         if self.finished:

@@ -1,7 +1,8 @@
 """The frames of the session layer: ``type u8 | length u24 | payload`` (docs/session).
 
 All numbers are big-endian.  The parser is total: whatever the peer sends gives frames or
-:class:`FrameError`, and it holds at most one frame that is not complete yet.
+:class:`FrameError`, and it holds at most one frame that is not complete yet, and none of DATA, whose
+bytes are given out as they come.
 """
 
 import re
@@ -13,7 +14,6 @@ from struct import error as StructError
 from typing import TypeAlias
 
 __all__ = [
-    "DATA_CHUNK",
     "HEADER_SIZE",
     "MAX_DATA",
     "MAX_OPTIONS",
@@ -43,9 +43,6 @@ HEADER_SIZE = 4
 
 MAX_DATA = 65536
 """Bytes of one frame's payload, of whatever type: what a peer can make us hold."""
-
-DATA_CHUNK = 16384 - HEADER_SIZE
-"""Payload bytes of the DATA frames we send: with its header a frame fills one TLS record."""
 
 MAX_SERVICE = 64
 """Bytes of a service's name."""
@@ -88,6 +85,9 @@ class FrameType(IntEnum):
     ACK = 9
 
 
+_DATA = int(FrameType.DATA)
+
+
 @dataclass(frozen=True, slots=True)
 class Open:
     """Client to server, its first frame: open *service* ("" is a control session)."""
@@ -113,7 +113,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Bytes of the stream, 1 .. :data:`MAX_DATA` (0 are allowed and mean nothing)."""
+    """Bytes of the stream, 1 .. :data:`MAX_DATA` (0 are allowed and mean nothing).
+
+    What a :class:`FrameDecoder` gives are the bytes of several frames when they have come together, or
+    of part of one when the rest has not come yet.
+    """
 
     data: bytes
 
@@ -168,12 +172,16 @@ def _frame(kind: int, payload: bytes) -> bytes:
     return _HEADER.pack(kind, size >> 16, size & 0xFFFF) + payload
 
 
-def encode_data(data: bytes) -> list[bytes]:
+def encode_data(data: bytes) -> list[bytes | memoryview]:
     """DATA frames for *data* of any length, as pieces to be joined (none for no bytes)."""
-    pieces: list[bytes] = []
-    for start in range(0, len(data), DATA_CHUNK):
-        piece = data[start : start + DATA_CHUNK]
-        pieces.append(_HEADER.pack(FrameType.DATA, 0, len(piece)))
+    size = len(data)
+    if 0 < size <= MAX_DATA:
+        return [_HEADER.pack(_DATA, size >> 16, size & 0xFFFF), data]
+    pieces: list[bytes | memoryview] = []
+    view = memoryview(data)
+    for start in range(0, size, MAX_DATA):
+        piece = view[start : start + MAX_DATA]
+        pieces.append(_HEADER.pack(_DATA, len(piece) >> 16, len(piece) & 0xFFFF))
         pieces.append(piece)
     return pieces
 
@@ -271,8 +279,6 @@ def _token(payload: bytes) -> bytes:
 def _decode(kind: int, payload: bytes) -> Frame | None:
     """One frame, or None for an unknown one that may be ignored."""
     match kind:
-        case FrameType.DATA:
-            return Data(payload)
         case FrameType.ACK:
             if len(payload) != _OFFSET.size:
                 raise FrameError("ACK without an offset of eight bytes")
@@ -308,44 +314,61 @@ class FrameDecoder:
     _parts: list[bytes] = field(default_factory=list)
     _held: int = 0
     _wanted: int = HEADER_SIZE
+    _coming: int = 0
 
     @property
     def held(self) -> int:
         """Bytes of a frame that is not complete: at most ``HEADER_SIZE + MAX_DATA - 1``."""
         return self._held
 
-    def feed(self, data: bytes) -> Iterable[Frame]:
+    def feed(self, data: bytes | memoryview) -> Iterable[Frame]:
         """Take the stream's next bytes and yield each frame that is complete now.
 
-        Frames before a malformed one are yielded before the error is raised.
+        Bytes of DATA are yielded as they come, those that come together in one.  Frames before a
+        malformed one are yielded before the error is raised.
 
+        :param data: nothing keeps it.
         :raises FrameError: not a frame of this protocol, or longer than :data:`MAX_DATA`.
         """
         if self._held:
-            self._parts.append(data)
+            self._parts.append(bytes(data))
             self._held += len(data)
             if self._held < self._wanted:
                 return
             data = b"".join(self._parts)
             self._parts.clear()
             self._held = 0
-        start, end = 0, len(data)
-        while True:
-            wanted = start + HEADER_SIZE
-            if wanted > end:
-                break
-            kind, high, low = _HEADER.unpack_from(data, start)
+        view = memoryview(data)
+        end = len(view)
+        start = min(self._coming, end)
+        self._coming -= start
+        run = [view[:start]] if start else []  # bytes of DATA that nothing else has followed yet
+        self._wanted = HEADER_SIZE
+        while end - start >= HEADER_SIZE:
+            kind, high, low = _HEADER.unpack_from(view, start)
             size = high << 16 | low
+            body = start + HEADER_SIZE
+            stop = body + size
+            if kind == _DATA and size <= MAX_DATA:
+                start = min(stop, end)
+                self._coming = stop - start
+                if start > body or not size:
+                    run.append(view[body:start])
+                continue
+            if run:
+                yield Data(b"".join(run))
+                run = []
             if size > MAX_DATA:
                 raise FrameError("a frame is longer than allowed")
-            wanted += size
-            if wanted > end:
+            if stop > end:
+                self._wanted = stop - start
                 break
-            frame = _decode(kind, data[start + HEADER_SIZE : wanted])
-            start = wanted
+            frame = _decode(kind, bytes(view[body:stop]))
+            start = stop
             if frame is not None:
                 yield frame
+        if run:
+            yield Data(b"".join(run))
         if start < end:
-            self._parts.append(data[start:])
+            self._parts.append(bytes(view[start:]))
             self._held = end - start
-            self._wanted = wanted - start

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 
 from wavesync.stun.pace import LONGEST_PAUSE, Pace
 
@@ -148,25 +149,25 @@ class Liveness:
         """Whether an ACK is to show a peer that is not read that we live."""
         return self._next_beat is not None and now >= self._next_beat
 
-    def deadlines(self, *, writable: bool) -> list[float]:
-        """When something will be due.
+    def deadline(self, *, writable: bool) -> float:
+        """When something will be due; infinity for never.
 
         :param writable: whether anything can be sent; otherwise only the peer's death comes.
         """
-        times: list[float] = []
+        due = inf
         if not self.begun:
-            return times
+            return due
         if not self._reading_paused:
             if self._asked is None:
-                times.append(self._heard + self._patience)
+                due = self._heard + self._patience
             else:
-                times.append(self._asked + self._timing.dead_after)
+                due = self._asked + self._timing.dead_after
         if writable:
             if self._control:
-                times.append(self._sent + self._timing.pace.interval)
+                due = min(due, self._sent + self._timing.pace.interval)
             if self._next_beat is not None:
-                times.append(self._next_beat)
-        return times
+                due = min(due, self._next_beat)
+        return due
 
     def look(self, now: float, *, writable: bool) -> Due:
         """Tell what is due at *now*; without *writable* a PING counts as sent, and is not."""

@@ -1,8 +1,8 @@
-"""How much of a stream was received, and when that has to be acknowledged."""
+"""How much of a stream was written and received, and what of it is acknowledged."""
 
-__all__ = ["ACKNOWLEDGE_BESIDE", "ACKNOWLEDGE_EVERY", "Receipts"]
+__all__ = ["ACKNOWLEDGE_BESIDE", "ACKNOWLEDGE_EVERY", "Dispatches", "Receipts"]
 
-ACKNOWLEDGE_EVERY = 262144
+ACKNOWLEDGE_EVERY = 1 << 20
 """Bytes received after which an ACK is sent at once."""
 
 ACKNOWLEDGE_BESIDE = 4096
@@ -54,3 +54,37 @@ class Receipts:
     def many(self) -> bool:
         """Whether so much came since the last ACK that the next one must not wait."""
         return self.received - self._acknowledged >= ACKNOWLEDGE_EVERY
+
+
+class Dispatches:
+    """Counts what we write of a stream.
+
+    :ivar written: bytes that the application gave.
+    :ivar ended: END was sent, which counts as one.
+    """
+
+    __slots__ = ("_confirmed", "ended", "written")
+
+    def __init__(self) -> None:
+        self.written = 0
+        self.ended = False
+        self._confirmed = 0
+
+    def confirm(self, offset: int) -> bool | None:
+        """An ACK came; whether it says something new, and None if it cannot be right."""
+        if offset > self.written + self.ended:
+            return None
+        new = offset > self._confirmed
+        if new:
+            self._confirmed = offset
+        return new
+
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes written (END counts as one) that the peer has not acknowledged."""
+        return self.written + self.ended - self._confirmed
+
+    @property
+    def end_confirmed(self) -> bool:
+        """The peer has everything, END included."""
+        return self.ended and self.unacknowledged == 0

@@ -5,19 +5,20 @@ second gathering: a session's frames come together in its :class:`Outbox`, which
 """
 
 import functools
+from collections.abc import Iterable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementedBy
 from zope.interface.declarations import Provides
 
+from wavesync.session.openssl import FULL_RECORD
+from wavesync.session.records import RecordTLS
+
 __all__ = ["FULL_RECORD", "WORTH_A_RECORD", "ClientTLSFactory", "Outbox", "ServerTLSFactory"]
 
 WORTH_A_RECORD = 512
 """Bytes that are sealed at once: a record adds 22 to them."""
-
-FULL_RECORD = 16384
-"""Bytes that a record has room for (RFC 8446, section 5.1)."""
 
 
 class Outbox:
@@ -26,22 +27,24 @@ class Outbox:
     :param clock: for the next turn of the reactor.
     """
 
-    __slots__ = ("_clock", "_held", "_next", "_pieces", "transport")
+    __slots__ = ("_clock", "_held", "_next", "_pieces", "_writing", "transport")
 
     def __init__(self, clock: IReactorTime) -> None:
         self.transport: TLSMemoryBIOProtocol | None = None
         """Where it goes; nothing goes anywhere without one."""
         self._clock = clock
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | memoryview] = []
         self._held = 0
         self._next: IDelayedCall | None = None
+        self._writing = False
 
-    def put(self, data: bytes) -> None:
-        """Hold *data* until :meth:`settle` or :meth:`flush`, or until it fills a record."""
-        self._pieces.append(data)
-        self._held += len(data)
+    def put(self, pieces: Iterable[bytes | memoryview]) -> None:
+        """Write what fills records, and hold the rest until :meth:`settle` or :meth:`flush`."""
+        for piece in pieces:
+            self._pieces.append(piece)
+            self._held += len(piece)
         if self._held >= FULL_RECORD:
-            self.flush()
+            self._write(self._held % FULL_RECORD)
 
     def settle(self) -> None:
         """Write what is worth a record; the rest waits for what else comes in this turn."""
@@ -55,10 +58,29 @@ class Outbox:
         following, self._next = self._next, None
         if following is not None:
             following.cancel()
-        pieces, self._pieces = self._pieces, []
-        self._held = 0
-        if pieces and self.transport is not None:
-            self.transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        if self._held:
+            self._write(0)
+
+    def _write(self, rest: int) -> None:
+        """Write all but so many bytes at the end."""
+        if self._writing:  # whom this pauses has more to say: that comes behind
+            return
+        data: bytes | memoryview = b"".join(self._pieces)
+        if rest:
+            data = memoryview(data)
+            self._pieces = [bytes(data[-rest:])]
+            data = data[:-rest]
+        else:
+            self._pieces = []
+        self._held = rest
+        if data and self.transport is not None:
+            self._writing = True
+            try:
+                self.transport.write(data)
+            finally:
+                self._writing = False
+            if self._held > rest:
+                self.settle()
 
     def drop(self) -> None:
         """Write nothing any more."""
@@ -80,7 +102,7 @@ def _declarations(kind: type, below: type) -> list[object]:
     return [Provides(kind, each) for each in (*provided, provided)]
 
 
-class _TLS(TLSMemoryBIOProtocol):
+class _TLS(RecordTLS):
     """Knows what it provides."""
 
     def makeConnection(self, transport: ITransport) -> None:

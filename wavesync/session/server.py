@@ -85,7 +85,7 @@ class ServerSession(SessionShell):
     def moved(self) -> tuple[int, int]:
         """Bytes of the service's stream that came, and that were written."""
         core = self._core
-        return (0, 0) if core is None else (core.receipts.payload, core.written)
+        return (0, 0) if core is None else (core.receipts.payload, core.dispatches.written)
 
     def write(self, data: bytes) -> None:
         """Send the service's bytes."""

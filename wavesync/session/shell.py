@@ -131,6 +131,10 @@ class SessionShell(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came out of TLS (IProtocol)."""
+        self.view_received(data)
+
+    def view_received(self, data: bytes | memoryview) -> None:
+        """Bytes came out of TLS, to be looked at now (wavesync.session.records)."""
         if self._core is not None:
             self._core.receive(data, self._clock.seconds())
             self._turn()
@@ -207,9 +211,10 @@ class SessionShell(Protocol):
         """Send the application's bytes."""
         if self._core is not None and not self.app_gone:
             self._core.write(data, self._clock.seconds())
-            if self._turning and not self._path_lost:  # a producer may write until it is paused
-                self._outbox.put(self._core.data_to_send())
-            self._stirred()
+            if not self._path_lost:
+                self._outbox.put(self._core.pieces_to_send())
+            if not self._turning:
+                self._outbox.settle()
 
     def end(self) -> None:
         """End our direction."""
@@ -313,16 +318,11 @@ class SessionShell(Protocol):
     def _exchange(self) -> None:
         """Write what is to be sent, and sort what happened."""
         core = self._core
-        if core is None:
-            return
-        while True:
-            data = core.data_to_send()
-            if data and not self._path_lost:
-                self._outbox.put(data)
-            events = core.events()
-            if not events and not data:
-                return
-            for event in events:
+        while core is not None and core.stirs:
+            pieces = core.pieces_to_send()
+            if pieces and not self._path_lost:
+                self._outbox.put(pieces)
+            for event in core.events():
                 match event:
                     case DataReceived() | EndReceived() | Finished():
                         self._delivery.put(event)

@@ -6,11 +6,7 @@
   certificate, not in each handshake: a store in the context would have it build and verify the peer's chain,
   and our own to send it, every time, which is half of a handshake's work.  So a peer is sent our leaf alone.
 * ALPN ``wavesync/1`` is required by both ends (RFC 7301).  No SNI: it would show the ids in clear.
-* Key exchange is X25519, so that a ClientHello fits one packet: OpenSSL 4 would offer X25519MLKEM768
-  first, whose share alone has 1216 bytes (RFC 8446, section 4.2.8).  P-256 is accepted as well.
-  pyOpenSSL 26 has no call for the list of groups, so the one that cryptography's bindings export is
-  called if it is there, and :meth:`OpenSSL.SSL.Context.set_tmp_ecdh` with P-256 otherwise; the two
-  choices work together at the price of one more round trip.
+* Key exchange is X25519, and encryption AES-128-GCM, if the other side has them (:mod:`wavesync.session.offers`).
 * Nothing can be resumed, because a resumption would skip the check for revocation.  OpenSSL sends
   two NewSessionTickets whatever is set (the number of tickets is out of pyOpenSSL's reach), but with
   tickets and the session cache off they are random ids under which nothing is kept.
@@ -24,7 +20,6 @@ from dataclasses import dataclass
 
 import service_identity
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL, crypto
 from service_identity.cryptography import verify_certificate_hostname
 from twisted.internet.interfaces import (
@@ -40,6 +35,7 @@ from wavesync.identity.credentials import Credentials
 from wavesync.identity.ids import Target
 from wavesync.identity.verify import Leaf, Peer, Reason, Role, VerificationError, read_leaf
 from wavesync.session.errors import CredentialsRejected, PeerNotTrusted
+from wavesync.session.offers import choose_ciphers, choose_groups
 
 __all__ = [
     "ALPN",
@@ -48,7 +44,6 @@ __all__ = [
     "ClientTLS",
     "ServerTLS",
     "Verdict",
-    "choose_groups",
     "client_context",
     "handshake_error",
     "rejection",
@@ -62,8 +57,6 @@ ALPN = b"wavesync/1"
 MAX_CLIENT_HELLO = 1200
 """Bytes that a ClientHello, with its record header, may have: one packet on every path."""
 
-_GROUPS = b"X25519:P-256"
-_SET_LIST = getattr(getattr(SSL, "_lib", None), "SSL_CTX_set1_curves_list", None)
 MAX_LEAVES = 256
 """Certificates of the system that one context remembers, so that they need not be read again."""
 
@@ -143,16 +136,6 @@ class _NoProtocol(SSL.Error):
     """Ends a handshake without a common ALPN protocol by the alert that is made for it."""
 
 
-def choose_groups(context: SSL.Context, set_list: Callable[[object, bytes], int] | None) -> None:
-    """Let a context offer X25519 first, or P-256 alone where that cannot be said.
-
-    :param set_list: the library's ``SSL_CTX_set1_curves_list``, None when it is not there.
-    """
-    handle = getattr(context, "_context", None)
-    if set_list is None or handle is None or set_list(handle, _GROUPS) != 1:
-        context.set_tmp_ecdh(ec.SECP256R1())
-
-
 class _TLS:
     """What both ends do alike."""
 
@@ -176,7 +159,8 @@ class _TLS:
         context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        choose_groups(context, _SET_LIST)
+        choose_groups(context)
+        choose_ciphers(context)
         context.use_certificate(credentials.certificate)
         context.use_privatekey(credentials.private_key)
         self._store = crypto.X509Store()
