@@ -1,7 +1,5 @@
 """How much of a bounded table each owner holds, so that nobody takes all of it."""
 
-from collections import Counter
-
 __all__ = ["Shares"]
 
 
@@ -17,7 +15,7 @@ class Shares:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._held: Counter[bytes] = Counter()
+        self._held: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         """Count the owners that hold a place."""
@@ -29,10 +27,12 @@ class Shares:
 
     def take(self, owner: bytes) -> None:
         """Give *owner* a place."""
-        self._held[owner] += 1
+        self._held[owner] = self._held.get(owner, 0) + 1
 
     def give_back(self, owner: bytes) -> None:
         """Take one place of *owner* back."""
-        self._held[owner] -= 1
-        if self._held[owner] <= 0:
+        left = self._held.get(owner, 0) - 1
+        if left > 0:
+            self._held[owner] = left
+        else:
             del self._held[owner]

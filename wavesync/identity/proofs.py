@@ -14,7 +14,8 @@ import struct
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from wavesync.identity.signatures import signed
 from wavesync.identity.verify import Leaf, Peer, Reason, Role, VerificationError, read_leaf
@@ -57,6 +58,9 @@ MAX_CACHED_CERTIFICATES = 1024
 _VERSION = 1
 _CONTEXT = b"wavesync-proof-v1\0"
 _SIGNATURE = 64
+_KEPT_CONTEXTS = 64
+_TIME_AND_NONCE = struct.Struct("!HQH")
+_DIGEST_SIZE = struct.pack("!H", 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,7 @@ class CheckedProof:
     system_key: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Proof:
+class _Proof(NamedTuple):
     """The fields of a proof, taken apart and not yet believed."""
 
     time: int
@@ -307,16 +310,24 @@ def _statement(purpose: str, audience: str, time: int, nonce: bytes, message: by
 
     :param time: milliseconds since the epoch.
     """
+    if len(nonce) > MAX_NONCE or not 0 <= time < 1 << 64:
+        raise ValueError("nonce or time is out of range")
+    return b"".join(
+        (
+            _context(purpose, audience),
+            _TIME_AND_NONCE.pack(8, time, len(nonce)),
+            nonce,
+            _DIGEST_SIZE,
+            hashlib.sha256(message).digest(),
+        )
+    )
+
+
+@lru_cache(maxsize=_KEPT_CONTEXTS)
+def _context(purpose: str, audience: str) -> bytes:
+    """Build the beginning of a statement: the same for all of one checker's."""
     purpose_bytes, audience_bytes = purpose.encode(), audience.encode()
     if not 1 <= len(purpose_bytes) <= MAX_PURPOSE or not 1 <= len(audience_bytes) <= MAX_AUDIENCE:
         raise ValueError("purpose or audience is empty or too long")
-    if len(nonce) > MAX_NONCE or not 0 <= time < 1 << 64:
-        raise ValueError("nonce or time is out of range")
-    fields = (
-        purpose_bytes,
-        audience_bytes,
-        struct.pack("!Q", time),
-        nonce,
-        hashlib.sha256(message).digest(),
-    )
+    fields = (purpose_bytes, audience_bytes)
     return _CONTEXT + b"".join(struct.pack("!H", len(field)) + field for field in fields)

@@ -26,7 +26,7 @@ CLOSE_LIFE = 5.0
 PARTING = 1.0
 """Seconds that connections which carried tunnels have to end by themselves when the relay stops."""
 
-SOONEST = 1.0
+SOONEST = 0.5
 """Seconds from when anything begins until it may be due, at least; less where settings say so."""
 
 TELL_EVERY = 60.0

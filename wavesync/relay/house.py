@@ -16,7 +16,7 @@ from wavesync.identity.verify import Peer, VerificationError
 from wavesync.relay.admission import Admission, Refused
 from wavesync.relay.joining import join
 from wavesync.relay.pairs import CHECK_INTERVAL, Joined, Pairs
-from wavesync.relay.parked import Parked
+from wavesync.relay.parked import LEAST_READY, Parked
 from wavesync.relay.pool import Asked, Pool
 from wavesync.relay.presence import IPresence, MemoryPresence, NotKnown
 from wavesync.relay.quotas import Place, Quotas
@@ -50,6 +50,7 @@ class House:
     :param presence: where else servers may be.
     :ivar roll: the connections of servers, until they are joined.
     :ivar visitors: the clients, until they are joined.
+    :ivar opening: those of them whose server has just been told, and has not answered yet.
     """
 
     log = Logger()
@@ -90,6 +91,7 @@ class House:
             started=wall(clock.seconds()),
         )
         self.visitors: Deadlines[Visitor] = Deadlines(limits.waiting_time)
+        self.opening: Deadlines[Visitor] = Deadlines(LEAST_READY)
         self.uploads: Deadlines[Upload] = Deadlines(limits.head_time)
         self._ticked = self._checked = clock.seconds()
         self.draining = False
@@ -293,6 +295,7 @@ class House:
     def deadline(self) -> float | None:
         """Tell when :meth:`timer` is to be called next; None for not before something happens."""
         wanted = [self.roll.deadline(), self.visitors.deadline(), self.uploads.deadline()]
+        wanted.append(self.opening.deadline())
         if self.pool.restless:
             wanted.append(self._ticked + _TICK)
         if self.pairs:
@@ -304,6 +307,8 @@ class House:
         self.roll.timer(now)
         for visitor in self.visitors.take_due(now):
             visitor.expired()
+        for visitor in self.opening.take_due(now):
+            visitor.slow()
         for upload in self.uploads.take_due(now):
             upload.expired()
         if now >= self._ticked + _TICK:

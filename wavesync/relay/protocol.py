@@ -109,6 +109,10 @@ class RelayProtocol(Protocol):
 
     def _locate(self) -> bool:
         """Find out where it comes from; tell whether one more may come from there."""
+        leg = self.transport
+        if isinstance(leg, PlainConnection) and len(leg.name) == 2:  # IPv4, as the kernel writes it
+            self.source = leg.name
+            return self._allowed()
         peer = self._leg.getPeer()
         try:
             self.source = canonical((peer.host, peer.port))  # type: ignore[attr-defined]
@@ -116,6 +120,9 @@ class RelayProtocol(Protocol):
             self.log.warn("a connection from nowhere: {peer}", peer=peer)
             self.abort()
             return False
+        return self._allowed()
+
+    def _allowed(self) -> bool:
         if self._factory.locate(self, self.source[0]):
             return True
         self.abort()
@@ -151,9 +158,10 @@ class RelayProtocol(Protocol):
 
     def _asked(self) -> None:
         """Its request has come."""
-        self._asking = False
-        self._reader = None
-        self._factory.heads.end(self)
+        if self._asking:
+            self._asking = False
+            self._reader = None
+            self._factory.heads.end(self)
 
     def _carry(self, tunnels: TunnelServer, event: h11.Request, rest: bytes) -> None:
         """Carry a tunnel, or a part of one: another connection comes out of it."""

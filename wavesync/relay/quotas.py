@@ -112,6 +112,7 @@ class Quotas:
         self._system_rates = Rates(limits.system_bytes)
         self._client_rates = Rates(limits.client_bytes)
         self._address_rates = Rates(limits.address_bytes)
+        self._unlimited = not (limits.system_bytes or limits.client_bytes or limits.address_bytes)
 
     def __len__(self) -> int:
         """Count the places that are taken."""
@@ -149,6 +150,8 @@ class Quotas:
 
     def shape(self, place: Place, now: float) -> Shaper | None:
         """Give what a pair has to keep to: end it with :meth:`release`.  None for no limit."""
+        if self._unlimited:
+            return None
         buckets = [
             *self._system_rates.enter(place.system, now),
             *self._client_rates.enter(place.client, now),
@@ -158,6 +161,8 @@ class Quotas:
 
     def release(self, place: Place) -> None:
         """A pair that was given a shape is over."""
+        if self._unlimited:
+            return
         self._system_rates.leave(place.system)
         self._client_rates.leave(place.client)
         self._address_rates.leave(place.address)

@@ -96,6 +96,7 @@ class Side:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.socket.close()
         self.fd = -1
+        del self.inward, self.outward  # they know us, too
 
 
 @implementer(IPair)
@@ -111,6 +112,7 @@ class SocketPair:
         "_client",
         "_down",
         "_listeners",
+        "_moved",
         "_reason",
         "_server",
         "_up",
@@ -137,17 +139,20 @@ class SocketPair:
         self.last_moved = watch.reactor.seconds()
         self._listeners: tuple[Callable[[str], object], ...] = ()
         self._reason = ""
+        self._moved = (0, 0)  # in all, once it is over
         self._client = Side(self, CLIENT_BROKE)
         self._server = Side(self, SERVER_BROKE)
         to_client = self._client.take(client) + to_client
         to_server = self._server.take(server) + to_server
-        self._up = Flow(self, self._client, self._server, to_server)
-        self._down = Flow(self, self._server, self._client, to_client)
-        self._client.inward = self._server.outward = self._up
-        self._server.inward = self._client.outward = self._down
-        self._up.begin()
+        up = Flow(self, self._client, self._server, to_server)
+        down = Flow(self, self._server, self._client, to_client)
+        self._up: Flow | None = up
+        self._down: Flow | None = down
+        self._client.inward = self._server.outward = up
+        self._server.inward = self._client.outward = down
+        up.begin()
         if not self._reason:
-            self._down.begin()
+            down.begin()
 
     @property
     def reactor(self) -> IReactorTime:
@@ -157,17 +162,17 @@ class SocketPair:
     @property
     def up(self) -> int:
         """Bytes taken from the client."""
-        return self._up.moved
+        return self._moved[0] if self._up is None else self._up.moved
 
     @property
     def down(self) -> int:
         """Bytes taken from the server."""
-        return self._down.moved
+        return self._moved[1] if self._down is None else self._down.moved
 
     @property
     def held(self) -> int:
         """Bytes taken from one side and not yet given to the other."""
-        return self._up.held + self._down.held
+        return sum(flow.held for flow in (self._up, self._down) if flow is not None)
 
     @property
     def over(self) -> "Deferred[str]":
@@ -206,21 +211,24 @@ class SocketPair:
 
         :return: whether it is over.
         """
-        if self._up.ended and self._down.ended:
+        up, down = self._up, self._down
+        if up is not None and down is not None and up.ended and down.ended:
             self._end(DONE, abort=False)
-            return True
-        return False
+        return bool(self._reason)
 
     def abort(self, reason: str) -> None:
         """Reset both legs."""
         self._end(reason, abort=True)
 
     def _end(self, reason: str, *, abort: bool) -> None:
-        if self._reason:
+        up, down = self._up, self._down
+        if self._reason or up is None or down is None:
             return
         self._reason = reason
-        self._up.drop()
-        self._down.drop()
+        self._moved = up.moved, down.moved
+        self._up = self._down = None  # what knows us goes with us, without a search for circles
+        up.drop()
+        down.drop()
         self._client.close(abort=abort)
         self._server.close(abort=abort)
         listeners, self._listeners = self._listeners, ()

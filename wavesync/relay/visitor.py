@@ -6,7 +6,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from wavesync.identity.ids import Target
 from wavesync.identity.verify import Peer
-from wavesync.relay.parked import Parked
+from wavesync.relay.parked import LEAST_READY, Parked
 from wavesync.relay.pool import Asked
 from wavesync.relay.quotas import Place
 from wavesync.relay.role import Wire
@@ -109,7 +109,7 @@ class Visitor:
         self._leg = leg
         self._sent = len(self._early)
         leg.open(self, self.connection, str(self.peer.name), self.wire.source, self._early)
-        self._timer = self._house.clock.callLater(leg.patience, self._late)
+        self._house.opening.begin(self, self._house.now())
 
     def ready(self, leg: Parked, first: bytes) -> None:
         """The server has taken it.
@@ -147,6 +147,16 @@ class Visitor:
         """Close: the client may not be here any more."""
         self.refuse(RelayAnswer(403, reason="revoked", sentence="the certificate was revoked."))
 
+    def slow(self) -> None:
+        """The server has had :data:`LEAST_READY` seconds to answer; it may have more."""
+        leg = self._leg
+        assert leg is not None
+        more = leg.patience - LEAST_READY
+        if more > 0.0:
+            self._timer = self._house.clock.callLater(more, self._late)
+        else:
+            self._late()
+
     def _late(self) -> None:
         self._timer = None
         leg = self._leg
@@ -166,6 +176,7 @@ class Visitor:
         self._house.part(self)
 
     def _cancel(self) -> None:
+        self._house.opening.end(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

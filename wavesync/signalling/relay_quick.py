@@ -4,7 +4,7 @@
 otherwise, or has been changed by a proxy on the way, or comes in pieces, is left to it.
 """
 
-import base64
+import binascii
 import re
 
 from wavesync.identity.ids import Target
@@ -14,6 +14,12 @@ from wavesync.signalling.relay_wire import RelayRequest, RequestKind
 
 __all__ = ["quick_request"]
 
+_PLAIN = bytes.maketrans(b"-_", b"+/")
+_PADDING = (b"", b"", b"==", b"=")
+_COVERED = {
+    RequestKind.CONNECT: b"GET /wavesync/1/connect\nwavesync-target: ",
+    RequestKind.PARK: b"GET /wavesync/1/park\nwavesync-server: ",
+}
 _MOST_TEXT = -(-MAX_PROOF * 4 // 3)
 _HEAD = re.compile(
     (
@@ -48,11 +54,15 @@ def quick_request(data: bytes) -> tuple[RelayRequest, bytes] | None:
     else:
         return None
     target = Target(system.decode("ascii"), server.decode("ascii"))
+    head = _COVERED[what] + b"%b.%b\nwavesync-connection: %b\n" % (server, system, connection)
+    if number is not None:
+        head += b"wavesync-revocations: %b\n" % number
     request = RelayRequest(
         what,
         target,
         connection.decode("ascii"),
         revocations,
-        proof=base64.urlsafe_b64decode(proof + b"=" * (-len(proof) % 4)),
+        proof=binascii.a2b_base64(proof.translate(_PLAIN) + _PADDING[len(proof) % 4]),
+        covers=head,
     )
     return request, data[found.end() :]

@@ -7,7 +7,7 @@ change whatever else it likes.
 import base64
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import h11
@@ -87,6 +87,7 @@ class RelayRequest:
     :ivar digest: in a REVOKE, SHA-256 of the body, 64 hex digits.
     :ivar size: in a REVOKE, bytes of the body (a list in DER), 1 to MAX_CRL.
     :ivar proof: as received; empty where there was none.
+    :ivar covers: what :meth:`covered` returns, where somebody has it already.
     """
 
     kind: RequestKind
@@ -96,6 +97,7 @@ class RelayRequest:
     digest: str = ""
     size: int = 0
     proof: bytes = b""
+    covers: bytes = field(default=b"", compare=False, repr=False)
 
     def _fields(self) -> list[tuple[str, str]]:
         """The headers that the proof covers, in order."""
@@ -114,6 +116,8 @@ class RelayRequest:
 
     def covered(self) -> bytes:
         """Return the bytes that the proof is made over."""
+        if self.covers:
+            return self.covers
         lines = [f"{self.kind.method} {self.kind.path}"]
         lines += [f"{name.lower()}: {value}" for name, value in self._fields()]
         return "".join(f"{line}\n" for line in lines).encode("ascii")

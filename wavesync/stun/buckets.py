@@ -3,15 +3,18 @@
 import socket
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import lru_cache
 
 __all__ = ["MAX_SOURCES", "Bucket", "SourceBuckets", "source_key"]
 
 MAX_SOURCES = 16384
 """Most sources remembered unless said otherwise; the one heard longest ago is forgotten first."""
 
+_KEPT_KEYS = 4096
 _IPV4_IN_IPV6 = bytes(10) + b"\xff\xff"
 
 
+@lru_cache(maxsize=_KEPT_KEYS)
 def source_key(host: str) -> bytes:
     """What of *host* counts as one source: an IPv4 address, the /64 of an IPv6 address.
 

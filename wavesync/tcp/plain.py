@@ -51,6 +51,7 @@ class PlainConnection:
     :param watch: tells when there is something to do.
     :param made: the connected socket, which does not block; it is ours from now on.
     :param peer: the other end.
+    :ivar name: the other end, as the kernel calls it.
     :ivar protocol: who gets what comes; set by whoever makes the connection.
     :ivar bufferSize: bytes to read at a time, and that may wait before a producer is paused.
     """
@@ -61,7 +62,6 @@ class PlainConnection:
         "_halved",
         "_halving",
         "_paused",
-        "_peer",
         "_pushes",
         "_queue",
         "_watch",
@@ -69,6 +69,7 @@ class PlainConnection:
         "connected",
         "disconnected",
         "disconnecting",
+        "name",
         "producer",
         "protocol",
         "socket",
@@ -84,7 +85,7 @@ class PlainConnection:
         self.connected = True
         self.disconnected = self.disconnecting = False
         self._watch = watch
-        self._peer = peer
+        self.name = peer
         self._events = 0
         self._queue: bytearray | None = None  # what was written and not yet sent
         self._pushes = self._paused = False  # the producer
@@ -306,7 +307,7 @@ class PlainConnection:
 
     def getPeer(self) -> IPv4Address | IPv6Address:
         """:return: the other end (ITransport)."""
-        return address_of(self._peer)
+        return address_of(self.name)
 
     def getTcpNoDelay(self) -> bool:
         """:return: whether small writes leave at once (ITCPTransport)."""
