@@ -138,13 +138,16 @@ class Acknowledger:
         if point > self._point:
             self._point = point
             self._repeats = 0
-            interval = min(ACK_INTERVAL, max(MIN_ACK_INTERVAL, self.round_trip.rtt / 4))
-            if self._sparing and point - self._told < FEW_PACKETS and point >= self._grown:
-                interval = ACK_INTERVAL
             if short and now >= self._acked_at + MIN_ACK_INTERVAL:
                 self._due = now
+                return
+            if self._sparing and point - self._told < FEW_PACKETS and point >= self._grown:
+                interval = ACK_INTERVAL
             else:
-                self._due = min(self._due, max(now, self._acked_at + interval))
+                interval = min(ACK_INTERVAL, max(MIN_ACK_INTERVAL, self.round_trip.rtt / 4))
+            due = self._acked_at + interval
+            if due < self._due:
+                self._due = due if due > now else now
         elif not packets and point > self._confirmed:
             # The peer repeats what we have: our ACK may be lost.
             self._repeats = 0
@@ -240,4 +243,4 @@ class Acknowledger:
 
     def deadline(self) -> float:
         """Tell when :meth:`due` will have an ACK; infinity for never."""
-        return self._due
+        return self._due if self._since_light < LIGHT_PACKETS else -math.inf

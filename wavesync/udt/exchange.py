@@ -23,13 +23,14 @@ class Exchange:
     :param patience: is told of both.
     """
 
-    __slots__ = ("_deliveries", "_patience", "_receiver", "_sender")
+    __slots__ = ("_acknowledger", "_deliveries", "_patience", "_receiver", "_sender")
 
     def __init__(
         self, receiver: Receiver, deliveries: Deliveries, sender: Sender, patience: Patience
     ) -> None:
         """Keep nothing besides."""
         self._receiver = receiver
+        self._acknowledger = receiver.acknowledger
         self._deliveries = deliveries
         self._sender = sender
         self._patience = patience
@@ -51,12 +52,16 @@ class Exchange:
         return [] if self._deliveries.paused else self._receiver.take()
 
     def packet(self, now: float) -> bytes | None:
-        """Give a packet with all that was written, if that is little and may leave at once."""
+        """Give a packet with all that was written, or ``b""`` if that is nothing.
+
+        :returns: ``None`` if it does not go in one packet at once, or much is on its way.
+        """
         packet = self._sender.small_packet(now)
-        if packet is not None:
+        if packet:
             self._patience.sent_at = now
         return packet
 
     def nearest(self, now: float) -> float:
         """:return: a time before which nothing is due that came up on this way, by *now* or just now."""
-        return min(self._receiver.ack_due, now + MIN_TAIL_TIMEOUT)
+        due, later = self._acknowledger.deadline(), now + MIN_TAIL_TIMEOUT
+        return due if due < later else later

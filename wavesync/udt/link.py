@@ -236,13 +236,11 @@ class Link:
                 self._delivering = False
         if not self._plain:
             return False
-        if self.connection.unsent:
-            if self._port.congested(self.remote):
-                return False
-            packet = exchange.packet(now)
-            if packet is None:
-                return False
-            self._port.send(Burst(packet, len(packet)), self.remote)
+        packet = exchange.packet(now)
+        if packet is None:
+            return False
+        if packet:
+            self._port.send(tuple.__new__(Burst, (packet, len(packet))), self.remote)
         # An earlier time than the deadline only costs a turn, and setting one costs more than that.
         self._plain = until <= nearest
         return True

@@ -59,6 +59,9 @@ class Port:
 
     log = Logger()
 
+    touch: Callable[[Member], None]
+    """Gives a member a turn soon."""
+
     def __init__(
         self,
         clock: IReactorTime,
@@ -81,6 +84,7 @@ class Port:
         self._randbits = randbits
         self._choose_isn = choose_isn or (lambda: randbits(31))
         self._turns = Turns(clock)
+        self.touch = self._turns.touch
         self._trips = SharedTrips()
         self._acceptor = Acceptor(self, randbits(8 * KEY_SIZE).to_bytes(KEY_SIZE, "big"))
         self._sorter = Sorter(self._acceptor, self.send)
@@ -285,10 +289,6 @@ class Port:
         carrier = self._carriers.get(":" in remote[0])
         if carrier is not None and not self._stopped:
             carrier.send(burst, remote)
-
-    def touch(self, member: Member) -> None:
-        """Give *member* a turn soon."""
-        self._turns.touch(member)
 
     def open(
         self,

@@ -32,11 +32,11 @@ class Receiver:
     :param statistics: counters to keep.
     :param sparing: the peer is a wavesync end; see :class:`Acknowledger`.
     :param room: packets that the system keeps until we read them; see there, too.
+    :ivar acknowledger: says when to acknowledge.
     :ivar round_trip: from an ACK to its ACK2.
     """
 
     __slots__ = (
-        "_acknowledger",
         "_backlog",
         "_buffer",
         "_full",
@@ -45,6 +45,7 @@ class Receiver:
         "_peer_id",
         "_segment",
         "_statistics",
+        "acknowledger",
         "round_trip",
     )
 
@@ -66,8 +67,8 @@ class Receiver:
         self._nak_ranges = max(1, min(MAX_NAK_RANGES, payload // 8))
         self._statistics = statistics
         self._buffer = ReceiveBuffer(isn, window)
-        self._acknowledger = Acknowledger(peer_id, isn, sparing, room)
-        self.round_trip = self._acknowledger.round_trip
+        self.acknowledger = Acknowledger(peer_id, isn, sparing, room)
+        self.round_trip = self.acknowledger.round_trip
         self._losses = LossReports(self._buffer.missing, self.round_trip)
         self._backlog: list[tuple[int, int]] = []  # ranges for the next NAKs
 
@@ -89,7 +90,7 @@ class Receiver:
     def widen(self, window: int) -> None:
         """Hold up to *window* packets from now on; the next ACK tells the peer."""
         self._buffer.widen(window)
-        self._acknowledger.window_widened()
+        self.acknowledger.window_widened()
 
     def take(self) -> list[bytes]:
         """Give all bytes that are in order; see :meth:`ReceiveBuffer.take`."""
@@ -126,7 +127,7 @@ class Receiver:
                 self._losses.gap(highest, number, now)
             elif holes and number < highest:
                 self._losses.filled(number, number + count, now)
-            acknowledger = self._acknowledger
+            acknowledger = self.acknowledger
             acknowledger.arrival.add(count, now)
             acknowledger.capacity.add(number, count, now)
         elif number + count <= buffer.highest:
@@ -135,7 +136,7 @@ class Receiver:
             statistics.dropped_bad += count
         self._full = max(self._full, size)
         short = total != count * self._full
-        self._acknowledger.on_data(buffer.expected, accepted, short, now)
+        self.acknowledger.on_data(buffer.expected, accepted, short, now)
         return True
 
     def on_next(self, first: int, datagram: bytes | memoryview, now: float) -> bool:
@@ -155,7 +156,7 @@ class Receiver:
         statistics = self._statistics
         statistics.packets_received += 1
         statistics.bytes_received += size
-        acknowledger = self._acknowledger
+        acknowledger = self.acknowledger
         acknowledger.arrival.add(1, now)
         if number % PROBE_PERIOD < 2:
             acknowledger.capacity.add(number, 1, now)
@@ -164,18 +165,13 @@ class Receiver:
         acknowledger.on_data(number + 1, 1, size != self._full, now)
         return True
 
-    @property
-    def ack_due(self) -> float:
-        """When the next ACK leaves; infinity for never."""
-        return self._acknowledger.deadline()
-
     def on_ack2(self, number: int, now: float) -> bool:
         """Take an ACK2; returns whether it answers an ACK of ours."""
-        return self._acknowledger.on_ack2(number, now)
+        return self.acknowledger.on_ack2(number, now)
 
     def room_again(self, now: float) -> None:
         """Tell the peer that the reader has taken what was held."""
-        self._acknowledger.window_opened(now)
+        self.acknowledger.window_opened(now)
 
     def control(self, now: float, out: list[Burst]) -> None:
         """Append the NAKs and the ACK that are due."""
@@ -183,7 +179,7 @@ class Receiver:
             self._backlog += self._losses.due(now)
         if self._backlog:
             self._ask_again(out)
-        ack = self._acknowledger.due(now, self._buffer.free)
+        ack = self.acknowledger.due(now, self._buffer.free)
         if ack is not None:
             out.append(Burst(ack, len(ack)))
             self._statistics.acks_sent += 1
@@ -202,4 +198,4 @@ class Receiver:
 
     def deadline(self) -> float:
         """Tell when :meth:`control` will next have something; infinity for never."""
-        return min(self._losses.deadline(), self._acknowledger.deadline())
+        return min(self._losses.deadline(), self.acknowledger.deadline())

@@ -9,16 +9,20 @@ from bisect import bisect_right
 
 from wavesync.interfaces import Burst
 from wavesync.udt.layout import SentBurst, lay_out
-from wavesync.udt.packet import HEADER_SIZE, MAX_BURST_BYTES, MAX_BURST_PACKETS
-from wavesync.udt.sequence import FIRST_MESSAGE, next_message
+from wavesync.udt.packet import HEADER, HEADER_SIZE, MAX_BURST_BYTES, MAX_BURST_PACKETS, Position
+from wavesync.udt.sequence import FIRST_MESSAGE, SEQUENCE_MASK, next_message
 
 __all__ = ["HIGH_WATER", "LOW_WATER", "SendBuffer"]
 
 _COMPACT = 1024
+_ONLY = Position.ONLY << 30
 
 
 HIGH_WATER = 2 << 20
 """Unsent bytes at which :attr:`SendBuffer.full` turns true."""
+
+LITTLE = 8 << 10
+"""Bytes that have left and are not acknowledged, up to which :meth:`SendBuffer.cut_small` has a packet."""
 
 LOW_WATER = 512 << 10
 """Unsent bytes at which it turns false again."""
@@ -137,6 +141,23 @@ class SendBuffer:
         self.next += packets
         return burst
 
+    def cut_small(self, now: float) -> tuple[SentBurst, bytes] | None:
+        """Make a packet of all that is unsent, and lay it out, if it fits in one and little is on its way."""
+        want = self.unsent
+        if want > self.payload or self.full or self._in_flight > LITTLE:
+            return None
+        number, message = self.next, self._message
+        source, at = self._take(want)
+        burst = SentBurst(number, 1, source, at, want, self.payload, message, now)
+        self._message = next_message(message)
+        self._firsts.append(number)
+        self._bursts.append(burst)
+        self._in_flight += want
+        self.next = number + 1
+        timestamp = int((now - self._opened_at) * 1e6) & 0xFFFF_FFFF
+        header = HEADER.pack(number & SEQUENCE_MASK, _ONLY | message, timestamp, self._peer_id)
+        return burst, header + source[at : at + want]
+
     def packets(self, burst: SentBurst, start: int, stop: int) -> bytes:
         """Lay out packets *start* .. *stop* of a burst that :meth:`cut` gave."""
         timestamp = int((burst.sent_at - self._opened_at) * 1e6) & 0xFFFF_FFFF
@@ -149,6 +170,10 @@ class SendBuffer:
         taken = self._chunk
         head, at = chunks[taken], self._offset
         left = len(head) - at
+        if left == want and len(chunks) == 1:
+            chunks.clear()
+            self._offset = 0
+            return head, at
         if left > want:
             self._offset = at + want
             return head, at

@@ -25,9 +25,6 @@ RESEND_ALL_AFTER = 2
 MAX_FLIGHT = 1 << 17
 """Packets; what a peer's window word counts for at most."""
 
-LITTLE = 8 * 1024
-"""Bytes written and not acknowledged, up to which :meth:`Sender.small_packet` has one."""
-
 PROBE_PERIOD = 16
 """Packets 16n and 16n + 1 leave back to back: the receiver measures capacity by them."""
 
@@ -265,32 +262,40 @@ class Sender:
             self._next_send += count / congestion.rate
 
     def small_packet(self, now: float) -> bytes | None:
-        """Give the packet with all that was written, if it may leave at once and little is on its way."""
+        """Give the packet with all that was written, if it may leave at once and little is on its way.
+
+        :returns: ``b""`` if nothing was written; ``None`` if it is not as simple as that.
+        """
         buffer = self._buffer
+        if not buffer.unsent:
+            return b""
+        late, known, acknowledged = self._next_send, self._known, buffer.acknowledged
         if (
-            now < self._next_send
+            now < late
             or now < self._hold_until
-            or not 0 < buffer.unsent <= buffer.payload
-            or buffer.full
             or buffer.next >= self._limit
-            or buffer.unacknowledged > LITTLE
             or self._queue.count
             or self._recent_times
-            or self.in_flight >= int(self._congestion.window)
+            or buffer.next - known >= int(self._congestion.window)
         ):
             return None
-        self._app_limited = buffer.next
-        if buffer.next == buffer.acknowledged:
+        made = buffer.cut_small(now)
+        if made is None:
+            return None
+        burst, packet = made
+        if burst.first == acknowledged:
             self._head_time = now
-        burst = buffer.cut(1, now)
-        burst.delivered = self.delivered
+        burst.delivered = known - self._isn - self._lost + self._settled
         burst.app_limited = True
-        self._statistics.packets_sent += 1
-        self._statistics.bytes_sent += burst.size
-        self._next_send = max(self._next_send, now - PACING_CREDIT) + 1 / self._congestion.rate
-        if self._next_send <= now:
-            self._app_limited = buffer.next
-        return buffer.packets(burst, 0, 1)
+        if late < now - PACING_CREDIT:
+            late = now - PACING_CREDIT
+        late += 1 / self._congestion.rate
+        self._next_send = late
+        self._app_limited = buffer.next if late <= now else burst.first
+        statistics = self._statistics
+        statistics.packets_sent += 1
+        statistics.bytes_sent += burst.size
+        return packet
 
     @property
     def _room(self) -> int:
