@@ -269,7 +269,7 @@ class Sender:
         buffer = self._buffer
         if not buffer.unsent:
             return b""
-        late, known, acknowledged = self._next_send, self._known, buffer.acknowledged
+        late, known = self._next_send, self._known
         if (
             now < late
             or now < self._hold_until
@@ -279,22 +279,17 @@ class Sender:
             or buffer.next - known >= int(self._congestion.window)
         ):
             return None
-        made = buffer.cut_small(now)
-        if made is None:
+        if (made := buffer.cut_small(now)) is None:
             return None
         burst, packet = made
-        if burst.first == acknowledged:
+        if burst.first == buffer.acknowledged:
             self._head_time = now
         burst.delivered = known - self._isn - self._lost + self._settled
         burst.app_limited = True
-        if late < now - PACING_CREDIT:
-            late = now - PACING_CREDIT
-        late += 1 / self._congestion.rate
-        self._next_send = late
+        late = self._next_send = max(late, now - PACING_CREDIT) + 1 / self._congestion.rate
         self._app_limited = buffer.next if late <= now else burst.first
-        statistics = self._statistics
-        statistics.packets_sent += 1
-        statistics.bytes_sent += burst.size
+        self._statistics.packets_sent += 1
+        self._statistics.bytes_sent += burst.size
         return packet
 
     @property

@@ -1,7 +1,6 @@
 """The deadlines of all members of a port, so that one timer serves them."""
 
 import heapq
-import math
 
 from wavesync.udt.link import Member
 
@@ -23,10 +22,6 @@ class Timetable:
         if deadline is not None:
             self._order += 1
             heapq.heappush(self._heap, (deadline, self._order, member))
-
-    def earliest(self) -> float:
-        """:return: a time before which nobody is due; infinity if nobody ever is."""
-        return self._heap[0][0] if self._heap else math.inf
 
     def due(self, now: float) -> list[Member]:
         """:return: the members whose deadline has come; they have none now."""

@@ -1,7 +1,5 @@
 """Whose turn it is in a port: who was touched, who is due, and the one timer for both."""
 
-import math
-
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -37,7 +35,7 @@ class Turns:
         self._touched: dict[Member, None] = {}
         self._busy = False
         self._timer: IDelayedCall | None = None
-        self._armed = math.inf  # what the timer is set for
+        self._changed = False  # somebody's deadline, since the timer was set
         self._stopped = False
         self._has_read = False
 
@@ -50,9 +48,13 @@ class Turns:
     def drop(self, member: Member) -> None:
         """*member* needs no more turns."""
         self._touched.pop(member, None)
-        self._timetable.schedule(member, None)
+        self._schedule(member, None)
         if not self._busy:
             self._arm()
+
+    def _schedule(self, member: Member, deadline: float | None) -> None:
+        self._timetable.schedule(member, deadline)
+        self._changed = True
 
     def hold(self) -> None:
         """Let touched members wait until :meth:`run`: more is coming."""
@@ -80,12 +82,10 @@ class Turns:
                     self.log.failure("A turn in a UDT port failed.")
                     deadline = now + RETRY
                 if deadline != member.scheduled:
-                    self._timetable.schedule(member, deadline)
+                    self._schedule(member, deadline)
         finally:
             self._busy = False
-        # A timer that is early only costs a turn.
-        earliest = self._timetable.earliest()
-        if not self._armed - CLOSE_ENOUGH <= earliest < math.inf or self._timer is None:
+        if self._changed:
             self._arm()
 
     def stop(self) -> None:
@@ -104,6 +104,7 @@ class Turns:
             self._timer = self._clock.callLater(0, self._alarm)
             return
         self._has_read = False
+        self._changed = True
         now = self._clock.seconds()
         for member in self._timetable.due(now):
             self._touched[member] = None
@@ -113,19 +114,17 @@ class Turns:
         """Set the timer for the earliest deadline, or for now if somebody was touched."""
         if self._stopped:
             return
+        self._changed = False
         now = self._clock.seconds()
         due = now if self._touched else self._timetable.next()
         if due is None:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            return
-        if self._timer is None:
+        elif self._timer is None:
             self._timer = self._clock.callLater(max(0.0, due - now), self._alarm)
         else:
             # A timer that is early only costs a turn; one that is late costs time.
             late = self._timer.getTime() - due
-            if not (late > CLOSE_ENOUGH or (late > 0 and due <= now) or late < -0.01):
-                return
-            self._timer.reset(max(0.0, due - now))
-        self._armed = due
+            if late > CLOSE_ENOUGH or (late > 0 and due <= now) or late < -0.01:
+                self._timer.reset(max(0.0, due - now))
