@@ -221,8 +221,10 @@ class OpenSSLTests(RecordsCase):
         return [PlainOpener(), Opener()]
 
     def test_best(self) -> None:
-        """With the libraries at hand, the one with fewer copies is used."""
-        self.assertIsInstance(make_opener(), Opener)
+        """With the libraries at hand, the one with fewer copies is used; with others, the other."""
+        self.connect()
+        self.assertIsInstance(make_opener(self.client.getHandle()), Opener)
+        self.assertIs(type(make_opener(object())), PlainOpener)  # type: ignore[arg-type]
 
     def sealed(self, data: bytes) -> bytes:
         """Records as the client makes them."""
@@ -265,6 +267,19 @@ class OpenSSLTests(RecordsCase):
             self.assertEqual(opener.size, 66_000)  # there was room for one more full record
             self.assertFalse(opener.fill(connection))
             self.assertEqual(opener.size, 34_000)
+
+    def test_has_to_answer(self) -> None:
+        """An alert waits to be sent after a record that was tampered with, and nothing after a good one."""
+        for opener, without in ((Opener(), False), (PlainOpener(), True)):
+            self.setUp()
+            self.connect()
+            connection = self.server.getHandle()
+            connection.bio_write(self.sealed(bytes(100)))
+            self.assertFalse(opener.fill(connection))
+            self.assertIs(opener.has_to_answer(connection), without)
+            connection.bio_write(self.sealed(bytes(100))[:-1] + b"?")
+            self.assertRaises(SSL.Error, opener.fill, connection)
+            self.assertIs(opener.has_to_answer(connection), True)
 
     def test_end(self) -> None:
         """At the end of TLS it is told what came before, and that it is the end, again and again."""

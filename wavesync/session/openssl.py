@@ -22,7 +22,8 @@ _OVERHEAD = 64 * _ROOM // FULL_RECORD  # more than records add to what they seal
 
 _lib = getattr(SSL, "_lib", None)
 _ffi = getattr(SSL, "_ffi", None)
-_NAMES = ("SSL_read", "SSL_get_error", "SSL_ERROR_WANT_READ")
+_NAMES = ("SSL_read", "SSL_get_error", "SSL_ERROR_WANT_READ", "BIO_get_mem_data")
+_INNER = ("_ssl", "_from_ssl", "_raise_ssl_error")
 
 
 class PlainOpener:
@@ -53,15 +54,21 @@ class PlainOpener:
             return False
         return True
 
+    def has_to_answer(self, connection: SSL.Connection) -> bool:
+        """Whether OpenSSL has, or may have, something to send for what was opened."""
+        return True
+
 
 class Opener(PlainOpener):
     """The same with OpenSSL's own calls."""
 
-    __slots__ = ("_data",)
+    __slots__ = ("_data", "_pointer")
 
     def __init__(self) -> None:
         super().__init__()
-        self._data = _ffi.from_buffer("char[]", self._buffer)  # type: ignore[union-attr]
+        ffi: Any = _ffi
+        self._data = ffi.from_buffer("char[]", self._buffer)
+        self._pointer = ffi.new("char **")
 
     def fill(self, connection: SSL.Connection) -> bool:
         """Open what records have come; see :meth:`PlainOpener.fill`."""
@@ -81,11 +88,19 @@ class Opener(PlainOpener):
                 return False
         return True
 
+    def has_to_answer(self, connection: SSL.Connection) -> bool:
+        """Whether OpenSSL has something to send for what was opened."""
+        lib: Any = _lib
+        inner: Any = connection
+        return bool(lib.BIO_get_mem_data(inner._from_ssl, self._pointer))
 
-def make_opener() -> PlainOpener:
-    """Make the best that there is."""
-    there = all(hasattr(_lib, name) for name in _NAMES) and hasattr(_ffi, "from_buffer")
-    return Opener() if there and hasattr(SSL.Connection, "_raise_ssl_error") else PlainOpener()
+
+def make_opener(connection: SSL.Connection) -> PlainOpener:
+    """Make the best that there is for connections like this one."""
+    there = all(hasattr(_lib, name) for name in _NAMES) and _ffi is not None
+    return (
+        Opener() if there and all(hasattr(connection, name) for name in _INNER) else PlainOpener()
+    )
 
 
 def seal(connection: SSL.Connection, view: memoryview) -> tuple[int, bytes]:

@@ -29,14 +29,14 @@ class RecordTLS(TLSMemoryBIOProtocol):
             self.wrappedProtocol.dataReceived(bytes(view))
 
     def _flushReceiveBIO(self) -> None:
-        opener = _idle.pop() if _idle else make_opener()
+        opener = _idle.pop() if _idle else make_opener(self._tlsConnection)
         try:
             while not self._lostTLSConnection and self._open(opener):
                 pass
         finally:
             _idle.append(opener)
-        if self._tlsConnection is not None:
-            # What came may have to be answered, a handshake's messages for one.
+        connection = self._tlsConnection
+        if connection is not None and opener.has_to_answer(connection):
             self._flushSendBIO()
 
     def _open(self, opener: PlainOpener) -> bool:

@@ -43,8 +43,8 @@ class Outbox:
         for piece in pieces:
             self._pieces.append(piece)
             self._held += len(piece)
-        if self._held >= FULL_RECORD:
-            self._write(self._held % FULL_RECORD)
+            if self._held >= FULL_RECORD:
+                self._write(self._held % FULL_RECORD)
 
     def settle(self) -> None:
         """Write what is worth a record; the rest waits for what else comes in this turn."""
