@@ -1,6 +1,6 @@
 """A live connection as a port holds it: the connection, its transport, and where the peer is."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Protocol as TypingProtocol
 
 from twisted.internet import error
@@ -42,6 +42,9 @@ class Ports(TypingProtocol):
 
     def send(self, burst: Burst, remote: Address) -> None:
         """Send a burst."""
+
+    def send_all(self, bursts: Iterable[Burst], remote: Address) -> None:
+        """Send several."""
 
     def touch(self, member: Member) -> None:
         """Give *member* a turn soon."""
@@ -268,8 +271,9 @@ class Link:
             elif courtesy.silent(now):
                 return
         if not self._port.congested(self.remote):
-            for burst in connection.datagrams(now):
-                self._port.send(burst, self.remote)
+            bursts = connection.datagrams(now)
+            if bursts:
+                self._port.send_all(bursts, self.remote)
             events = connection.events()
             if events:
                 self.transport.deliver(events)

@@ -144,6 +144,10 @@ class SegmentingOutlet:
         self._unable = False
         self._told = False
         self._paths: OrderedDict[str, int] = OrderedDict()  # host -> bursts until the next try
+        # What is the same for all bursts of one packet size: the most that one call takes, what it is told.
+        self._size = 0
+        self._most = 0
+        self._control: tuple[tuple[int, int, bytes], ...] = ()
 
     @property
     def dropped(self) -> int:
@@ -162,37 +166,45 @@ class SegmentingOutlet:
             return self._plain.send(burst, destination, done)
         if self._paths and not self._may(destination[0]):
             return self._plain.send(burst, destination, done)
-        most = max(1, min(MAX_BURST_PACKETS, MAX_BURST_BYTES // size)) * size
+        if size != self._size:
+            self._size = size
+            self._most = max(1, min(MAX_BURST_PACKETS, MAX_BURST_BYTES // size)) * size
+            self._control = ((_SOL_UDP, _UDP_SEGMENT, _SIZE.pack(size)),)
+        most = self._most
         if not done and len(data) <= most:
-            return self._send_whole(data, size, destination)
+            try:
+                return self._socket.sendmsg((data,), self._control, 0, destination)
+            except OSError as problem:
+                return self._refused(data, size, destination, problem)
         while done < len(data):
             part = data[done : done + most]
-            taken = self._send_whole(part, size, destination)
+            try:
+                taken = self._socket.sendmsg((part,), self._control, 0, destination)
+            except OSError as problem:
+                taken = self._refused(part, size, destination, problem)
             done += taken
             if taken < len(part):
                 break
         return done
 
-    def _send_whole(self, data: bytes, size: int, destination: Address) -> int:
-        """Send a burst that is not too large for one call."""
-        control = ((_SOL_UDP, _UDP_SEGMENT, _SIZE.pack(size)),)
-        for _attempt in range(_ATTEMPTS):
-            try:
-                self._socket.sendmsg((data,), control, 0, destination)
-            except OSError as problem:
-                number = problem.errno
-                if number in _WOULD_BLOCK:
-                    return 0
-                if number in _AGAIN:
-                    continue
-                if number in _UNABLE or number in _NOT_HERE:
-                    oversized = self._plain.oversized
-                    done = self._plain.send(Burst(data, size), destination)
-                    if self._plain.oversized == oversized:  # it was not the datagrams' size
-                        self._give_up(destination[0], problem)
-                    return done
+    def _refused(self, data: bytes, size: int, destination: Address, problem: OSError) -> int:
+        """Do what can be done about a burst that the kernel has refused to take whole."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            number = problem.errno
+            if number in _UNABLE or number in _NOT_HERE:
+                oversized = self._plain.oversized
+                done = self._plain.send(Burst(data, size), destination)
+                if self._plain.oversized == oversized:  # it was not the datagrams' size
+                    self._give_up(destination[0], problem)
+                return done
+            if number not in _AGAIN or attempt == _ATTEMPTS:
                 break
-            return len(data)
+            try:
+                return self._socket.sendmsg((data,), self._control, 0, destination)
+            except OSError as another:
+                problem = another
+        if problem.errno in _WOULD_BLOCK:
+            return 0
         self._dropped += -(-len(data) // size)
         return len(data)
 

@@ -12,7 +12,7 @@ from wavesync.udt.layout import SentBurst, lay_out
 from wavesync.udt.packet import HEADER, HEADER_SIZE, MAX_BURST_BYTES, MAX_BURST_PACKETS, Position
 from wavesync.udt.sequence import FIRST_MESSAGE, SEQUENCE_MASK, next_message
 
-__all__ = ["HIGH_WATER", "LOW_WATER", "SendBuffer"]
+__all__ = ["HIGH_WATER", "LOW_WATER", "PROBE_PERIOD", "SendBuffer"]
 
 _COMPACT = 1024
 _ONLY = Position.ONLY << 30
@@ -26,6 +26,10 @@ LITTLE = 8 << 10
 
 LOW_WATER = 512 << 10
 """Unsent bytes at which it turns false again."""
+
+
+PROBE_PERIOD = 16
+"""Packets 16n and 16n + 1 leave back to back: the receiver measures capacity by them."""
 
 
 class SendBuffer:
@@ -157,6 +161,15 @@ class SendBuffer:
         timestamp = int((now - self._opened_at) * 1e6) & 0xFFFF_FFFF
         header = HEADER.pack(number & SEQUENCE_MASK, _ONLY | message, timestamp, self._peer_id)
         return burst, header + source[at : at + want]
+
+    def unparted(self, count: int, free: int) -> int:
+        """Give how many packets to send now, rather than *count*, of which the last begins a probing pair.
+
+        :param free: packets that there is room for.
+        """
+        if count > 1 and count >= self.max_burst:
+            return count - 1
+        return count + 1 if count < free else count
 
     def packets(self, burst: SentBurst, start: int, stop: int) -> bytes:
         """Lay out packets *start* .. *stop* of a burst that :meth:`cut` gave."""

@@ -7,7 +7,7 @@ from wavesync.udt.congestion import AckSample, CongestionControl, LossEvent, Pee
 from wavesync.udt.estimators import RoundTrip
 from wavesync.udt.packet import HEADER_SIZE
 from wavesync.udt.ranges import RangeSet
-from wavesync.udt.send_buffer import SendBuffer
+from wavesync.udt.send_buffer import PROBE_PERIOD, SendBuffer
 from wavesync.udt.statistics import Statistics
 from wavesync.udt.tail import FEW, MIN_TAIL_TIMEOUT, SharedTrip, tail_timeout
 
@@ -24,9 +24,6 @@ RESEND_ALL_AFTER = 2
 
 MAX_FLIGHT = 1 << 17
 """Packets; what a peer's window word counts for at most."""
-
-PROBE_PERIOD = 16
-"""Packets 16n and 16n + 1 leave back to back: the receiver measures capacity by them."""
 
 
 class Sender:
@@ -243,23 +240,48 @@ class Sender:
                 self._app_limited = buffer.next
             return
         self._next_send = max(self._next_send, now - PACING_CREDIT)
-        while self._next_send <= now and limit > 0:
-            # What is late leaves as one burst; of many flows, most is.
-            owed = congestion.rate * (now - self._next_send + PACING_INTERVAL)
-            room = min(max(1, int(min(buffer.max_burst, owed))), limit, self._room)
+        while self._queue.count and self._next_send <= now and limit > 0:
+            room = min(self._owed(now), limit, self._room)
             if room <= 0:
                 return
-            if self._queue.count:
-                count = self._send_again(room, now, out)
-            else:
-                room = min(room, self._limit - buffer.next)
-                if room <= 0 or not buffer.unsent:
-                    # Not the network, but the writer or the reader, is the limit now.
-                    self._app_limited = buffer.next
-                    return
-                count = self._send_new(room, now, out)
+            count = self._send_again(room, now, out)
             limit -= count
             self._next_send += count / congestion.rate
+        if not self._queue.count:
+            self._send_new(limit, now, out)
+
+    def _owed(self, now: float) -> int:
+        """Packets that the pace lets leave as one burst; what is late does: of many flows, most is."""
+        owed = self._congestion.rate * (now - self._next_send + PACING_INTERVAL)
+        return max(1, int(min(self._buffer.max_burst, owed)))
+
+    def _send_new(self, limit: int, now: float, out: list[Burst]) -> None:
+        """Append bursts of what has not been sent yet, *limit* packets at most."""
+        buffer = self._buffer
+        congestion = self._congestion
+        statistics = self._statistics
+        limit = min(limit, int(congestion.window) - self.in_flight)
+        delivered = self.delivered
+        while limit > 0 and self._next_send <= now:
+            free = self._limit - buffer.next
+            if free <= 0 or not buffer.unsent:
+                # Not the network, but the writer or the reader, is the limit now.
+                self._app_limited = buffer.next
+                return
+            count = min(self._owed(now), limit, free)
+            if (buffer.next + count - 1) % PROBE_PERIOD == 0:
+                count = buffer.unparted(count, free)
+            if buffer.next == buffer.acknowledged:
+                self._head_time = now
+            burst = buffer.cut(count, now)
+            burst.delivered = delivered
+            burst.app_limited = self._app_limited > 0
+            data = buffer.packets(burst, 0, burst.count)
+            out.append(Burst(data, burst.payload + HEADER_SIZE))
+            statistics.packets_sent += burst.count
+            statistics.bytes_sent += burst.size
+            limit -= burst.count
+            self._next_send += burst.count / congestion.rate
 
     def small_packet(self, now: float) -> bytes | None:
         """Give the packet with all that was written, if it may leave at once and little is on its way.
@@ -323,24 +345,6 @@ class Sender:
         self._statistics.retransmitted += count
         self._statistics.bytes_sent += len(burst.data) - count * HEADER_SIZE
         return count
-
-    def _send_new(self, room: int, now: float, out: list[Burst]) -> int:
-        buffer = self._buffer
-        if (buffer.next + room - 1) % PROBE_PERIOD == 0:
-            # Do not part a probing pair.
-            if room > 1 and room >= buffer.max_burst:
-                room -= 1
-            elif room < self._limit - buffer.next:
-                room += 1
-        if buffer.next == buffer.acknowledged:
-            self._head_time = now
-        burst = buffer.cut(room, now)
-        burst.delivered = self.delivered
-        burst.app_limited = bool(self._app_limited)
-        out.append(Burst(buffer.packets(burst, 0, burst.count), burst.payload + HEADER_SIZE))
-        self._statistics.packets_sent += burst.count
-        self._statistics.bytes_sent += burst.size
-        return burst.count
 
     # Time
 
