@@ -1,7 +1,5 @@
 """Tests for :mod:`wavesync.udt.link`: what one turn of a link does."""
 
-from collections.abc import Iterable
-
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -33,10 +31,6 @@ class Ports:
     def send(self, burst: Burst, remote: Address) -> None:
         """Note it."""
         self.sent.append(burst)
-
-    def send_all(self, bursts: Iterable[Burst], remote: Address) -> None:
-        """Note them."""
-        self.sent += bursts
 
     def touch(self, member: Member) -> None:
         """Note it."""

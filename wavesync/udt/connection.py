@@ -22,6 +22,7 @@ from wavesync.udt.ending import Ending
 from wavesync.udt.events import Closed, CloseReason, DataReceived, Event, SendBufferLow
 from wavesync.udt.exchange import Exchange
 from wavesync.udt.feedback import Feedback
+from wavesync.udt.outgoing import Outgoing
 from wavesync.udt.packet import (
     HEADER,
     HEADER_SIZE,
@@ -41,7 +42,7 @@ from wavesync.udt.tail import SharedTrip
 
 __all__ = ["CloseReason", "Closed", "Connection", "DataReceived", "Event", "SendBufferLow"]
 
-MAX_DATAGRAMS = 12 * 44
+MAX_DATAGRAMS = 20 * 44
 """Data packets that one call of :meth:`Connection.datagrams` gives out at most by default."""
 
 
@@ -313,13 +314,18 @@ class Connection:
         return self._closed is None and not (self._closing or self._controls.owed)
 
     def datagrams(self, now: float, limit: int = MAX_DATAGRAMS) -> list[Burst]:
-        """Give what may be sent now.
+        """Give what may be sent now; parameters as for :meth:`send`."""
+        out: list[Burst] = []
+        self.send(now, out, limit)
+        return out
+
+    def send(self, now: float, out: Outgoing, limit: int = MAX_DATAGRAMS) -> None:
+        """Append what may be sent now.
 
         :param now: seconds.
         :param limit: data packets at most; what is left makes :meth:`deadline` due at once.
         """
         self._now = now
-        out: list[Burst] = []
         if self._closed is None:
             self._controls.collect(now, self._sender.round_trip.rtt, out)
             self._sender.datagrams(now, limit, out)
@@ -331,7 +337,6 @@ class Connection:
             self._controls.put(ControlType.SHUTDOWN, out)
         if out:
             self._patience.sent_at = now
-        return out
 
     def _drain(self, now: float) -> None:
         """End the connection when everything written has been acknowledged."""

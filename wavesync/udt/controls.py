@@ -2,6 +2,7 @@
 
 from wavesync.interfaces import Burst
 from wavesync.udt.feedback import Feedback
+from wavesync.udt.outgoing import Outgoing
 from wavesync.udt.packet import ControlType, encode_control
 from wavesync.udt.path_size import PathSize
 from wavesync.udt.receiver import Receiver
@@ -37,7 +38,7 @@ class Controls:
         owes = self._feedback.owes_ack2 or self._path.owes
         return owes or self.keep_alive or self._receiver.backlogged
 
-    def collect(self, now: float, rtt: float, out: list[Burst]) -> None:
+    def collect(self, now: float, rtt: float, out: Outgoing) -> None:
         """Append those that are due.
 
         :param now: seconds.
@@ -51,7 +52,7 @@ class Controls:
             self.keep_alive = False
             self.put(ControlType.KEEP_ALIVE, out)
 
-    def put(self, kind: ControlType, out: list[Burst], info: int = 0) -> None:
+    def put(self, kind: ControlType, out: Outgoing, info: int = 0) -> None:
         """Append one.
 
         :param info: its information word.

@@ -1,6 +1,6 @@
 """A live connection as a port holds it: the connection, its transport, and where the peer is."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Protocol as TypingProtocol
 
 from twisted.internet import error
@@ -10,6 +10,7 @@ from wavesync.interfaces import Address, Burst
 from wavesync.udt.connection import Connection
 from wavesync.udt.courtesy import Courtesy
 from wavesync.udt.handshake import REQUEST, Agreement, Handshake
+from wavesync.udt.outgoing import Straight
 from wavesync.udt.tail import SharedTrip
 from wavesync.udt.transport import UDTTransport
 
@@ -42,9 +43,6 @@ class Ports(TypingProtocol):
 
     def send(self, burst: Burst, remote: Address) -> None:
         """Send a burst."""
-
-    def send_all(self, bursts: Iterable[Burst], remote: Address) -> None:
-        """Send several."""
 
     def touch(self, member: Member) -> None:
         """Give *member* a turn soon."""
@@ -271,9 +269,7 @@ class Link:
             elif courtesy.silent(now):
                 return
         if not self._port.congested(self.remote):
-            bursts = connection.datagrams(now)
-            if bursts:
-                self._port.send_all(bursts, self.remote)
+            connection.send(now, Straight(self._port.send, self.remote))
             events = connection.events()
             if events:
                 self.transport.deliver(events)

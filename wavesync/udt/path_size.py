@@ -13,6 +13,7 @@ acknowledged; what has left in larger ones follows in IP fragments.
 import math
 
 from wavesync.interfaces import Burst
+from wavesync.udt.outgoing import Outgoing
 from wavesync.udt.packet import (
     HEADER_SIZE,
     IP_UDP_OVERHEAD,
@@ -202,7 +203,7 @@ class PathSize:
         """Whether a probe waits for its answer."""
         return self._came > 0
 
-    def control(self, now: float, rtt: float, out: list[Burst]) -> None:
+    def control(self, now: float, rtt: float, out: Outgoing) -> None:
         """Append the answer and the probes that are due."""
         if self._came:
             self._put(out, Subtype.SIZE_ANSWER, self._came)
@@ -214,7 +215,7 @@ class PathSize:
             for size in self._search.probes(now, rtt):
                 self._put(out, Subtype.SIZE_PROBE, size, bytes(size - HEADER_SIZE))
 
-    def _put(self, out: list[Burst], subtype: int, size: int, body: bytes = bytes(4)) -> None:
+    def _put(self, out: Outgoing, subtype: int, size: int, body: bytes = bytes(4)) -> None:
         packet = encode_control(ControlType.USER_DEFINED, self._peer_id, size, body, subtype)
         out.append(Burst(packet, len(packet)))
 

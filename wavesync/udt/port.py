@@ -286,14 +286,9 @@ class Port:
 
     def send(self, burst: Burst, remote: Address) -> None:
         """Send a burst; nothing happens without a carrier of that family."""
-        self.send_all((burst,), remote)
-
-    def send_all(self, bursts: Iterable[Burst], remote: Address) -> None:
-        """Send several."""
         carrier = self._carriers.get(":" in remote[0])
         if carrier is not None and not self._stopped:
-            for burst in bursts:
-                carrier.send(burst, remote)
+            carrier.send(burst, remote)
 
     def open(
         self,

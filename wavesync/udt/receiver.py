@@ -3,6 +3,7 @@
 from wavesync.interfaces import Burst
 from wavesync.udt.acknowledger import Acknowledger
 from wavesync.udt.loss_reports import LossReports
+from wavesync.udt.outgoing import Outgoing
 from wavesync.udt.packet import HEADER_SIZE, encode_nak
 from wavesync.udt.path_size import BASE
 from wavesync.udt.receive_buffer import ReceiveBuffer
@@ -173,7 +174,7 @@ class Receiver:
         """Tell the peer that the reader has taken what was held."""
         self.acknowledger.window_opened(now)
 
-    def control(self, now: float, out: list[Burst]) -> None:
+    def control(self, now: float, out: Outgoing) -> None:
         """Append the NAKs and the ACK that are due."""
         if now >= self._losses.deadline():
             self._backlog += self._losses.due(now)
@@ -184,7 +185,7 @@ class Receiver:
             out.append(Burst(ack, len(ack)))
             self._statistics.acks_sent += 1
 
-    def _ask_again(self, out: list[Burst]) -> None:
+    def _ask_again(self, out: Outgoing) -> None:
         """Append the NAKs for the backlog, as far as they may leave at once."""
         for _ in range(MAX_NAKS_A_TURN):
             if not self._backlog:

@@ -5,6 +5,7 @@ import math
 from wavesync.interfaces import Burst, Oversized
 from wavesync.udt.congestion import AckSample, CongestionControl, LossEvent, PeerReport
 from wavesync.udt.estimators import RoundTrip
+from wavesync.udt.outgoing import Outgoing
 from wavesync.udt.packet import HEADER_SIZE
 from wavesync.udt.ranges import RangeSet
 from wavesync.udt.send_buffer import PROBE_PERIOD, SendBuffer
@@ -227,7 +228,7 @@ class Sender:
 
     # What leaves
 
-    def datagrams(self, now: float, limit: int, out: list[Burst]) -> None:
+    def datagrams(self, now: float, limit: int, out: Outgoing) -> None:
         """Append the bursts that may leave now, *limit* packets at most."""
         if now < self._hold_until:
             return
@@ -255,7 +256,7 @@ class Sender:
         owed = self._congestion.rate * (now - self._next_send + PACING_INTERVAL)
         return max(1, int(min(self._buffer.max_burst, owed)))
 
-    def _send_new(self, limit: int, now: float, out: list[Burst]) -> None:
+    def _send_new(self, limit: int, now: float, out: Outgoing) -> None:
         """Append bursts of what has not been sent yet, *limit* packets at most."""
         buffer = self._buffer
         congestion = self._congestion
@@ -276,8 +277,7 @@ class Sender:
             burst = buffer.cut(count, now)
             burst.delivered = delivered
             burst.app_limited = self._app_limited > 0
-            data = buffer.packets(burst, 0, burst.count)
-            out.append(Burst(data, burst.payload + HEADER_SIZE))
+            out.append(Burst(buffer.packets(burst, 0, burst.count), burst.payload + HEADER_SIZE))
             statistics.packets_sent += burst.count
             statistics.bytes_sent += burst.size
             limit -= burst.count
@@ -328,7 +328,7 @@ class Sender:
         room = int(self._congestion.window) - self.in_flight
         return max(room, 1) if queued and self._probes else room
 
-    def _send_again(self, room: int, now: float, out: list[Burst]) -> int:
+    def _send_again(self, room: int, now: float, out: Outgoing) -> int:
         start, stop = self._queue.first()
         burst, count = self._buffer.copy(start, min(stop, start + room))
         if burst.segment_size > self._buffer.payload + HEADER_SIZE:
