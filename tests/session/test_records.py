@@ -188,17 +188,17 @@ class TransportTests(RecordsCase):
         for case in (self, other):
             case.far = case.server.wrappedProtocol = _Nested()
             case.connect()
-        data = bytes(range(256)) * 500
+        data, theirs = bytes(range(256)) * 500, b"something else" * 9000
 
         def between() -> None:
-            other.client.write(data)
+            other.client.write(theirs)
             other.path.pump()
 
         self.far.between = between  # type: ignore[attr-defined]
         self.client.write(data)
         self.path.pump()
         self.assertEqual(self.far.received, data)
-        self.assertEqual(other.far.received, data)
+        self.assertEqual(other.far.received, theirs)
 
 
 class _Nested(Recorder):

@@ -20,8 +20,8 @@ class _Notes(TLSMemoryBIOProtocol):
 
     def write(self, data: bytes) -> None:
         """Note what is sealed at once."""
-        self.written.append(bytes(data))
         self.told()
+        self.written.append(bytes(data))
 
 
 class OutboxTests(SynchronousTestCase):
@@ -83,7 +83,6 @@ class OutboxTests(SynchronousTestCase):
             self.notes.told = say
             self.notes.written.clear()
             self.box.put([b"a" * FULL_RECORD])
-            self.box.settle()
             self.clock.advance(0)
             self.assertEqual(self.notes.written, [b"a" * FULL_RECORD, more])
 
