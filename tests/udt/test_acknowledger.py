@@ -127,6 +127,30 @@ class AcknowledgerTests(SynchronousTestCase):
         self.assertEqual(self.due(1.001), (0, Acknowledgement(165)))
         self.assertIsNone(self.due(1.001))
 
+    def lights(self, *, sparing: bool, free: int) -> int:
+        """:return: light ACKs to a peer that sends 440,000 packets a second, for the last 10 of 40 ms."""
+        self.acks = Acknowledger(7, 100, sparing=sparing)
+        count = 0
+        for turn in range(1, 401):
+            now = 1.0 + turn / 10_000
+            self.acks.arrival.add(44, now)
+            self.acks.on_data(100 + 44 * turn, 44, False, now)
+            packet = self.acks.due(now, free)
+            if packet is not None and len(packet) > 20:
+                number = int.from_bytes(packet[4:8], "big")
+                self.acks.on_ack2(number, now)
+            elif packet is not None:
+                count += turn > 300
+        return count
+
+    def test_light_when_much_comes(self) -> None:
+        """A wavesync end that sends fast hears once a millisecond or an eighth of the window, libudt after 64
+        packets."""
+        self.assertIn(self.lights(sparing=True, free=8192), range(8, 11))
+        self.assertIn(self.lights(sparing=True, free=1600), range(12, 20))
+        self.assertGreaterEqual(self.lights(sparing=True, free=100), 40)
+        self.assertGreaterEqual(self.lights(sparing=False, free=8192), 40)
+
     def test_no_light_without_news(self) -> None:
         """Packets behind a gap do not cause ACKs that say the same again."""
         self.acks.on_data(101, 1, False, 1.0)

@@ -33,7 +33,14 @@ FULL_INTERVAL = 0.01
 """Seconds between full ACKs at least."""
 
 LIGHT_PACKETS = 64
-"""Packets after which a light ACK leaves at the latest."""
+"""Packets after which a light ACK leaves at the latest ..."""
+
+LIGHT_TIME = 0.001
+"""... or, to a wavesync end, as many as come in so many seconds, if those are more: each ACK costs the
+peer as much as a burst ..."""
+
+LIGHT_SHARE = 8
+"""... and no more than this fraction of the window."""
 
 FEW_PACKETS = 16
 """Packets since the last numbered ACK for fewer of which a light one does, to a wavesync end."""
@@ -87,6 +94,7 @@ class Acknowledger:
         "_full_at",
         "_grown",
         "_history",
+        "_light",
         "_number",
         "_numbered",
         "_numbered_at",
@@ -122,6 +130,7 @@ class Acknowledger:
         self._due = math.inf
         self._repeats = 0
         self._since_light = 0
+        self._light = LIGHT_PACKETS
         self._history: dict[int, tuple[float, int]] = {}
         self.round_trip = RoundTrip()
         self.arrival = ArrivalRate()
@@ -190,7 +199,7 @@ class Acknowledger:
                 return self._full_or_short(now, free)
             self._due = math.inf if quiet else self._numbered_at + ACK_INTERVAL
             self._acked_at = now
-        elif self._since_light < LIGHT_PACKETS:
+        elif self._since_light < self._light:
             return None
         self._since_light = 0
         if not news:
@@ -229,6 +238,9 @@ class Acknowledger:
         )
         if full:
             self._full_at = now
+            if self._sparing:
+                most = min(int(rate * LIGHT_TIME), free // LIGHT_SHARE)
+                self._light = max(LIGHT_PACKETS, most)
         self._acked_at = self._numbered_at = now
         self._told = self._numbered = self._point
         self._since_light = 0
@@ -243,4 +255,4 @@ class Acknowledger:
 
     def deadline(self) -> float:
         """Tell when :meth:`due` will have an ACK; infinity for never."""
-        return self._due if self._since_light < LIGHT_PACKETS else -math.inf
+        return self._due if self._since_light < self._light else -math.inf
