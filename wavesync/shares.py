@@ -35,4 +35,4 @@ class Shares:
         if left > 0:
             self._held[owner] = left
         else:
-            del self._held[owner]
+            self._held.pop(owner, None)

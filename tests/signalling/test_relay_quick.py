@@ -48,7 +48,8 @@ class QuickTests(SynchronousTestCase):
                     data = request.encode(relay, lambda *_, p=proof: b"\xff" + p)
                     found = quick_request(data + b"\x16\x03\x01\r\n\r\n")
                     self.assertEqual(found, read(data + b"\x16\x03\x01\r\n\r\n"))
-                    self.assertIsNotNone(found)
+                    assert found is not None
+                    self.assertEqual(found[0].covered(), request.covered())
 
     def test_left(self) -> None:
         """Lists, requests in pieces, without a proof, and with what a proxy has added are left."""

@@ -17,6 +17,7 @@ from zope.interface import directlyProvides
 from wavesync.signalling.listening import open_streams
 from wavesync.tcp.doors import MAX_SERVED, PAUSE, TELL_EVERY, Door
 from wavesync.tcp.queueing import Queue
+from wavesync.watch import watch_of
 
 reactor: Any = _reactor
 
@@ -80,6 +81,7 @@ class _Noting(Factory):
         self.lost = 0
         self.wants = True
         self.started = 0
+        self.nameless = False
 
     def doStart(self) -> None:
         """Note it."""
@@ -286,6 +288,65 @@ class _Crowded:
         made, other = socket.socketpair()
         other.close()
         return made, ("192.0.2.1", 4711)
+
+
+class WatchedDoorTests(DoorTests):
+    """The same with connections of our own."""
+
+    def open(self, **more: Any) -> Door:
+        """Listen."""
+        return super().open(watch=watch_of(reactor), **more)
+
+    def test_stop(self) -> Deferred[None]:
+        """Who waits when it ends is told at once; those that were served go on."""
+
+        async def test() -> None:
+            door = self.open()
+            crowd = [self.come("127.0.0.2") for _ in range(MAX_SERVED + 1)]
+            door.doRead()
+            door.stopListening()
+            self.assertEqual((self.factory.started, len(self.factory.made)), (0, MAX_SERVED))
+            with self.assertRaises(ConnectionResetError):
+                crowd[-1].recv(1)
+            with self.assertRaises(ConnectionRefusedError):
+                self.come("127.0.0.2")
+
+        return Deferred.fromCoroutine(test())
+
+    def test_gone(self) -> Deferred[None]:
+        """Who has gone again is lost at once; one that the factory does not want is closed."""
+
+        async def test() -> None:
+            self.open()
+            gone = self.come("127.0.0.2")
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            gone.close()
+            self.come("127.0.0.3")
+            await self.until(lambda: self.factory.lost == 1)
+            self.assertEqual(len(self.factory.made), 2)
+            self.factory.wants = False
+            unwanted = self.come("127.0.0.2")
+            unwanted.setblocking(False)
+            await self.until(lambda: _ended(unwanted))
+
+        return Deferred.fromCoroutine(test())
+
+    def test_who(self) -> Deferred[None]:
+        """A factory that wants to know where a connection comes from is told, another is not."""
+
+        async def test() -> None:
+            told: list[Any] = []
+            build = self.factory.buildProtocol
+            self.factory.buildProtocol = lambda addr: told.append(addr) or build(addr)  # type: ignore[method-assign, func-returns-value]
+            for nameless in (False, True):
+                self.factory.nameless = nameless
+                door = self.open()
+                self.come("127.0.0.2")
+                await self.until(lambda here=nameless: len(told) == 1 + here)
+                door.stopListening()
+            self.assertEqual((told[0].host, told[1]), ("127.0.0.2", None))
+
+        return Deferred.fromCoroutine(test())
 
 
 class FullTests(SynchronousTestCase):

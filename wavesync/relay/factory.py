@@ -42,11 +42,13 @@ class RelayFactory(ServerFactory):
     :param clock: gives the time and timers.
     :ivar heads: connections whose request has not come yet.
     :ivar most: connections that there may be.
+    :cvar nameless: nobody needs to find out from where a connection comes before it says something.
     :ivar tunnels: tunnels over HTTP; what comes out of one counts as a connection, too.
     """
 
     log = Logger()
     noisy = False
+    nameless = True
 
     def __init__(self, house: House, clock: IReactorTime) -> None:
         limits = house.settings.limits
@@ -67,6 +69,7 @@ class RelayFactory(ServerFactory):
         pong_time = house.settings.keep_alive / 2
         self._soonest = min(SOONEST, limits.head_time, limits.waiting_time, pong_time)
         self._timer_at = 0.0
+        self._timer_soon = False
         self._stopped = False
         self._empty: list[Deferred[None]] = []
         self._gone: list[Deferred[None]] = []
@@ -199,9 +202,12 @@ class RelayFactory(ServerFactory):
         To find out what is due next each time that anything happens would take longer than what
         happens.
         """
+        if self._timer_soon or self._stopped:
+            return
         at = self._clock.seconds() + self._soonest
-        if not self._stopped and (self._timer is None or self._timer_at > at):
+        if self._timer is None or self._timer_at > at:
             self._set(at)
+        self._timer_soon = True
 
     def _set(self, at: float) -> None:
         if self._timer is not None:
@@ -212,6 +218,7 @@ class RelayFactory(ServerFactory):
 
     def _due(self) -> None:
         self._timer = None
+        self._timer_soon = False
         now = self._clock.seconds()
         for protocol in self.heads.take_due(now):
             self.house.statistics.refused["head-time"] += 1
@@ -221,7 +228,10 @@ class RelayFactory(ServerFactory):
         self.house.timer(now)
         found = (self.heads.deadline(), self._closing.deadline(), self.house.deadline())
         at = min((each for each in found if each is not None), default=None)
-        if at is not None and not self._stopped:
+        late = self._timer is None or (
+            at is not None and at < self._timer_at
+        )  # turn() may have come
+        if at is not None and late and not self._stopped:
             self._set(at)
 
     def stop_timer(self) -> None:

@@ -18,6 +18,8 @@ def plain(transport: ITransport) -> Connection | PlainConnection | None:
 
     :return: ``None`` when something changes the bytes on the way: TLS, or anything unknown.
     """
+    if isinstance(transport, PlainConnection):
+        return transport
     inner: object = transport
     while isinstance(inner, HAProxyProtocolWrapper):
         # Once the header of the PROXY protocol is off it changes nothing.

@@ -30,6 +30,7 @@ __all__ = ["READ_SIZE", "RelayProtocol"]
 READ_SIZE = 16_384
 """Bytes read from a connection at a time, until it is joined."""
 
+_INHERITS = inherits()
 _NOWHERE: Address = ("", 0)
 
 
@@ -72,10 +73,14 @@ class RelayProtocol(Protocol):
             self.abort()
             return
         self._open = True
+        leg = self.transport
+        if isinstance(leg, PlainConnection) and _INHERITS:
+            leg.bufferSize = READ_SIZE
+            return
         beneath = bottom(self._leg)
         if hasattr(beneath, "bufferSize"):
             beneath.bufferSize = READ_SIZE
-        if isinstance(beneath, PlainConnection) and inherits():
+        if isinstance(beneath, PlainConnection) and _INHERITS:
             return
         delay_less = getattr(beneath, "setTcpNoDelay", None)
         if delay_less is not None:
@@ -176,7 +181,11 @@ class RelayProtocol(Protocol):
     def write(self, data: bytes) -> None:
         """Send."""
         if not self._silent:
-            send_now(self._leg, data)
+            leg = self.transport
+            if isinstance(leg, PlainConnection):
+                leg.write(data)
+            else:
+                send_now(self._leg, data)
 
     def finish(self, data: bytes) -> None:
         """Send, and close once it has left, or after a while anyway."""
@@ -205,7 +214,8 @@ class RelayProtocol(Protocol):
 
     def hand_over(self) -> None:
         """The transport is joined with another."""
-        if plain(self._leg) is None:
+        leg = self.transport
+        if not isinstance(leg, PlainConnection) and plain(self._leg) is None:
             self.pause()
         self._silence()
         self._handed_over = True

@@ -1,8 +1,7 @@
 """How many pairs, and how many bytes a second, each system, client and address may have."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from wavesync.relay.shaping import Bucket, Shaper
 from wavesync.shares import Shares
@@ -46,8 +45,7 @@ class Shapes(Protocol):
         """Bytes a second of the pairs of clients at one address."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """What one client takes: give it back with :meth:`Quotas.leave`."""
 
     system: bytes

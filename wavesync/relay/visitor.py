@@ -66,12 +66,13 @@ class Visitor:
         self.connection = connection
         self.peer = peer
         self.place = place
-        self._early = b""
+        self._early = early
         self._leg: Parked | None = None
         self._sent = 0
         self._timer: IDelayedCall | None = None
         self._over = False
-        self.received(early)
+        if len(early) >= MAX_EARLY:
+            wire.pause()
 
     @property
     def early(self) -> int:

@@ -122,6 +122,8 @@ Line: TypeAlias = Ping | Pong | Move | Ready | Idle | Open
 
 _WORDS: dict[str, Line] = {each.word: each for each in (Ping(), Pong(), Move(), Ready())}
 
+_READY = Ready().encode()
+
 
 def _decode(line: bytes) -> Line:
     try:
@@ -177,6 +179,10 @@ class LineReader:
         if self.over:
             self.rest += data
             return []
+        if data.startswith(_READY) and not self._buffer:
+            self.over = True
+            self.rest = data[len(_READY) :]
+            return [_WORDS["READY"]]
         data = self._buffer + data
         lines: list[Line] = []
         at = 0

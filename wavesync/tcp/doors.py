@@ -84,6 +84,7 @@ class Door:
         self._factory = factory
         self._refused = refused
         self._watch = watch
+        self._nameless: bool = getattr(factory, "nameless", False)
         self._queue: Queue[_Coming] = Queue(waiting)
         self._turn: IDelayedCall | None = None
         self._pause: IDelayedCall | None = None
@@ -168,7 +169,9 @@ class Door:
     def _begin(self, watch: Watch, made: socket.socket, name: Name) -> None:
         """Make a connection of ours of it."""
         made.setblocking(False)
-        protocol = self._factory.buildProtocol(address_of(name))
+        # Whoever does not ask is not told: it takes longer than the protocol.
+        address = None if self._nameless else address_of(name)
+        protocol = self._factory.buildProtocol(address)  # type: ignore[arg-type]
         if protocol is None:
             made.close()
         else:
