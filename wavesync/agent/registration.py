@@ -8,6 +8,8 @@ from typing import Protocol
 
 from automat import TypeMachineBuilder
 
+from wavesync.machines import with_table
+
 __all__ = ["Hands", "Registration", "Wait", "build_registration"]
 
 import enum
@@ -221,5 +223,5 @@ for _state, _ignored in (
     for _name in _ignored.split():
         _state.upon(getattr(Registration, _name)).loop().returns(None)
 
-build_registration = builder.build()
+build_registration = with_table(builder.build())
 """``build_registration(hands)`` gives a :class:`Registration` in the state ``idle``."""

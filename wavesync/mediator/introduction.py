@@ -7,6 +7,7 @@ from typing import Protocol
 
 from automat import TypeMachineBuilder
 
+from wavesync.machines import with_table
 from wavesync.signalling.introducing import ConnectionResult
 
 __all__ = ["Hands", "Progress", "build_progress"]
@@ -137,5 +138,5 @@ for _state, _ignored in (
     for _name in _ignored.split():
         _state.upon(getattr(Progress, _name)).loop().returns(None)
 
-build_progress = builder.build()
+build_progress = with_table(builder.build())
 """``build_progress(hands)`` gives a :class:`Progress` in the state ``admitted``."""

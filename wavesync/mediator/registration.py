@@ -8,6 +8,7 @@ from typing import Protocol
 
 from automat import TypeMachineBuilder
 
+from wavesync.machines import with_table
 from wavesync.mediator.registry import Registration
 from wavesync.signalling.refusals import Refusal
 from wavesync.signalling.server_leg import Bind
@@ -214,5 +215,5 @@ for _input in (
 ):
     ended.upon(getattr(ServerLeg, _input)).loop().returns(None)
 
-build_server_leg = builder.build()
+build_server_leg = with_table(builder.build())
 """``build_server_leg(hands)`` gives a :class:`ServerLeg` in the state ``new``."""

@@ -4,10 +4,11 @@ A client goes idle - opening - carrying - over; a server waiting - deciding - ca
 The bytes in between do not pass through here, only what is out of place among them.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
-from automat import TypeMachine, TypeMachineBuilder
+from automat import TypeMachineBuilder
 
+from wavesync.machines import with_table
 from wavesync.session.errors import Refusal
 from wavesync.session.events import (
     Event,
@@ -261,24 +262,5 @@ def _violated(owner: Owner, what: str) -> None:
     owner.ended()
 
 
-def _with_table(machine: TypeMachine[Inputs, Owner]) -> TypeMachine[Inputs, Owner]:
-    """Let a table tell what an input leads to.
-
-    Automat looks through all transitions for it, which takes more than all else that is done here.
-    """
-    automaton = machine.__automat_automaton__
-    table = {
-        (id(before), name): (after, outputs)
-        for before, name, after, outputs in automaton.allTransitions()
-    }
-    search = automaton.outputForInput
-
-    def find(state: Any, name: str) -> Any:
-        return table.get((id(state), name)) or search(state, name)
-
-    setattr(automaton, "outputForInput", find)  # noqa: B010
-    return machine
-
-
-lifecycle = _with_table(_build().build())
+lifecycle = with_table(_build().build())
 """Make a machine for an :class:`Owner`; its result has the :class:`Inputs`."""

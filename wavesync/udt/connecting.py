@@ -10,6 +10,7 @@ from automat import TypeMachineBuilder
 from twisted.internet import error
 
 from wavesync.interfaces import Address
+from wavesync.machines import with_table
 from wavesync.udt.handshake import (
     ANSWER,
     REFUSED,
@@ -161,7 +162,7 @@ for _over in (_connected, _failed):
         # Late and duplicated answers are ordinary on a network.
         _over.upon(_input).loop().returns(None)
 
-connecting = _machine.build()
+connecting = with_table(_machine.build())
 """The machine; drawn in ``docs/diagrams``."""
 
 

@@ -11,6 +11,7 @@ from automat import TypeMachineBuilder
 from twisted.internet import error
 
 from wavesync.interfaces import Address
+from wavesync.machines import with_table
 from wavesync.udt.handshake import FINAL, Agreement
 from wavesync.udt.paths import Path
 
@@ -233,5 +234,5 @@ for _idle in (
 ):
     _idle.loop().returns(None)
 
-punching = _machine.build()
+punching = with_table(_machine.build())
 """The machine; drawn in ``docs/diagrams``."""

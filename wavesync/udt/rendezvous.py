@@ -12,6 +12,7 @@ from automat import TypeMachineBuilder
 from twisted.internet import error
 
 from wavesync.interfaces import Address
+from wavesync.machines import with_table
 from wavesync.udt.handshake import (
     ANSWER,
     CALL,
@@ -151,7 +152,7 @@ for _input in (
 ):
     _failed.upon(_input).loop().returns(None)
 
-rendezvous = _machine.build()
+rendezvous = with_table(_machine.build())
 """The machine; drawn in ``docs/diagrams``."""
 
 
