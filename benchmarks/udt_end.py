@@ -35,8 +35,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from benchmarks.udt_layers import Layers
+from wavesync.garbage import collect_seldom
 from wavesync.udt.carrier import AUTO, SocketCarrier
 from wavesync.udt.port import Port
+from wavesync.watch import take_lead
 
 reactor: Any = _reactor
 
@@ -288,6 +290,9 @@ def main() -> int:
         role = getattr(end, arguments.role)
         Deferred.fromCoroutine(role(arguments.number, arguments.seconds)).addErrback(failed)
 
+    # A process of its own, as commands and services are.
+    collect_seldom()
+    take_lead(reactor)
     reactor.callWhenRunning(begin)
     reactor.run()
     for failure in failures:

@@ -17,7 +17,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["MAX_EVENTS", "READS", "WRITES", "IWatchReactor", "Watch", "Watched", "watch_of"]
+__all__ = [
+    "MAX_EVENTS",
+    "READS",
+    "WRITES",
+    "IWatchReactor",
+    "Watch",
+    "Watched",
+    "leading",
+    "take_lead",
+    "watch_of",
+]
 
 READS = 1
 """Tell when there is something to read (EPOLLIN); also what is told."""
@@ -143,6 +153,19 @@ class Watch:
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor has no use for it any more (IFileDescriptor)."""
+
+
+def leading(reactor: object) -> Watch | None:
+    """:return: where the reactor waits, if it does not wait as Twisted has it (:meth:`Watch.lead`)."""
+    watch = getattr(getattr(reactor, "doIteration", None), "__self__", None)
+    return watch if isinstance(watch, Watch) else None
+
+
+def take_lead(reactor: object) -> None:
+    """Have the reactor of a process that is ours alone wait in its watch, if it can."""
+    watch = watch_of(reactor)
+    if watch is not None:
+        watch.lead()
 
 
 @functools.cache

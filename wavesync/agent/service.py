@@ -58,6 +58,7 @@ from wavesync.tunnel.destinations import Destinations
 from wavesync.udt.dual import open_carriers
 from wavesync.udt.port import Port
 from wavesync.udt.receive_buffer import EARLY_WINDOW
+from wavesync.watch import take_lead
 
 __all__ = ["REFRESH_INTERVAL", "AgentService", "Options", "makeService"]
 
@@ -393,8 +394,5 @@ def makeService(options: Options) -> IService:
 
     keep_steady(IReactorTime(reactor))
     collect_seldom()
-
-    def make() -> IService:
-        return make_agent(options["config"], reactor)  # type: ignore[arg-type]
-
-    return or_exit("wavesync-agent", make)
+    take_lead(reactor)
+    return or_exit("wavesync-agent", lambda: make_agent(options["config"], reactor))  # type: ignore[arg-type]

@@ -31,6 +31,7 @@ from wavesync.signalling.lifetimes import Lifetimes, lifetimes_path
 from wavesync.signalling.urls import parse_mediators
 from wavesync.steady import keep_steady
 from wavesync.tunnel.proxies import Proxies
+from wavesync.watch import take_lead
 
 __all__ = [
     "INTERRUPTED",
@@ -226,6 +227,7 @@ def run_in_reactor(main: Callable[[IReactor], Coroutine[Deferred[Any], Any, int]
         running[0].cancel()
         return ended
 
+    take_lead(reactor)
     reactor.callWhenRunning(begin)
     reactor.addSystemEventTrigger("before", "shutdown", stop)
     reactor.run()

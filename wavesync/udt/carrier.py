@@ -29,6 +29,7 @@ from wavesync.udt.outlets import (
 )
 from wavesync.udt.sockets import BUFFER_SIZE, open_socket, room
 from wavesync.udt.sparse import sparse_inlet
+from wavesync.watch import READS, WRITES, leading
 
 __all__ = [
     "AUTO",
@@ -149,7 +150,7 @@ def ways(
 class SocketCarrier:
     """A non-blocking UDP socket of its own.
 
-    :param reactor: watches the socket.
+    :param reactor: watches the socket, or the :class:`~wavesync.watch.Watch` in which it waits.
     :param interface: numeric local address; ``""`` and ``"0.0.0.0"`` mean every IPv4 one,
         ``"::"`` every IPv6 one (IPv6 only).
     :param port: local port, 0 for any.
@@ -164,6 +165,8 @@ class SocketCarrier:
         self, reactor: IReactorFDSet, port: int = 0, interface: str = "", mode: str = AUTO
     ) -> None:
         self._reactor = reactor
+        self._watch = leading(reactor)
+        self._wanted = 0
         self._dropped = 0
         self._receiver: Receiver | None = None
         self._queue: deque[tuple[Burst, Address, int]] = deque()  # and bytes that have left
@@ -187,14 +190,13 @@ class SocketCarrier:
     def start(self, receiver: Receiver) -> None:
         """Begin to receive."""
         self._receiver = receiver
-        self._reactor.addReader(self)
+        self._want(READS)
 
     def stop(self) -> None:
         """Close the socket; what waits to be sent is dropped."""
         if self._socket.fileno() == -1:
             return
-        self._reactor.removeReader(self)
-        self._reactor.removeWriter(self)
+        self._want(0)
         self._queue.clear()
         self._receiver = None
         self._socket.close()
@@ -219,9 +221,34 @@ class SocketCarrier:
             waiting, burst = room, type(burst)(data[: done + room * size], size)
         if not self._queue:
             self.congested = True
-            self._reactor.addWriter(self)
+            self._want(READS | WRITES)
         self._queue.append((burst, destination, done))
         self._queued += waiting
+
+    def _want(self, events: int) -> None:
+        """Have the reactor, or who waits in its place, tell of these from now on."""
+        before, self._wanted = self._wanted, events
+        if self._watch is not None:
+            if events != before:
+                self._watch.change(self.fileno(), self, before, events)
+            return
+        for event, add, remove in (
+            (READS, self._reactor.addReader, self._reactor.removeReader),
+            (WRITES, self._reactor.addWriter, self._reactor.removeWriter),
+        ):
+            if (events ^ before) & event:
+                (add if events & event else remove)(self)
+
+    def ready(self, events: int) -> None:
+        """Read, and write what waits (:class:`wavesync.watch.Watched`)."""
+        if events & ~WRITES:
+            self.doRead()
+        if events & self._wanted & WRITES:
+            self.doWrite()
+
+    def fail(self, failure: Failure) -> None:
+        """What had to be done could not be: give the descriptor up."""
+        self.connectionLost(failure)
 
     def doRead(self) -> None:
         """Take what has arrived, as much as one turn may bring."""
@@ -239,7 +266,7 @@ class SocketCarrier:
                 return
             self._queue.popleft()
         self.congested = False
-        self._reactor.removeWriter(self)
+        self._want(READS)
         if self._receiver is not None:
             self._receiver.carrier_ready()
 
