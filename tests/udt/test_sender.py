@@ -4,8 +4,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from wavesync.interfaces import Burst
 from wavesync.udt.congestion import AckSample, CongestionControl, LossEvent, PeerReport
-from wavesync.udt.send_buffer import SendBuffer
-from wavesync.udt.sender import MAX_FLIGHT, Sender
+from wavesync.udt.send_buffer import MAX_FLIGHT, SendBuffer
+from wavesync.udt.sender import Sender
 from wavesync.udt.statistics import Statistics
 
 

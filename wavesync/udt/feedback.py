@@ -3,8 +3,8 @@
 from wavesync.udt.congestion import PeerReport
 from wavesync.udt.packet import PacketError, decode_acknowledgement, decode_loss_list
 from wavesync.udt.receiver import Receiver
-from wavesync.udt.send_buffer import SendBuffer
-from wavesync.udt.sender import MAX_FLIGHT, Sender
+from wavesync.udt.send_buffer import MAX_FLIGHT, SendBuffer
+from wavesync.udt.sender import Sender
 from wavesync.udt.sequence import SEQUENCE_MASK, extend, span
 from wavesync.udt.statistics import Statistics
 

@@ -12,7 +12,7 @@ from wavesync.udt.layout import SentBurst, lay_out
 from wavesync.udt.packet import HEADER, HEADER_SIZE, MAX_BURST_BYTES, MAX_BURST_PACKETS, Position
 from wavesync.udt.sequence import FIRST_MESSAGE, SEQUENCE_MASK, next_message
 
-__all__ = ["HIGH_WATER", "LOW_WATER", "PROBE_PERIOD", "SendBuffer"]
+__all__ = ["HIGH_WATER", "LOW_WATER", "MAX_FLIGHT", "PROBE_PERIOD", "SendBuffer"]
 
 _COMPACT = 1024
 _ONLY = Position.ONLY << 30
@@ -27,6 +27,9 @@ LITTLE = 8 << 10
 LOW_WATER = 512 << 10
 """Unsent bytes at which it turns false again."""
 
+
+MAX_FLIGHT = 1 << 17
+"""Packets; what a peer's window word counts for at most."""
 
 PROBE_PERIOD = 16
 """Packets 16n and 16n + 1 leave back to back: the receiver measures capacity by them."""

@@ -8,9 +8,15 @@ from wavesync.udt.estimators import RoundTrip
 from wavesync.udt.outgoing import Outgoing
 from wavesync.udt.packet import HEADER_SIZE
 from wavesync.udt.ranges import RangeSet
-from wavesync.udt.send_buffer import PROBE_PERIOD, SendBuffer
+from wavesync.udt.send_buffer import MAX_FLIGHT, PROBE_PERIOD, SendBuffer
 from wavesync.udt.statistics import Statistics
-from wavesync.udt.tail import FEW, MIN_TAIL_TIMEOUT, SharedTrip, tail_timeout
+from wavesync.udt.tail import (
+    FEW,
+    MIN_TAIL_TIMEOUT,
+    RESEND_ALL_AFTER,
+    SharedTrip,
+    tail_timeout,
+)
 
 __all__ = ["Sender"]
 
@@ -19,12 +25,6 @@ PACING_INTERVAL = 0.001
 
 PACING_CREDIT = 0.008
 """Seconds of sending that a late timer may catch up at once."""
-
-RESEND_ALL_AFTER = 2
-"""Fruitless repeats of only the ends of the tail before all of it is sent again."""
-
-MAX_FLIGHT = 1 << 17
-"""Packets; what a peer's window word counts for at most."""
 
 
 class Sender:
@@ -233,11 +233,10 @@ class Sender:
         if now < self._hold_until:
             return
         buffer = self._buffer
-        congestion = self._congestion
         if self._recent_times:
             self._settle(now)
         if not (self._queue.count or buffer.unsent):
-            if self._next_send <= now and self.in_flight < int(congestion.window):
+            if self._next_send <= now and self.in_flight < int(self._congestion.window):
                 self._app_limited = buffer.next
             return
         self._next_send = max(self._next_send, now - PACING_CREDIT)
@@ -247,7 +246,7 @@ class Sender:
                 return
             count = self._send_again(room, now, out)
             limit -= count
-            self._next_send += count / congestion.rate
+            self._next_send += count / self._congestion.rate
         if not self._queue.count:
             self._send_new(limit, now, out)
 
@@ -351,11 +350,9 @@ class Sender:
     @property
     def _tail_timeout(self) -> float:
         """Seconds without progress after which the tail is sent again."""
-        buffer = self._buffer
-        sent = buffer.next - self._isn
-        return tail_timeout(
-            self.round_trip, buffer.next - buffer.acknowledged, sent, self._timeouts
-        )
+        waiting = self._buffer.next - self._buffer.acknowledged
+        sent = self._buffer.next - self._isn
+        return tail_timeout(self.round_trip, waiting, sent, self._timeouts)
 
     def timer(self, now: float) -> None:
         """Queue the unacknowledged tail again if nothing has been acknowledged for too long."""

@@ -14,6 +14,7 @@ __all__ = [
     "MANY",
     "MAX_TAIL_TIMEOUT",
     "MIN_TAIL_TIMEOUT",
+    "RESEND_ALL_AFTER",
     "SETUP",
     "SETUP_RTT",
     "SharedTrip",
@@ -35,6 +36,9 @@ FEW = 4
 
 HURRY = (1.25, 1.5)
 """Round trips after which so small a tail is repeated for the first times."""
+
+RESEND_ALL_AFTER = 2
+"""Fruitless repeats of only the ends of the tail before all of it is sent again."""
 
 SETUP = 16
 """Packets at the beginning that are repeated as if the round trip were no longer than
