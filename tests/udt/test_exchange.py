@@ -207,6 +207,7 @@ class LinkTests(SynchronousTestCase):
         assert link.scheduled is not None
         self.assertTrue(link._plain)
         now = link.scheduled
+        self.assertFalse(link._exchange(now))
         link.scheduled = None
         self.assertFalse(link._exchange(now))
 
