@@ -6,6 +6,7 @@ they are not (:func:`split_burst`).
 
 import sys
 from array import array
+from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct
 
@@ -98,14 +99,14 @@ def consecutive(
 def strip(data: bytes | memoryview, segment_size: int, cuts: Cuts | None = None) -> bytes:
     """Give the payloads of a burst, joined; parameters as for :func:`consecutive`, which took it."""
     count, rest = divmod(len(data), segment_size)
-    pieces: list[bytes | memoryview]
+    whole: Sequence[bytes | memoryview]
     if cuts is not None:
-        pieces = [*cuts.payloads[:count]]
+        whole = cuts.payloads[:count]
     else:
-        pieces = [*_stripper(segment_size - HEADER_SIZE, count).unpack_from(data)]
+        whole = _stripper(segment_size - HEADER_SIZE, count).unpack_from(data)
     if rest:
-        pieces.append(data[count * segment_size + HEADER_SIZE :])
-    return b"".join(pieces)
+        return b"".join((*whole, data[count * segment_size + HEADER_SIZE :]))
+    return b"".join(whole)
 
 
 def split_burst(data: memoryview, segment_size: int) -> list[tuple[int, int]]:

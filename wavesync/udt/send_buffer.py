@@ -197,13 +197,13 @@ class SendBuffer:
         if left == want:
             self._drop_chunks(taken + 1)
             return head, at
-        pieces = [head[at:]]
+        pieces: list[bytes | memoryview] = [memoryview(head)[at:]]
         missing = want - left
         taken += 1
         while missing:
             head = chunks[taken]
             if len(head) > missing:
-                pieces.append(head[:missing])
+                pieces.append(memoryview(head)[:missing])
                 self._offset = missing
                 break
             pieces.append(head)
