@@ -173,6 +173,19 @@ class PlainTests(SynchronousTestCase):
         connection.abortConnection()
         self.assertEqual(noting.lost, [ConnectionDone])
 
+    def test_many(self) -> None:
+        """Very many writes of a few bytes wait together, in their order."""
+        connection = self.connect(Noting())
+        connection.write(MUCH)
+        said = [b"%d " % n for n in range(20_000)]
+        for each in said:
+            connection.write(each)
+        assert connection._queue is not None
+        self.assertLess(len(connection._queue), 100)
+        expected = MUCH + b"".join(said)
+        self.assertTrue(self.receive(len(expected)) == expected, "not what was sent")
+        self.assertEqual(connection._waiting, 0)
+
     def test_pushed(self) -> None:
         """A producer is paused while much waits, and goes on when all has left."""
         connection = self.connect(Noting())

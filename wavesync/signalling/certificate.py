@@ -96,6 +96,7 @@ def _load(certificate: str, key: str) -> tuple[float, SSL.Context]:
             raiseMinimumTo=TLSVersion.TLSv1_2,
         )
         context: SSL.Context = options.getContext()
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # idle connections have none
     except (SSL.Error, TypeError) as error:
         raise SettingsError(f"{key} is not the key of {certificate}") from error
     return chain[0].not_valid_after_utc.timestamp(), context

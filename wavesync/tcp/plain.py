@@ -7,6 +7,7 @@ takes a third of the memory, sends at once what the kernel takes at once, and ca
 
 import socket
 import struct
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import TypeAlias
@@ -38,6 +39,14 @@ RESET = struct.pack("ii", 1, 0)
 Name: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 """What the kernel calls an end of a connection, IPv4 or IPv6."""
 
+_LITTLE = 2048  # bytes of a write that is put with others
+
+
+def _rest(data: bytes | memoryview, sent: int) -> bytes | memoryview:
+    """Cut off what has been sent; a copy of what is long would take longer each time."""
+    left = memoryview(data)[sent:]
+    return left if len(left) > BUFFER_SIZE else bytes(left)
+
 
 def address_of(name: Name) -> IPv4Address | IPv6Address:
     """:return: the same as Twisted has it."""
@@ -64,6 +73,7 @@ class PlainConnection:
         "_paused",
         "_pushes",
         "_queue",
+        "_waiting",
         "_watch",
         "bufferSize",
         "connected",
@@ -87,7 +97,8 @@ class PlainConnection:
         self._watch = watch
         self.name = peer
         self._events = 0
-        self._queue: bytearray | None = None  # what was written and not yet sent
+        self._queue: deque[bytes | memoryview] | None = None  # what was written and not yet sent
+        self._waiting = 0  # its bytes
         self._pushes = self._paused = False  # the producer
         self._halving = self._halved = self._aborting = False
 
@@ -136,16 +147,21 @@ class PlainConnection:
 
     def _send(self) -> None:
         """The kernel takes bytes again."""
-        if self._queue:
+        queue = self._queue
+        while queue:
+            data = queue[0]
             try:
-                del self._queue[: self.socket.send(self._queue)]
+                sent = self.socket.send(data)
             except BlockingIOError:
                 return
             except OSError as error:
                 self.connectionLost(Failure(ConnectionLost(error.strerror)))
                 return
-            if self._queue:
+            self._waiting -= sent
+            if sent < len(data):
+                queue[0] = _rest(data, sent)
                 return
+            queue.popleft()
         self._queue = None
         self._want(self._events & ~WRITES)
         if self.producer is not None and (self._paused or not self._pushes):
@@ -168,7 +184,12 @@ class PlainConnection:
         if not self.connected or self._halving or not data:
             return
         if self._queue is not None:
-            self._queue += data
+            last = self._queue[-1] if self._queue else b""
+            if isinstance(last, bytes) and 0 < len(last) < _LITTLE > len(data):
+                self._queue[-1] = last + data  # many of a few bytes would take a lot of memory
+            else:
+                self._queue.append(data)
+            self._waiting += len(data)
         else:
             try:
                 sent = self.socket.send(data)
@@ -176,9 +197,10 @@ class PlainConnection:
                 sent = 0  # what is wrong, if anything is, shows when it is tried again
             if sent == len(data):
                 return
-            self._queue = bytearray(memoryview(data)[sent:])
+            self._queue = deque((_rest(data, sent),))
+            self._waiting = len(data) - sent
             self._want(self._events | WRITES)
-        if self.producer is not None and self._pushes and len(self._queue) > self.bufferSize:
+        if self.producer is not None and self._pushes and self._waiting > self.bufferSize:
             self._paused = True
             self.producer.pauseProducing()  # type: ignore[attr-defined]
 
@@ -258,7 +280,7 @@ class PlainConnection:
     @property
     def unsent(self) -> bytes:
         """What was written and has not left."""
-        return bytes(self._queue or b"")
+        return b"".join(self._queue or ())
 
     # IConsumer.
 
