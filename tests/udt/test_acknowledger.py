@@ -13,6 +13,7 @@ from wavesync.udt.acknowledger import (
     MAX_HISTORY,
     MAX_REPEATS,
     MIN_ACK_INTERVAL,
+    NUMBERED_INTERVAL,
     SHORT_TRIP,
     START_PACKETS,
     Acknowledger,
@@ -25,6 +26,7 @@ from wavesync.udt.packet import (
     decode_acknowledgement,
     decode_packet,
 )
+from wavesync.udt.room import Room
 
 
 class AcknowledgerTests(SynchronousTestCase):
@@ -61,7 +63,7 @@ class AcknowledgerTests(SynchronousTestCase):
     def test_room(self) -> None:
         """On a short path a writer is told no more than the system keeps for us; on a longer one, and
         before it is known, the whole window."""
-        self.acks = Acknowledger(7, 100, room=20)
+        self.acks = Acknowledger(7, 100, room=Room(20))
         now = 1.0
         told = []
         for index, trip in enumerate((SHORT_TRIP, SHORT_TRIP - 0.001, 0.5, 0.5)):
@@ -128,10 +130,10 @@ class AcknowledgerTests(SynchronousTestCase):
         self.assertIsNone(self.due(1.001))
 
     def lights(self, *, sparing: bool, free: int) -> int:
-        """:return: light ACKs to a peer that sends 440,000 packets a second, for the last 10 of 40 ms."""
+        """:return: light ACKs to a peer that sends 440,000 packets a second, for the last 10 of 120 ms."""
         self.acks = Acknowledger(7, 100, sparing=sparing)
         count = 0
-        for turn in range(1, 401):
+        for turn in range(1, 1201):
             now = 1.0 + turn / 10_000
             self.acks.arrival.add(44, now)
             self.acks.on_data(100 + 44 * turn, 44, False, now)
@@ -140,16 +142,21 @@ class AcknowledgerTests(SynchronousTestCase):
                 number = int.from_bytes(packet[4:8], "big")
                 self.acks.on_ack2(number, now)
             elif packet is not None:
-                count += turn > 300
+                count += turn > 1100
         return count
 
     def test_light_when_much_comes(self) -> None:
         """A wavesync end that sends fast hears once a millisecond or an eighth of the window, libudt after 64
         packets."""
         self.assertIn(self.lights(sparing=True, free=8192), range(8, 11))
-        self.assertIn(self.lights(sparing=True, free=1600), range(12, 20))
+        self.assertIn(self.lights(sparing=True, free=1600), range(12, 23))
         self.assertGreaterEqual(self.lights(sparing=True, free=100), 40)
         self.assertGreaterEqual(self.lights(sparing=False, free=8192), 40)
+
+    def test_light_when_room_is_short(self) -> None:
+        """A wavesync end that has room for 88 packets hears after 44 of them, as a sender may wait for that."""
+        self.assertEqual(self.lights(sparing=True, free=89), 100)
+        self.assertLess(self.lights(sparing=True, free=90), 100)
 
     def test_no_light_without_news(self) -> None:
         """Packets behind a gap do not cause ACKs that say the same again."""
@@ -245,7 +252,7 @@ class AcknowledgerTests(SynchronousTestCase):
 
     def busy(self, packets: int, free: int) -> list[tuple[int, int]]:
         """Give times (milliseconds) and numbers of the ACKs for so many packets every millisecond, for
-        40 ms, to a wavesync end that has sent much already, 1 ms away."""
+        120 ms, to a wavesync end that has sent much already, 1 ms away."""
         self.acks = Acknowledger(7, 100, sparing=True)
         self.acks.round_trip.add(0.001)
         point = 100 + START_PACKETS
@@ -254,7 +261,7 @@ class AcknowledgerTests(SynchronousTestCase):
         assert first is not None
         self.acks.on_ack2(first[0], 0.501)
         told = []
-        for index in range(40):
+        for index in range(120):
             now = 1.0 + index / 1000
             point += packets
             self.acks.on_data(point, packets, False, now)
@@ -267,13 +274,64 @@ class AcknowledgerTests(SynchronousTestCase):
         return told
 
     def test_busy(self) -> None:
-        """To a wavesync end that sends much one ACK in 10 ms is numbered, or a quarter of the window, and
-        the others need no answer."""
-        numbered = [index for index, number in self.busy(20, 8000) if number]
-        self.assertEqual(numbered, [0, 10, 20, 30])
-        self.assertGreater(len(self.busy(20, 8000)), 15)
-        numbered = [index for index, number in self.busy(20, 320) if number]
-        self.assertEqual(numbered, list(range(0, 40, 4)))
+        """To a wavesync end that sends much one ACK in 50 ms is numbered, and the others need no answer."""
+        for free in (8000, AMPLE):
+            numbered = [index for index, number in self.busy(20, free) if number]
+            self.assertEqual(numbered, [0, 50, 100])
+            self.assertGreater(len(self.busy(20, free)), 50)
+        self.assertTrue(all(number for _, number in self.busy(20, AMPLE - 1)))
+
+    def test_busy_at_first(self) -> None:
+        """Until a wavesync end has sent much one ACK in 10 ms is numbered: it measures the path."""
+        self.acks = Acknowledger(7, 100, sparing=True)
+        self.acks.round_trip.add(0.001)
+        numbered = []
+        for index in range(20):
+            self.acks.on_data(120 + 20 * index, 20, False, 1.0 + index / 1000)
+            ack = self.due(1.0 + index / 1000, 8000)
+            if ack is not None and ack[0]:
+                numbered.append(index)
+                self.acks.on_ack2(ack[0], 1.0 + index / 1000)
+        self.assertEqual(numbered, [0, 10])
+
+    def test_promised_room(self) -> None:
+        """A light ACK says that there is as much room as was told before; where there is less, ACKs are
+        numbered, until one that says so has been answered."""
+        self.busy(20, 8000)
+        point = 100 + START_PACKETS + 120 * 20
+        told = []
+        for index, free in enumerate((8000, 7999, 7999, 7999, 7999, 8000, 7998)):
+            now = 1.13 + index / 200
+            point += 64
+            self.acks.on_data(point, 64, False, now)
+            ack = self.due(now, free)
+            assert ack is not None
+            told.append(ack[1].free)
+            if index == 2:
+                self.acks.on_ack2(2, now)  # of one before
+                self.acks.on_ack2(ack[0], now)
+        self.assertEqual(told, [None, 7999, 7999, None, None, None, 7998])
+
+    def test_room_is_shared(self) -> None:
+        """Who sends much is told its share of what the system keeps, and at once when that gets less."""
+        room = Room(3640)
+        self.acks = Acknowledger(7, 100, sparing=True, room=room)
+        self.acks.on_data(200, 100, False, 1.0)
+        first = self.due(1.0, 8192)
+        assert first is not None
+        self.acks.on_ack2(first[0], 1.001)
+        told = []
+        for index in range(6):
+            now = 1.01 + index / 200
+            if index == 3:
+                for _ in range(49):
+                    room.take_part(0, now)
+            self.acks.on_data(264 + 64 * index, 64, False, now)
+            ack = self.due(now, 8192)
+            assert ack is not None
+            told.append(ack[1].free)
+            self.acks.on_ack2(ack[0], now)
+        self.assertEqual((first[1].free, told), (8192, [3640, None, 3640, 88, None, 88]))
 
     def test_little(self) -> None:
         """Of little at a time a wavesync end hears every 10 ms."""
@@ -285,14 +343,14 @@ class AcknowledgerTests(SynchronousTestCase):
         """A light ACK amid much is followed by a numbered one even if nothing more comes."""
         self.busy(20, 8000)
         numbers = []
-        for now, point in ((1.05, 820), (1.053, 840), (1.06, 840)):
+        for now, point in ((1.2, 2420), (1.203, 2440), (1.2 + NUMBERED_INTERVAL, 2440)):
             self.acks.on_data(100 + START_PACKETS + point, 20, False, now)
             ack = self.due(now, 8000)
             assert ack is not None
             numbers.append(ack[0] > 0)
             self.acks.on_ack2(ack[0], now + 0.0005)
             if not ack[0]:
-                self.assertAlmostEqual(self.acks.deadline(), 1.06)
+                self.assertAlmostEqual(self.acks.deadline(), 1.2 + NUMBERED_INTERVAL)
         self.assertEqual(numbers, [True, False, True])
 
     def test_sparing_until_heard(self) -> None:

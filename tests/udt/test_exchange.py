@@ -9,11 +9,12 @@ from tests.udt.test_sender import Recorder as Strategy
 from wavesync.interfaces import Burst
 from wavesync.udt.acknowledger import LIGHT_PACKETS
 from wavesync.udt.congestion import PeerReport
+from wavesync.udt.gathering import PACING_CREDIT
 from wavesync.udt.link import Link
 from wavesync.udt.packet import HEADER, HEADER_SIZE, ControlType, DataPacket
 from wavesync.udt.receiver import PROBE_PERIOD, Receiver
 from wavesync.udt.send_buffer import LITTLE, SendBuffer
-from wavesync.udt.sender import PACING_CREDIT, Sender
+from wavesync.udt.sender import Sender
 from wavesync.udt.sequence import MODULUS
 from wavesync.udt.statistics import Statistics
 

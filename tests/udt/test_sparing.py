@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.udt.ends import Pair
 from wavesync.interfaces import Address
 from wavesync.testing.time import run_for
+from wavesync.udt.congestion import AckSample, CongestionControl, LossEvent
 from wavesync.udt.connection import Connection
 from wavesync.udt.ending import SHUTDOWNS
 from wavesync.udt.packet import (
@@ -125,3 +126,62 @@ class LastWordTests(SynchronousTestCase):
         """A wavesync end has delivered what any ACK of its acknowledges."""
         connection = self.closing(sparing=True)
         self.assertTrue(self.shutdown(connection, Acknowledgement(1002), 0))
+
+
+class RoomTests(SynchronousTestCase):
+    """How far a sender may go on behind a light ACK."""
+
+    def sent(self, *, sparing: bool) -> list[int]:
+        """Offer a megabyte to a peer that has told of room for 50 packets, and acknowledges 30 lightly.
+
+        :return: packets that leave before, and after.
+        """
+        connection = Connection(
+            now=0.0,
+            local_id=_ME,
+            peer_id=_PEER,
+            send_isn=1000,
+            receive_isn=2000,
+            send_mss=1500,
+            peer_window=10,
+            sparing=sparing,
+            congestion=_Unbounded(),
+        )
+        connection.write(bytes(1_000_000))
+        connection.datagrams(0.0)
+        counts = []
+        for number, ack in (
+            (1, Acknowledgement(1010, 40_000, 1_000, 50)),
+            (0, Acknowledgement(1040)),
+        ):
+            before = connection.statistics.packets_sent
+            packet = encode_control(ControlType.ACK, _ME, number, encode_acknowledgement(ack))
+            connection.receive(packet, len(packet), 0.04)
+            connection.datagrams(0.04)
+            counts.append(connection.statistics.packets_sent - before)
+        return counts
+
+    def test_wavesync(self) -> None:
+        """A wavesync end still has the room that it told of last."""
+        self.assertEqual(self.sent(sparing=True), [50, 30])
+
+    def test_libudt(self) -> None:
+        """libudt says nothing of that: its next numbered ACK is waited for."""
+        self.assertEqual(self.sent(sparing=False), [50, 0])
+
+
+class _Unbounded(CongestionControl):
+    """Lets everything leave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.window = self.rate = float(1 << 20)
+
+    def on_ack(self, sample: AckSample) -> None:
+        """Whatever it is."""
+
+    def on_loss(self, loss: LossEvent) -> None:
+        """Whatever it is."""
+
+    def on_timeout(self, now: float) -> None:
+        """Whatever it is."""

@@ -7,7 +7,8 @@
 
 ACKs are full (with rates) at most every 10 ms and short in between, as libudt expects.  To a
 wavesync end they are light as long as little comes: if one is lost, the data come again.  While much comes,
-one is numbered every 10 ms, or a quarter of the window; others are light.
+one is numbered every 50 ms; others are light.  They say, too, that there is as much room behind their point as
+the last numbered one told; where there is less, they are numbered.
 """
 
 import math
@@ -19,6 +20,7 @@ from wavesync.udt.packet import (
     encode_acknowledgement,
     encode_control,
 )
+from wavesync.udt.room import Room
 from wavesync.udt.sequence import SEQUENCE_MASK, to_wire
 
 __all__ = ["Acknowledger"]
@@ -33,7 +35,8 @@ FULL_INTERVAL = 0.01
 """Seconds between full ACKs at least."""
 
 LIGHT_PACKETS = 64
-"""Packets after which a light ACK leaves at the latest ..."""
+"""Packets after which a light ACK leaves at the latest (half of what a wavesync end has room for, if that is
+less: it may wait for that) ..."""
 
 LIGHT_TIME = 0.001
 """... or, to a wavesync end, as many as come in so many seconds, if those are more: each ACK costs the
@@ -49,11 +52,12 @@ START_PACKETS = 512
 """Packets after which a wavesync end hears of fewer than :data:`FEW_PACKETS` only every
 :data:`ACK_INTERVAL`: until then it waits for ACKs to become faster."""
 
-WINDOW_SHARE = 4
-"""A numbered ACK, which tells the window, leaves when this fraction of it has come since the last."""
+NUMBERED_INTERVAL = 0.05
+"""Seconds between numbered ACKs to a wavesync end that has sent so many, while data comes: each needs an
+answer, and with many connections these answers are a third of all packets."""
 
 AMPLE = 2 * FEW_PACKETS
-"""Free packets from which on that is so: the peer does not know how many are left."""
+"""Free packets below which every ACK is numbered."""
 
 SHORT_TRIP = 0.02
 """Seconds; where packets take less than this there and back, all that are in flight may be waiting in
@@ -80,7 +84,7 @@ class Acknowledger:
 
     :param peer_id: destination id of the ACKs.
     :param isn: extended sequence number of the first packet.
-    :param room: packets that the system keeps until we read them; ``None`` for any number.
+    :param room: what the system keeps until we read it; ``None`` for any amount.
     :param sparing: the peer is a wavesync end, which takes a light ACK for as good as any.
     :ivar round_trip: from an ACK to its ACK2.
     :ivar arrival: the arrival rate.
@@ -100,8 +104,10 @@ class Acknowledger:
         "_numbered_at",
         "_peer_id",
         "_point",
+        "_promised",
         "_repeats",
         "_room",
+        "_room_mark",
         "_since_light",
         "_sparing",
         "_told",
@@ -112,10 +118,12 @@ class Acknowledger:
     )
 
     def __init__(
-        self, peer_id: int, isn: int, sparing: bool = False, room: int | None = None
+        self, peer_id: int, isn: int, sparing: bool = False, room: Room | None = None
     ) -> None:
         """Begin with nothing to acknowledge."""
         self._room = room
+        self._room_mark = 0
+        self._promised = 0  # packets of room that the peer may count on behind a light ACK
         self._trip = Lowest()
         self._sparing = sparing
         self._peer_id = peer_id
@@ -131,7 +139,7 @@ class Acknowledger:
         self._repeats = 0
         self._since_light = 0
         self._light = LIGHT_PACKETS
-        self._history: dict[int, tuple[float, int]] = {}
+        self._history: dict[int, tuple[float, int, int]] = {}  # when, point and room told
         self.round_trip = RoundTrip()
         self.arrival = ArrivalRate()
         self.capacity = Capacity()
@@ -172,13 +180,16 @@ class Acknowledger:
         """Let the next ACK tell the window, if another one was told before."""
         if self._number:
             self._numbered = self._point - FEW_PACKETS
+            self._numbered_at = -math.inf
 
     def on_ack2(self, number: int, now: float) -> bool:
         """Take an ACK2; returns whether we had sent that ACK number and not had its answer."""
         entry = self._history.pop(number, None)
         if entry is None:
             return False
-        sent_at, point = entry
+        sent_at, point, told = entry
+        if number == self._number:
+            self._promised = told
         self.round_trip.add(now - sent_at)
         self._trip.add(now - sent_at, now)
         self._confirmed = max(self._confirmed, point)
@@ -191,48 +202,60 @@ class Acknowledger:
 
         :param free: packets that there is room for.
         """
-        news = self._point > self._told
-        if now >= self._due:
-            quiet = self._is_quiet
-            spare = self._sparing and news and free >= AMPLE
-            if not (spare and (quiet or self._was_numbered(now, free))):
-                return self._full_or_short(now, free)
-            self._due = math.inf if quiet else self._numbered_at + ACK_INTERVAL
-            self._acked_at = now
-        elif self._since_light < self._light:
+        due = now >= self._due
+        if not due and self._since_light < self._light:
             return None
+        free = self._limited(free, now)
+        news = self._point > self._told
+        if due:
+            quiet = self._is_quiet
+            spare = self._sparing and news and free >= max(AMPLE, self._promised)
+            numbered_next = self._numbered_at + self._numbered_interval
+            if not (spare and (quiet or now < numbered_next)):
+                return self._full_or_short(now, free)
+            self._due = math.inf if quiet else numbered_next
+            self._acked_at = now
         self._since_light = 0
         if not news:
             return None
+        if self._sparing and free < max(AMPLE, self._promised):
+            return self._full_or_short(now, free)
         self._told = self._point
         body = encode_acknowledgement(Acknowledgement(to_wire(self._point)))
         return encode_control(ControlType.ACK, self._peer_id, 0, body)
+
+    def _limited(self, free: int, now: float) -> int:
+        """:return: how much room the peer is told."""
+        if self._room is not None and self._trip.value < SHORT_TRIP:
+            free = min(free, self._room.share(now))
+        return max(MIN_WINDOW_WORD, free)
 
     @property
     def _is_quiet(self) -> bool:
         """Whether little has come since the last numbered ACK, and that one has been heard."""
         return self._point - self._numbered < FEW_PACKETS and self._confirmed >= self._numbered
 
-    def _was_numbered(self, now: float, free: int) -> bool:
-        """Whether the last numbered ACK is recent enough for a peer that sends much."""
-        recent = now < self._numbered_at + ACK_INTERVAL
-        return recent and self._point - self._numbered < free // WINDOW_SHARE
+    @property
+    def _numbered_interval(self) -> float:
+        """Seconds between numbered ACKs to a wavesync end that sends much."""
+        return ACK_INTERVAL if self._point < self._grown else NUMBERED_INTERVAL
 
     def _full_or_short(self, now: float, free: int) -> bytes:
         self._number = (self._number + 1) & SEQUENCE_MASK
-        self._history[self._number] = (now, self._point)
+        self._history[self._number] = (now, self._point, free)
+        self._promised = max(self._promised, free)
+        if self._room is not None and self._point - self._numbered >= FEW_PACKETS:
+            self._room_mark = self._room.take_part(self._room_mark, now)
         if len(self._history) > MAX_HISTORY:
             del self._history[next(iter(self._history))]
         full = now >= self._full_at + FULL_INTERVAL
         rate = self.arrival.rate if full else 0
         trip = self.round_trip
-        if self._room is not None and self._trip.value < SHORT_TRIP:
-            free = min(free, self._room)
         ack = Acknowledgement(
             to_wire(self._point),
             min(round(trip.rtt * 1e6), _MAX_MICROSECONDS),
             min(round(trip.variance * 1e6), _MAX_MICROSECONDS),
-            max(MIN_WINDOW_WORD, free),
+            free,
             min(rate, _MAX_MICROSECONDS) if full else None,
             min(self.capacity.rate(rate), _MAX_MICROSECONDS) if full else None,
         )
@@ -240,7 +263,7 @@ class Acknowledger:
             self._full_at = now
             if self._sparing:
                 most = min(int(rate * LIGHT_TIME), free // LIGHT_SHARE)
-                self._light = max(LIGHT_PACKETS, most)
+                self._light = max(min(LIGHT_PACKETS, free // 2), AMPLE, most)
         self._acked_at = self._numbered_at = now
         self._told = self._numbered = self._point
         self._since_light = 0

@@ -33,6 +33,7 @@ from wavesync.udt.packet import (
 from wavesync.udt.path_size import PathSize
 from wavesync.udt.patience import KEEP_ALIVE_INTERVAL, PEER_TIMEOUT, Patience
 from wavesync.udt.receiver import Receiver
+from wavesync.udt.room import Room
 from wavesync.udt.scanning import consecutive, split_burst, strip
 from wavesync.udt.send_buffer import SendBuffer
 from wavesync.udt.sender import Sender
@@ -58,7 +59,7 @@ class Connection:
     :param peer_window: packets that the peer is ready to buffer (its handshake's window).
     :param receive_mss: IP packet size of the peer's full packets; longer ones are dropped.
     :param receive_window: packets that we are ready to buffer.
-    :param receive_room: packets that the system keeps for us besides; ``None`` for any number.
+    :param receive_room: what the system keeps for us besides; ``None`` for any amount.
     :param early_window: packets that we buffer until :meth:`trust`; ``None`` for all the same.
     :param sparing: the peer is a wavesync end: it needs fewer ACKs, and its light ones are final.
     :param shared_trip: what other connections with the peer's address know of the round trip.
@@ -103,7 +104,7 @@ class Connection:
         peer_window: int,
         receive_mss: int = 1500,
         receive_window: int = 8192,
-        receive_room: int | None = None,
+        receive_room: Room | None = None,
         early_window: int | None = None,
         sparing: bool = False,
         shared_trip: SharedTrip | None = None,
@@ -275,6 +276,7 @@ class Connection:
     def expect_round_trip(self, seconds: float | None) -> None:
         """Go by what the handshakes took until a round trip has been measured; ``None``: unknown."""
         if seconds is not None:
+            self._sender.shared.expect(seconds, self._now)
             for trip in (self._sender.round_trip, self._receiver.round_trip):
                 trip.adopt(seconds, seconds / 2)
 

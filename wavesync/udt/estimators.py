@@ -22,7 +22,7 @@ CAPACITY_SAMPLES = 64
 """Packet-pair gaps that are remembered."""
 
 LOWEST_PERIOD = 5.0
-"""Seconds, and up to twice as many, that a lowest sample is remembered."""
+"""Seconds, and up to twice as many, that a lowest sample is remembered, unless it is said how long."""
 
 GROUP = 0.0002
 """Seconds; packets that arrive closer than this are measured together (a burst has one time)."""
@@ -78,15 +78,17 @@ class RoundTrip:
 
 
 class Lowest:
-    """The lowest of the samples of the last :data:`LOWEST_PERIOD` seconds, or a little more.
+    """The lowest of the samples of some last seconds, or up to twice as many.
 
+    :param period: seconds.
     :ivar value: infinity before the first.
     """
 
-    __slots__ = ("_recent", "_until", "value")
+    __slots__ = ("_period", "_recent", "_until", "value")
 
-    def __init__(self) -> None:
+    def __init__(self, period: float = LOWEST_PERIOD) -> None:
         """Begin knowing nothing."""
+        self._period = period
         self.value = math.inf
         self._recent = math.inf  # lowest of the period that runs
         self._until = -math.inf
@@ -94,7 +96,7 @@ class Lowest:
     def add(self, sample: float, now: float) -> None:
         """Take a sample."""
         if now > self._until:
-            self._until = now + LOWEST_PERIOD
+            self._until = now + self._period
             self.value, self._recent = self._recent, math.inf
         self._recent = min(self._recent, sample)
         self.value = min(self.value, sample)

@@ -31,6 +31,7 @@ class Feedback:
         "_receiver",
         "_sender",
         "_statistics",
+        "_told",
     )
 
     def __init__(
@@ -49,6 +50,7 @@ class Feedback:
         self._receiver = receiver
         self._statistics = statistics
         self._newest_ack = 0
+        self._told = 0  # free packets, by the newest numbered ACK
         self._pending_ack2: int | None = None
 
     @property
@@ -86,6 +88,8 @@ class Feedback:
             self._statistics.dropped_bad += 1
             return
         report: PeerReport | None = None
+        if ack.free is None and self._light_will_do and self._told:
+            report = PeerReport(self._told)
         if ack.free is not None:
             self._pending_ack2 = number
             self._firm = max(self._firm, point)
@@ -93,6 +97,7 @@ class Feedback:
             # One that moves the point is new, whatever number a forged one had before it.
             if newest > self._newest_ack or point > buffer.acknowledged:
                 self._newest_ack = newest
+                self._told = ack.free
                 report = PeerReport(ack.free, ack.arrival_rate or 0, ack.capacity or 0)
             for trip in (self._sender.round_trip, self._receiver.round_trip):
                 trip.adopt((ack.rtt or 0) / 1e6, (ack.rtt_variance or 0) / 1e6)

@@ -11,6 +11,7 @@ from wavesync.udt.connection import Connection
 from wavesync.udt.courtesy import Courtesy
 from wavesync.udt.handshake import REQUEST, Agreement, Handshake
 from wavesync.udt.outgoing import Straight
+from wavesync.udt.room import Room
 from wavesync.udt.tail import SharedTrip
 from wavesync.udt.transport import UDTTransport
 
@@ -62,7 +63,7 @@ def connection_for(
     now: float,
     window: int,
     early_window: int | None,
-    room: int | None,
+    room: Room | None,
     hold_data_until: float,
     shared_trip: SharedTrip,
 ) -> Connection:

@@ -29,6 +29,7 @@ from wavesync.udt.link import Link, Member, connection_for
 from wavesync.udt.paths import MAX_UNHEARD
 from wavesync.udt.punching import PunchAttempt
 from wavesync.udt.rendezvous import RendezvousAttempt
+from wavesync.udt.room import Room
 from wavesync.udt.sorting import Sorter, StunHandler
 from wavesync.udt.tail import SharedTrips
 from wavesync.udt.turns import Turns
@@ -80,7 +81,7 @@ class Port:
             raise ValueError("a UDT port needs one carrier, or two of different address families")
         self._clock = clock
         self._mss = mss
-        self._windows = window, early_window, min(carrier.room for carrier in listed)
+        self._windows = window, early_window, Room(min(carrier.room for carrier in listed))
         self._randbits = randbits
         self._choose_isn = choose_isn or (lambda: randbits(31))
         self._turns = Turns(clock)

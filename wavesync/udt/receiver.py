@@ -7,6 +7,7 @@ from wavesync.udt.outgoing import Outgoing
 from wavesync.udt.packet import HEADER_SIZE, encode_nak
 from wavesync.udt.path_size import BASE
 from wavesync.udt.receive_buffer import ReceiveBuffer
+from wavesync.udt.room import Room
 from wavesync.udt.sequence import SEQUENCE_MASK, extend, to_wire
 from wavesync.udt.statistics import Statistics
 
@@ -32,7 +33,7 @@ class Receiver:
     :param payload: bytes that fit behind the header of a packet to the peer.
     :param statistics: counters to keep.
     :param sparing: the peer is a wavesync end; see :class:`Acknowledger`.
-    :param room: packets that the system keeps until we read them; see there, too.
+    :param room: what the system keeps until we read it; see there, too.
     :ivar acknowledger: says when to acknowledge.
     :ivar round_trip: from an ACK to its ACK2.
     """
@@ -59,7 +60,7 @@ class Receiver:
         payload: int,
         statistics: Statistics,
         sparing: bool = False,
-        room: int | None = None,
+        room: Room | None = None,
     ) -> None:
         """Begin with nothing received."""
         self._peer_id = peer_id

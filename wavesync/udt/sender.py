@@ -5,6 +5,7 @@ import math
 from wavesync.interfaces import Burst, Oversized
 from wavesync.udt.congestion import AckSample, CongestionControl, LossEvent, PeerReport
 from wavesync.udt.estimators import RoundTrip
+from wavesync.udt.gathering import PACING_CREDIT, PEER_WINDOW_PART, WINDOW_PART, Gathering
 from wavesync.udt.outgoing import Outgoing
 from wavesync.udt.packet import HEADER_SIZE
 from wavesync.udt.ranges import RangeSet
@@ -36,7 +37,8 @@ class Sender:
     :param congestion: the strategy.
     :param hold_until: seconds; nothing leaves before.
     :param statistics: counters to keep.
-    :param shared_trip: what other connections with the peer's address know, and are told.
+    :param shared_trip: see :attr:`shared`.
+    :ivar shared: what other connections with the peer's address know of the round trip, and are told.
     :ivar round_trip: from a packet's leaving to its acknowledgement.
     """
 
@@ -44,6 +46,7 @@ class Sender:
         "_app_limited",
         "_buffer",
         "_congestion",
+        "_gathering",
         "_head_time",
         "_hold_until",
         "_isn",
@@ -59,10 +62,10 @@ class Sender:
         "_recent_times",
         "_recovery_end",
         "_settled",
-        "_shared",
         "_statistics",
         "_timeouts",
         "round_trip",
+        "shared",
     )
 
     def __init__(
@@ -76,12 +79,13 @@ class Sender:
         shared_trip: SharedTrip | None = None,
     ) -> None:
         """Begin with nothing sent."""
-        self._shared = SharedTrip() if shared_trip is None else shared_trip
+        self.shared = SharedTrip() if shared_trip is None else shared_trip
         self._buffer = buffer
         self._congestion = congestion
         self._hold_until = hold_until
         self._statistics = statistics
         self.round_trip = RoundTrip()
+        self._gathering = Gathering(buffer, self.shared)
         self._isn = buffer.next
         self._limit = buffer.next + min(window, MAX_FLIGHT)  # first packet the peer has no room for
         self._next_send = now
@@ -187,7 +191,7 @@ class Sender:
             self._settle(now)
             exact = burst.first >= self._recovery_end
             took = now - burst.sent_at
-            self._shared.add(took, now)
+            self.shared.add(took, now)
             if burst.clean:
                 rtt = took
                 self.round_trip.add(rtt)
@@ -279,8 +283,10 @@ class Sender:
             out.append(Burst(buffer.packets(burst, 0, burst.count), burst.payload + HEADER_SIZE))
             statistics.packets_sent += burst.count
             statistics.bytes_sent += burst.size
+            gathering.left()
             limit -= burst.count
-            self._next_send += burst.count / congestion.rate
+            room -= burst.count
+            self._next_send += burst.count / rate
 
     def small_packet(self, now: float) -> bytes | None:
         """Give the packet with all that was written, if it may leave at once and little is on its way.
@@ -324,8 +330,17 @@ class Sender:
         queued = self._queue.count
         if queued and not self._timeouts:
             return queued
-        room = int(self._congestion.window) - self.in_flight
-        return max(room, 1) if queued and self._probes else room
+        window = int(self._congestion.window)
+        room = window - self.in_flight
+        if queued:
+            return max(room, 1) if self._probes else room
+        return self._gathering.through(room, window, WINDOW_PART)
+
+    @property
+    def _peer_room(self) -> int:
+        """New packets that the peer's window lets leave."""
+        room, window = self._limit - self._buffer.next, self._limit - self._buffer.acknowledged
+        return self._gathering.through(room, window, PEER_WINDOW_PART)
 
     def _send_again(self, room: int, now: float, out: Outgoing) -> int:
         start, stop = self._queue.first()
@@ -359,7 +374,7 @@ class Sender:
         since = self._head_time
         if now < since + MIN_TAIL_TIMEOUT or now < since + self._tail_timeout:
             return
-        until = since + self._shared.patience(now)
+        until = since + self.shared.patience(now)
         if now < until:
             self._patient_until = until
             return
@@ -387,7 +402,7 @@ class Sender:
         tail = self._head_time
         if tail < math.inf:
             tail = max(tail + self._tail_timeout, self._patient_until)
-        ready = self._queue.count or (self._buffer.unsent and self._buffer.next < self._limit)
+        ready = self._queue.count or (self._buffer.unsent and self._peer_room > 0)
         if not ready or self._room <= 0:
             return tail
         return min(tail, max(self._next_send, self._hold_until))

@@ -4,7 +4,7 @@ import math
 from collections import OrderedDict
 
 from wavesync.interfaces import Address
-from wavesync.udt.estimators import RoundTrip
+from wavesync.udt.estimators import Lowest, RoundTrip
 
 __all__ = [
     "ACK_DELAY",
@@ -54,6 +54,14 @@ until they are a crowd: what one of them misses waits in a queue, rather than be
 LAPSE = 0.5
 """Seconds."""
 
+NEAR = 0.005
+"""Seconds; a peer is near if a round trip has taken no more: what takes longer then waits for a busy
+process, or in a queue that has room for many times what fills the path."""
+
+NEAR_PERIOD = 60.0
+"""Seconds, and up to twice as many, that the shortest round trip is remembered: many connections at a time may
+keep both processes busy for long."""
+
 MAX_ADDRESSES = 256
 """Addresses of which the shared round trip is kept."""
 
@@ -86,19 +94,28 @@ def tail_timeout(trip: RoundTrip, waiting: int, sent: int, tries: int) -> float:
 
 
 class SharedTrip:
-    """What a crowd of connections with one address knows of the round trip now.
+    """What connections with one address know of the round trip, and a crowd of them knows of it now.
 
     Where many connections begin at a time, their packets wait for the two processes.  None of them has
     measured that yet, and copies would only make the wait longer.
+
+    :ivar near: whether a short while ago a round trip took no longer than :data:`NEAR`.
     """
 
-    __slots__ = ("_count", "_last", "_trip")
+    __slots__ = ("_count", "_last", "_lowest", "_trip", "near")
 
     def __init__(self) -> None:
         """Begin without a crowd."""
         self._trip = RoundTrip()
         self._count = 0
         self._last = -math.inf
+        self._lowest = Lowest(NEAR_PERIOD)
+        self.near = False
+
+    def expect(self, sample: float, now: float) -> None:
+        """Take the round trip of a handshake, in seconds."""
+        self._lowest.add(sample, now)
+        self.near = self._lowest.value <= NEAR
 
     def add(self, sample: float, now: float) -> None:
         """Take a round trip that one of them measured.
@@ -111,6 +128,7 @@ class SharedTrip:
         self._last = now
         self._count += 1
         self._trip.add(sample)
+        self.expect(sample, now)
 
     def patience(self, now: float) -> float:
         """:return: seconds before which nothing can be called lost, at most 1; 0 without a crowd."""
