@@ -11,21 +11,9 @@ from wavesync.udt.packet import HEADER_SIZE
 from wavesync.udt.ranges import RangeSet
 from wavesync.udt.send_buffer import MAX_FLIGHT, PROBE_PERIOD, SendBuffer
 from wavesync.udt.statistics import Statistics
-from wavesync.udt.tail import (
-    FEW,
-    MIN_TAIL_TIMEOUT,
-    RESEND_ALL_AFTER,
-    SharedTrip,
-    tail_timeout,
-)
+from wavesync.udt.tail import FEW, MIN_TAIL_TIMEOUT, RESEND_ALL_AFTER, SharedTrip, tail_timeout
 
 __all__ = ["Sender"]
-
-PACING_INTERVAL = 0.001
-"""Seconds of sending that make one burst (1 .. 44 packets)."""
-
-PACING_CREDIT = 0.008
-"""Seconds of sending that a late timer may catch up at once."""
 
 
 class Sender:
@@ -236,43 +224,41 @@ class Sender:
         """Append the bursts that may leave now, *limit* packets at most."""
         if now < self._hold_until:
             return
-        buffer = self._buffer
+        buffer, gathering, rate = self._buffer, self._gathering, self._congestion.rate
         if self._recent_times:
             self._settle(now)
         if not (self._queue.count or buffer.unsent):
             if self._next_send <= now and self.in_flight < int(self._congestion.window):
                 self._app_limited = buffer.next
             return
-        self._next_send = max(self._next_send, now - PACING_CREDIT)
+        self._next_send = max(self._next_send, now - gathering.credit(rate))
         while self._queue.count and self._next_send <= now and limit > 0:
-            room = min(self._owed(now), limit, self._room)
+            room = min(gathering.burst(rate, now - self._next_send), limit, self._room)
             if room <= 0:
                 return
             count = self._send_again(room, now, out)
             limit -= count
-            self._next_send += count / self._congestion.rate
+            self._next_send += count / rate
         if not self._queue.count:
             self._send_new(limit, now, out)
-
-    def _owed(self, now: float) -> int:
-        """Packets that the pace lets leave as one burst; what is late does: of many flows, most is."""
-        owed = self._congestion.rate * (now - self._next_send + PACING_INTERVAL)
-        return max(1, int(min(self._buffer.max_burst, owed)))
 
     def _send_new(self, limit: int, now: float, out: Outgoing) -> None:
         """Append bursts of what has not been sent yet, *limit* packets at most."""
         buffer = self._buffer
-        congestion = self._congestion
+        gathering, rate = self._gathering, self._congestion.rate
         statistics = self._statistics
-        limit = min(limit, int(congestion.window) - self.in_flight)
+        window = int(self._congestion.window)
+        room = window - self.in_flight
         delivered = self.delivered
         while limit > 0 and self._next_send <= now:
-            free = self._limit - buffer.next
+            if (count := gathering.through(room, window, WINDOW_PART)) <= 0:
+                return
+            free = self._peer_room
             if free <= 0 or not buffer.unsent:
                 # Not the network, but the writer or the reader, is the limit now.
                 self._app_limited = buffer.next
                 return
-            count = min(self._owed(now), limit, free)
+            count = min(gathering.burst(rate, now - self._next_send), limit, count, free)
             if (buffer.next + count - 1) % PROBE_PERIOD == 0:
                 count = buffer.unparted(count, free)
             if buffer.next == buffer.acknowledged:

@@ -14,6 +14,8 @@ __all__ = [
     "MANY",
     "MAX_TAIL_TIMEOUT",
     "MIN_TAIL_TIMEOUT",
+    "NEAR",
+    "NEAR_PERIOD",
     "RESEND_ALL_AFTER",
     "SETUP",
     "SETUP_RTT",
