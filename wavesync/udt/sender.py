@@ -247,8 +247,7 @@ class Sender:
         buffer = self._buffer
         gathering, rate = self._gathering, self._congestion.rate
         statistics = self._statistics
-        window = int(self._congestion.window)
-        room = window - self.in_flight
+        room = (window := int(self._congestion.window)) - self.in_flight
         delivered = self.delivered
         while limit > 0 and self._next_send <= now:
             if (count := gathering.through(room, window, WINDOW_PART)) <= 0:
@@ -316,8 +315,7 @@ class Sender:
         queued = self._queue.count
         if queued and not self._timeouts:
             return queued
-        window = int(self._congestion.window)
-        room = window - self.in_flight
+        room = (window := int(self._congestion.window)) - self.in_flight
         if queued:
             return max(room, 1) if self._probes else room
         return self._gathering.through(room, window, WINDOW_PART)
