@@ -67,6 +67,7 @@ CATALOGUE = (
     Entry("first_byte", "first_byte", 10, root=True, judged=False),
     Entry("holes", "holes", 15, root=True, judged=False),
     Entry("parking", "parking", 60, judged=False),
+    Entry("tls", "tls", 4, judged=False),
     Entry("tunnel", "tunnel", 30, judged=False, runs=3),
 )
 """In the order of the table."""

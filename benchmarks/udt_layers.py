@@ -15,7 +15,7 @@ from wavesync.session.sealing import ClientTLSFactory, ServerTLSFactory
 from wavesync.session.server import ServerSessionFactory
 from wavesync.session.tls import client_context, server_context
 
-__all__ = ["Dial", "Layers", "make_credentials"]
+__all__ = ["Dial", "Layers", "load_client", "load_server", "make_credentials"]
 
 _SERVER = "server.credentials"
 _CLIENT = "client.credentials"
@@ -36,6 +36,16 @@ def make_credentials(directory: Path) -> None:
     system.add_client("benchmark", now=now).save(directory / _CLIENT)
 
 
+def load_server(directory: Path) -> Credentials:
+    """Load what :func:`make_credentials` made for the server."""
+    return Credentials.load(str(directory / _SERVER), now=time.time())
+
+
+def load_client(directory: Path) -> Credentials:
+    """Load what :func:`make_credentials` made for the client."""
+    return Credentials.load(str(directory / _CLIENT), now=time.time())
+
+
 class Layers:
     """What is between UDT and the protocol that is measured.
 
@@ -47,35 +57,32 @@ class Layers:
     def __init__(self, reactor: Any, kind: str, directory: Path) -> None:
         if kind not in ("", "tls", "session"):
             raise ValueError(f"there is no layer {kind!r}")
-        self._reactor = reactor
+        self.reactor = reactor
         self._kind = kind
-        self._directory = directory
-
-    def _load(self, name: str) -> Credentials:
-        return Credentials.load(str(self._directory / name), now=time.time())
+        self.directory = directory
 
     def listening(self, factory: IProtocolFactory) -> IProtocolFactory:
         """Give what listens so that the factory's protocols serve."""
         if not self._kind:
             return factory
-        credentials = self._load(_SERVER)
+        credentials = load_server(self.directory)
         if self._kind == "tls":
             context = server_context(credentials)
-            tls: IProtocolFactory = ServerTLSFactory(context, False, factory, self._reactor)
+            tls: IProtocolFactory = ServerTLSFactory(context, False, factory, self.reactor)
             return tls
-        return ServerSessionFactory(credentials, lambda service, peer: factory, self._reactor)
+        return ServerSessionFactory(credentials, lambda service, peer: factory, self.reactor)
 
     async def connected(self, dial: Dial, factory: IProtocolFactory) -> IProtocol:
         """Connect a protocol of the factory."""
         if not self._kind:
             return await dial(factory)
-        credentials, target = self._load(_CLIENT), self._load(_SERVER).target
+        credentials, target = load_client(self.directory), load_server(self.directory).target
         if self._kind == "tls":
             context = client_context(credentials, target)
-            tls = await dial(ClientTLSFactory(context, True, factory, self._reactor))
+            tls = await dial(ClientTLSFactory(context, True, factory, self.reactor))
             inner: IProtocol = tls.wrappedProtocol  # type: ignore[attr-defined]
             return inner
-        below, authenticated = connect_session(credentials, target, self._reactor)
+        below, authenticated = connect_session(credentials, target, self.reactor)
         await dial(below)
         session = await authenticated
         protocol = factory.buildProtocol(session.path_peer())
