@@ -97,7 +97,8 @@ class Feedback:
             # One that moves the point is new, whatever number a forged one had before it.
             if newest > self._newest_ack or point > buffer.acknowledged:
                 self._newest_ack = newest
-                self._told = ack.free
+                if point >= buffer.acknowledged:  # an old one says nothing of the room there is now
+                    self._told = ack.free
                 report = PeerReport(ack.free, ack.arrival_rate or 0, ack.capacity or 0)
             for trip in (self._sender.round_trip, self._receiver.round_trip):
                 trip.adopt((ack.rtt or 0) / 1e6, (ack.rtt_variance or 0) / 1e6)
