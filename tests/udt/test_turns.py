@@ -1,9 +1,15 @@
 """Tests for :mod:`wavesync.udt.turns`."""
 
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from typing import Any
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from wavesync.udt.turns import LATE, Turns
+
+reactor: Any = _reactor
 
 
 class Waiting:
@@ -25,6 +31,47 @@ class Waiting:
     def deadline(self, now: float) -> float | None:
         """Until when it waits."""
         return self.due
+
+
+class FineTurnsTests(TestCase):
+    """What is due within a millisecond or two has its turn then."""
+
+    def test_fine(self) -> Deferred[None]:
+        """Twenty turns half a millisecond apart take less than twenty milliseconds at best."""
+        turns = Turns(reactor)
+        self.addCleanup(turns.stop)
+        enough: Deferred[None] = Deferred()
+
+        class Often(Waiting):
+            def deadline(self, now: float) -> float | None:
+                if len(self.turns) < 1000:
+                    return now + 0.0005
+                if not enough.called:
+                    enough.callback(None)
+                return None
+
+        member = Often(None)
+        turns.touch(member)
+
+        def check(_: None) -> None:
+            spans = [b - a for a, b in zip(member.turns, member.turns[20:], strict=False)]
+            self.assertGreaterEqual(min(spans), 0.0099)
+            self.assertLess(min(spans), 0.018)
+
+        return enough.addCallback(check)
+
+    def test_stopped(self) -> Deferred[None]:
+        """No turn comes behind the end, and nothing is left on the reactor."""
+        turns = Turns(reactor)
+        member = Waiting(reactor.seconds() + 0.0015)
+        turns.touch(member)
+
+        def stop() -> None:
+            turns.stop()
+            member.turns.clear()
+
+        reactor.callLater(0, stop)
+        return deferLater(reactor, 0.01).addCallback(lambda _: self.assertEqual(member.turns, []))
 
 
 class TurnsTests(SynchronousTestCase):

@@ -1,8 +1,11 @@
 """Whose turn it is in a port: who was touched, who is due, and the one timer for both."""
 
+import math
+
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from wavesync.udt.fine_timer import FineTimer, fine_timer
 from wavesync.udt.link import Member
 from wavesync.udt.timetable import Timetable
 
@@ -14,6 +17,9 @@ CLOSE_ENOUGH = 1e-4
 LATE = 0.005
 """Seconds of delay after which the timer lets the reactor read first: what is waited for may have come
 while this process had no time, and must not be called lost."""
+
+FINE = 0.002
+"""Seconds below which a deadline takes a finer timer than the reactor's, which is up to a millisecond late."""
 
 RETRY = 1.0
 """Seconds after which a member whose turn failed gets another."""
@@ -38,6 +44,9 @@ class Turns:
         self._changed = False  # somebody's deadline, since the timer was set
         self._stopped = False
         self._has_read = False
+        self._fine: FineTimer | None = None
+        self._is_fine: bool | None = None  # whether the clock has such; None before it was asked
+        self._fine_due = math.inf
 
     def touch(self, member: Member) -> None:
         """Give *member* its turn: in the one that is running, or in the reactor's next."""
@@ -94,6 +103,29 @@ class Turns:
         self._touched.clear()
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
+        if self._fine is not None:
+            self._fine.stop()
+
+    def _set_finely(self, due: float, now: float) -> bool:
+        """:return: whether the finer timer will do for this deadline."""
+        if self._is_fine is None:
+            self._fine = fine_timer(self._clock, self._fine_alarm)
+            self._is_fine = self._fine is not None
+        if self._fine is None:
+            return False
+        # One that is early only costs a look; it is set anew then.
+        if not now < self._fine_due <= due:
+            self._fine.set(due - now)
+            self._fine_due = due
+        return True
+
+    def _fine_alarm(self) -> None:
+        self._fine_due = math.inf
+        due = self._timetable.next()
+        if due is not None and due <= self._clock.seconds():
+            self._serve_due()
+        else:
+            self._arm()
 
     def _alarm(self) -> None:
         self._timer = None
@@ -104,6 +136,9 @@ class Turns:
             self._timer = self._clock.callLater(0, self._alarm)
             return
         self._has_read = False
+        self._serve_due()
+
+    def _serve_due(self) -> None:
         self._changed = True
         now = self._clock.seconds()
         for member in self._timetable.due(now):
@@ -121,6 +156,8 @@ class Turns:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
+        elif now < due < now + FINE and self._set_finely(due, now):
+            return
         elif self._timer is None:
             self._timer = self._clock.callLater(max(0.0, due - now), self._alarm)
         else:
