@@ -13,6 +13,7 @@ from twisted.protocols.wire import Echo
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from tests.relay.world import until
 from wavesync.agent.service import AgentService
 from wavesync.agent.settings import AgentSettings
 from wavesync.client.connector import Connector
@@ -109,6 +110,16 @@ class SiteCase(TestCase):
             )
         )
         return agent
+
+    async def parked(self, agent: AgentService) -> None:
+        """Wait until an agent is parked at a relay, and the mediator knows."""
+
+        def told() -> bool:
+            registration = self.mediator.mediator.registry.choose(self.server.target)
+            return registration is not None and bool(registration.parked)
+
+        await until(lambda: bool(agent.relays.parked))
+        await until(told)
 
     def destinations(
         self,

@@ -49,7 +49,7 @@ class WholeTests(EchoCase):
             (_, port), relay = self.mediator.http_addresses[0], self.relay.addresses[0][1]
             ways = self.destinations(methods=(method,), tunnels_only=True)
             agent = self.start_agent([f"http://{HOST}:{port}"], [f"http://{HOST}:{relay}"], ways)
-            await until(lambda: agent.relays.parked)
+            await self.parked(agent)
             client = self.destinations(methods=(method,), tunnels_only=True)
             timeline = await self.echo(self.connector(client))
             (won,) = [each for each in timeline.candidates if each.result == "won"]
@@ -101,7 +101,7 @@ class WholeTests(EchoCase):
             relays = [f"https://{HOST}:{self.relay.addresses[1][1]}"]
             ways = self.destinations(trust_root=trusted)
             agent = self.start_agent(urls, relays, ways)
-            await until(lambda: agent.relays.parked)
+            await self.parked(agent)
             await self.echo(self.connector(self.destinations(trust_root=trusted)))
             # Who does not trust whoever signed it is told so.
             failed = self.connector(self.destinations())
@@ -132,7 +132,7 @@ class MiddleboxTests(EchoCase):
             box, relay, urls = self.stand_between(FORBIDDEN, tunnels=True)
             agent = self.start_agent(urls, [relay], self.destinations())
             await agent.links[0].when_registered().addTimeout(30, reactor)
-            await until(lambda: agent.relays.parked)
+            await self.parked(agent)
             judged = box.judged
             timeline = await self.echo(self.connector(self.destinations()))
             self.assertGreater(box.judged, judged)  # the client has met it, too
