@@ -190,6 +190,7 @@ class RealProxyTests(ProxyCase):
                 self.assertIs(error.reason, Why.PROXY_PASSWORD)
                 self.assertIn("does not accept the user name and the password (407)", str(error))
                 self.assertNotIn("wrong", str(error))
-                self.assertLess(process.log.count("407"), 6)
+                # Not all are tried; how many are before the first answer depends on the machine.
+                self.assertLess(process.log.count("407"), len(ways))
 
         return self.go(test)

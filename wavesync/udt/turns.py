@@ -5,7 +5,7 @@ import math
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from wavesync.udt.fine_timer import FineTimer, fine_timer
+from wavesync.udt.fine_timer import fine_timer
 from wavesync.udt.link import Member
 from wavesync.udt.timetable import Timetable
 
@@ -44,8 +44,7 @@ class Turns:
         self._changed = False  # somebody's deadline, since the timer was set
         self._stopped = False
         self._has_read = False
-        self._fine: FineTimer | None = None
-        self._is_fine: bool | None = None  # whether the clock has such; None before it was asked
+        self._fine = fine_timer(clock, self._fine_alarm)
         self._fine_due = math.inf
 
     def touch(self, member: Member) -> None:
@@ -108,9 +107,6 @@ class Turns:
 
     def _set_finely(self, due: float, now: float) -> bool:
         """:return: whether the finer timer will do for this deadline."""
-        if self._is_fine is None:
-            self._fine = fine_timer(self._clock, self._fine_alarm)
-            self._is_fine = self._fine is not None
         if self._fine is None:
             return False
         # One that is early only costs a look; it is set anew then.
