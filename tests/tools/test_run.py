@@ -11,6 +11,7 @@ _ROOT = Path(__file__).parents[2]
 _STUB = """#!/bin/sh
 echo "$(basename "$0") $*" >>"$CALLS"
 echo "here is $(basename "$0")"
+for word; do case "$word" in --temp-directory=*) mkdir "${word#*=}" || exit 4;; esac; done
 for word in $FAIL; do
     case "$(basename "$0") $*" in $word*) echo "broken on purpose"; exit 3;; esac
 done

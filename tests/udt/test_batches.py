@@ -184,6 +184,31 @@ class SixTests(BatchTests):
             raise SkipTest("no IPv6 here") from problem
 
 
+class BothTests(SynchronousTestCase):
+    """Sockets of both families take turns in one process."""
+
+    def test_mixed(self) -> None:
+        """What the longer names of IPv6 have left in memory parts no burst of IPv4."""
+        hosts = {}
+        for interface in ("::1", "127.0.0.1"):
+            family = socket.AF_INET6 if ":" in interface else socket.AF_INET
+            here, there = (socket.socket(family, socket.SOCK_DGRAM) for _ in range(2))
+            for made in (here, there):
+                made.setblocking(False)
+                made.bind((interface, 0))
+                self.addCleanup(made.close)
+            inlet = batch_inlet(here)
+            assert inlet is not None
+            hosts[interface] = (inlet, here.getsockname(), there)
+        for _ in range(2):
+            for interface, count in (("::1", 2), ("127.0.0.1", 3), ("::1", 1), ("127.0.0.1", 4)):
+                inlet, address, there = hosts[interface]
+                for _ in range(count):
+                    there.sendto(b"abc", address)
+                found = [(bytes(each.data), each.source) for each in inlet.arrivals()]
+                self.assertEqual(found, [(b"abc" * count, there.getsockname()[:2])])
+
+
 class ErrorTests(SynchronousTestCase):
     """What the call may say."""
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
+from struct import Struct
 from typing import Protocol
 
 from wavesync.interfaces import Address
@@ -39,6 +40,10 @@ _SLOT = 65536
 _STRIDE = _SLOT + 1536 + 64  # slots one power of two apart would share the cache's lines
 _WORTH_CUTTING = 512  # bytes; of smaller datagrams there would be too many views to keep
 _NAME = 28  # struct sockaddr_in6, the longest
+_IPV4_NAME = 16  # struct sockaddr_in
+_NOTHING = bytes(_NAME - _IPV4_NAME)
+_FAMILY = Struct("=H")
+_IPV4 = _FAMILY.pack(socket.AF_INET)
 _SOL_UDP = 17
 _UDP_GRO = 104
 
@@ -162,6 +167,11 @@ class Arena:
         first = names[:_NAME]
         if names == first * count:
             return [first] * count
+        # Behind an IPv4 name stands what a longer one has left there.
+        for at in range(0, len(names), _NAME):
+            if names[at : at + _FAMILY.size] == _IPV4:
+                self._name_bytes[at + _IPV4_NAME : at + _NAME] = _NOTHING
+        names = self._name_bytes[: count * _NAME].tobytes()
         return [names[at : at + _NAME] for at in range(0, len(names), _NAME)]
 
 
