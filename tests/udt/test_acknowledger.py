@@ -129,7 +129,7 @@ class AcknowledgerTests(SynchronousTestCase):
         self.assertEqual(self.due(1.001), (0, Acknowledgement(165)))
         self.assertIsNone(self.due(1.001))
 
-    def lights(self, *, sparing: bool, free: int) -> int:
+    def lights(self, *, sparing: bool, free: int, trip: float = 0.0) -> int:
         """:return: light ACKs to a peer that sends 440,000 packets a second, for the last 10 of 120 ms."""
         self.acks = Acknowledger(7, 100, sparing=sparing)
         count = 0
@@ -140,7 +140,7 @@ class AcknowledgerTests(SynchronousTestCase):
             packet = self.acks.due(now, free)
             if packet is not None and len(packet) > 20:
                 number = int.from_bytes(packet[4:8], "big")
-                self.acks.on_ack2(number, now)
+                self.acks.on_ack2(number, now + trip)
             elif packet is not None:
                 count += turn > 1100
         return count
@@ -154,9 +154,20 @@ class AcknowledgerTests(SynchronousTestCase):
         self.assertGreaterEqual(self.lights(sparing=False, free=8192), 40)
 
     def test_light_when_room_is_short(self) -> None:
-        """A wavesync end that has room for 88 packets hears after 44 of them, as a sender may wait for that."""
-        self.assertEqual(self.lights(sparing=True, free=89), 100)
-        self.assertLess(self.lights(sparing=True, free=90), 100)
+        """A wavesync end that has room for 88 packets hears after 44 of them, as a sender may wait for that; a
+        near one hears of every burst in any case."""
+        self.assertEqual(self.lights(sparing=True, free=89, trip=0.01), 100)
+        self.assertLess(self.lights(sparing=True, free=90, trip=0.01), 100)
+        self.assertEqual(self.lights(sparing=True, free=90), 100)
+
+    def test_first_window(self) -> None:
+        """A wavesync end hears of its first window of packets at once, libudt when it is time."""
+        for sparing, told in ((True, True), (False, False)):
+            self.acks = Acknowledger(7, 100, sparing=sparing)
+            self.acks.on_data(101, 1, False, 1.0)
+            self.due(1.0)
+            self.acks.on_data(133, 32, False, 1.0001)
+            self.assertEqual(self.due(1.0001) is not None, told)
 
     def test_no_light_without_news(self) -> None:
         """Packets behind a gap do not cause ACKs that say the same again."""

@@ -30,6 +30,11 @@ class BusyTests(SynchronousTestCase):
         self.assertGreater(index, 0.95)
         self.assertLess(pair.far.dropped, 0.01 * pair.near.sent[1])
 
+    def test_alone(self) -> None:
+        """One connection is fast within milliseconds: its first bursts are acknowledged as soon as they are there."""
+        rate, _ = self.watched(BusyPair(1), 0.0, 0.25)
+        self.assertGreater(rate, 7500)
+
     def test_after_a_pause(self) -> None:
         """When one of the processes has had no CPU for a quarter of a second, all is as fast again soon."""
         pair = BusyPair(40)

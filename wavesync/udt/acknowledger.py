@@ -38,6 +38,10 @@ LIGHT_PACKETS = 64
 """Packets after which a light ACK leaves at the latest (half of what a wavesync end has room for, if that is
 less: it may wait for that) ..."""
 
+NEAR_TRIP = 0.005
+"""Seconds; to a wavesync end that is nearer a light ACK leaves after :data:`AMPLE` packets, which are less than a
+burst: what it hears of each sooner lets it find the path's speed sooner."""
+
 LIGHT_TIME = 0.001
 """... or, to a wavesync end, as many as come in so many seconds, if those are more: each ACK costs the
 peer as much as a burst ..."""
@@ -138,7 +142,7 @@ class Acknowledger:
         self._due = math.inf
         self._repeats = 0
         self._since_light = 0
-        self._light = LIGHT_PACKETS
+        self._light = AMPLE if sparing else LIGHT_PACKETS
         self._history: dict[int, tuple[float, int, int]] = {}  # when, point and room told
         self.round_trip = RoundTrip()
         self.arrival = ArrivalRate()
@@ -263,7 +267,8 @@ class Acknowledger:
             self._full_at = now
             if self._sparing:
                 most = min(int(rate * LIGHT_TIME), free // LIGHT_SHARE)
-                self._light = max(min(LIGHT_PACKETS, free // 2), AMPLE, most)
+                least = AMPLE if self._trip.value < NEAR_TRIP else LIGHT_PACKETS
+                self._light = max(min(least, free // 2), AMPLE, most)
         self._acked_at = self._numbered_at = now
         self._told = self._numbered = self._point
         self._since_light = 0
