@@ -118,7 +118,7 @@ class RunTests(SynchronousTestCase):
 
     def test_not_alone(self) -> None:
         """What fails twice has failed; so have many tests, and anything else that fails beside a test."""
-        many = " ".join(f"tests.relay.test_x.Case.test_{n}" for n in range(7))
+        many = " ".join(f"tests.relay.test_x.Case.test_{n}" for n in range(11))
         for fail, named, runs in (
             ("trial*tests.lab trial*Case.test", "tests.relay.test_x.Case.test", 3),
             ("trial*tests.lab", many, 2),
