@@ -1,5 +1,7 @@
 """Tests of :mod:`wavesync.session.records` and :mod:`wavesync.session.openssl`: many records at a time."""
 
+from typing import Any
+
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Factory
@@ -80,6 +82,38 @@ class RecordsCase(SynchronousTestCase):
         return sizes
 
 
+class _Laden:
+    """A TLS connection with something else to send."""
+
+    def __init__(self, waiting: int) -> None:
+        self.waiting = waiting
+
+    def send(self, view: memoryview) -> int:
+        """Seal a record, without its cost."""
+        self.waiting += len(view)
+        return len(view)
+
+    def bio_read(self, size: int) -> bytes:
+        """Take so many bytes at most."""
+        if not self.waiting:
+            raise SSL.WantReadError
+        size = min(size, self.waiting)
+        self.waiting -= size
+        return bytes(size)
+
+
+class SealTests(SynchronousTestCase):
+    """What is sealed leaves no bytes behind."""
+
+    def test_all_leaves(self) -> None:
+        """However much waits before the records, all is taken with them."""
+        for size in (1, FULL_RECORD, TOGETHER):
+            for waiting in (0, 319, 320, 321, 5000, 200_000):
+                laden: Any = _Laden(waiting)
+                sealed, records = seal(laden, memoryview(bytes(size)))
+                self.assertEqual((sealed, len(records), laden.waiting), (size, size + waiting, 0))
+
+
 class TransportTests(RecordsCase):
     """What is written at one end comes out at the other."""
 
@@ -94,6 +128,16 @@ class TransportTests(RecordsCase):
                 self.client.write(data)
                 self.path.pump()
                 self.assertEqual(self.far.received, wanted)
+
+    def test_behind_tickets(self) -> None:
+        """What a server writes first arrives whole, however much it is: its tickets leave before it."""
+        for size in (FULL_RECORD + 1, TOGETHER, TOGETHER + 1, 3 * TOGETHER):
+            self.setUp()
+            self.path.connect(self.client, self.server)
+            self.path.pump()
+            self.server.write(bytes(size))
+            self.path.pump()
+            self.assertEqual(len(self.near.received), size)
 
     def test_cut_anywhere(self) -> None:
         """However the path cuts records, the same bytes come out."""

@@ -35,7 +35,7 @@ from wavesync.signalling.fronts import ProxiedFactory, SecuredFactory
 from wavesync.signalling.listening import Listening, address_text, open_streams
 from wavesync.steady import keep_steady
 from wavesync.tcp.doors import Door
-from wavesync.watch import watch_of
+from wavesync.watch import take_lead, watch_of
 
 __all__ = ["Options", "RelayService", "makeService", "on_next_signal"]
 
@@ -239,9 +239,7 @@ def makeService(options: Options) -> IService:
 
     keep_steady(IReactorTime(reactor))
     collect_seldom()
-    watch = watch_of(reactor)
-    if watch is not None:
-        watch.lead()
+    take_lead(reactor)
 
     def next_signal(act: Callable[[], None]) -> None:
         on_next_signal(IReactorFromThreads(reactor), act)

@@ -4,6 +4,7 @@ pyOpenSSL copies each record once more and makes a buffer, a dozen calls and an 
 it is made of does without, where it is there; elsewhere its public calls do the same.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from OpenSSL import SSL
@@ -116,4 +117,10 @@ def seal(connection: SSL.Connection, view: memoryview) -> tuple[int, bytes]:
     except SSL.WantReadError:
         if not sealed:
             return 0, b""
-    return sealed, connection.bio_read(sealed + _OVERHEAD)
+    room = sealed + _OVERHEAD
+    records = connection.bio_read(room)
+    if len(records) == room:  # more was waiting than these, as a server's tickets do
+        with suppress(SSL.WantReadError):
+            while True:
+                records += connection.bio_read(room)
+    return sealed, records
