@@ -25,7 +25,7 @@ from wavesync.relay.vitality import seems_dead
 
 __all__ = ["CHUNK", "PortablePair"]
 
-CHUNK = 32 * 1024
+CHUNK = 16 * 1024
 """Bytes read at a time, and waiting to be written before the other leg's reading is paused."""
 
 
